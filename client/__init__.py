@@ -1,0 +1,1 @@
+"""What a caller needs: a typed Python client and the `impasto` command."""

@@ -1,0 +1,1 @@
+"""Running Impasto: the one-machine runner; Dockerfiles and compose files stand beside it."""

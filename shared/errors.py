@@ -1,0 +1,175 @@
+"""Faults with a stable code: what can be told to a caller, in an answer or in a failed job's record.
+
+One class a fault. `api.problems` maps them to HTTP, the workers write them into the record; nobody else
+needs to know either. `docs/api.md` lists every code (a test holds it to this file).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class Fault(Exception):  # noqa: N818 - faults are named for what happened
+    """A fault that has a name.
+
+    Attributes:
+        code: stable identifier for programs.
+        title: one line for people, the same for every occurrence.
+        status: HTTP status when the fault answers a request.
+        retryable: True for infrastructure faults: another attempt may succeed without a change by the caller.
+        pointer: JSON pointer to the field at fault, where there is one.
+    """
+
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something failed inside the service"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, pointer: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+
+class InternalFault(Fault):
+    """An error of ours; another attempt may succeed."""
+
+    retryable = True
+
+
+class InvalidRequest(Fault):
+    """The request's body, query or headers are not as documented."""
+
+    code, title, status = "invalid_request", "The request is not valid", 422
+
+
+class Unauthorized(Fault):
+    """No token, or an unknown one."""
+
+    code, title, status = "unauthorized", "A valid bearer token is needed", 401
+
+
+class NotFound(Fault):
+    """No such thing, or it belongs to another owner."""
+
+    code, title, status = "not_found", "There is no such thing here", 404
+
+
+class Conflict(Fault):
+    """The job is in a state that does not allow this, or the ID is taken by another job."""
+
+    code, title, status = "conflict", "The job's state does not allow this", 409
+
+
+class IdempotencyMismatch(Fault):
+    """The Idempotency-Key was used with another body."""
+
+    code, title, status = "idempotency_mismatch", "This Idempotency-Key was used for another request", 422
+
+
+class TooLarge(Fault):
+    """The body is larger than the service takes."""
+
+    code, title, status = "too_large", "The request is too large", 413
+
+
+class BackboneUnavailable(Fault):
+    """No live worker offers the backbone."""
+
+    code, title, status = "backbone_unavailable", "No worker offers this backbone", 422
+
+
+class StoreUnavailable(Fault):
+    """Redis does not answer, is loading or is full."""
+
+    code, title, status, retryable = (
+        "store_unavailable",
+        "The job store does not answer; try again",
+        503,
+        True,
+    )
+
+
+class StorageUnavailable(Fault):
+    """The object store does not answer or refuses to store."""
+
+    code, title, status, retryable = (
+        "storage_unavailable",
+        "The object store does not answer; try again",
+        503,
+        True,
+    )
+
+
+class FetchRefused(Fault):
+    """The address is one that intake must not fetch from; one code for every reason."""
+
+    code, title, status = "fetch_refused", "This address may not be fetched from", 422
+
+
+class FetchFailed(Fault):
+    """The source answered with an error, or not as a picture source does."""
+
+    code, title, status = "fetch_failed", "The picture could not be fetched", 422
+
+
+class FetchUnreachable(Fault):
+    """The source did not answer in time; another attempt may succeed."""
+
+    code, title, status, retryable = "fetch_unreachable", "The picture's server did not answer", 422, True
+
+
+class PictureTooLarge(Fault):
+    """More bytes or pixels than allowed."""
+
+    code, title, status = "picture_too_large", "The picture is too large", 422
+
+
+class PictureUnreadable(Fault):
+    """Not a picture in an allowed format, or a damaged one."""
+
+    code, title, status = "picture_unreadable", "The picture cannot be read", 422
+
+
+class UploadNotFound(Fault):
+    """`upload:<id>` names no upload of this owner."""
+
+    code, title, status = "upload_not_found", "There is no such upload", 422
+
+
+class PaintingDiverged(Fault):
+    """The optimisation ran into values that are not numbers, more than once."""
+
+    code, title, status = "painting_diverged", "The optimisation diverged", 422
+
+
+class OutOfMemory(Fault):
+    """The device's memory is too small for this size."""
+
+    code, title, status = "out_of_memory", "The picture is too large for the worker's memory", 422
+
+
+class AttemptsExhausted(Fault):
+    """Every attempt ended in an infrastructure fault."""
+
+    code, title, status = "attempts_exhausted", "Every attempt failed", 500
+
+
+class DeadlineExceeded(Fault):
+    """The job's deadline passed before it ended."""
+
+    code, title, status = "deadline_exceeded", "The job's deadline passed", 422
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """A fault as a job's record keeps it and a poll shows it."""
+
+    code: str
+    title: str
+    detail: str
+    pointer: str | None = None
+
+    @classmethod
+    def of(cls, fault: Fault) -> "ErrorInfo":
+        """What to keep of a fault."""
+        return cls(fault.code, fault.title, fault.detail, fault.pointer)

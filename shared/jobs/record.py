@@ -1,0 +1,225 @@
+"""A job's record: what the store keeps of one job, and the states it passes through.
+
+The record is one Redis hash; this module is its only reader. How it changes is the business of the Lua
+scripts beside this file.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from shared.errors import ErrorInfo
+from shared.spec import Spec
+
+#: Version of the record's layout. A worker leaves records of a later version alone.
+SCHEMA = 1
+
+T = TypeVar("T")
+
+
+class Status(StrEnum):
+    """Where a job is in its life. The last four are terminal and final."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        """True when the job has ended."""
+        return self not in (Status.QUEUED, Status.PROCESSING)
+
+
+class Stage(StrEnum):
+    """What part of the house a job that has not ended is in."""
+
+    FETCHING = "fetching"
+    WAITING = "waiting"
+    PAINTING = "painting"
+    STORING = "storing"
+
+
+class Queue(StrEnum):
+    """The stages that have workers: names of waiting sets, of Celery queues and of bells."""
+
+    INTAKE = "intake"
+    PAINT = "paint"
+    CHORES = "chores"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An input picture: where it came from, and its clean copy once intake has made it.
+
+    Attributes:
+        source: as the caller wrote it: a URL, `upload:<id>`, or `data:` (the data itself is not kept here).
+        weight: the style's share; 1 for the content.
+        key: object key of the clean copy, `inputs/<sha256>`; None until intake has stored it.
+        sha256: hash of the clean copy's bytes.
+        width: pixels. height: pixels.
+    """
+
+    source: str
+    weight: float = 1.0
+    key: str | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """The finished picture."""
+
+    key: str
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    content_type: str
+
+
+@dataclass(frozen=True)
+class PaintProgress:
+    """How far painting has come."""
+
+    step: int
+    steps: int
+    level: int
+    levels: int
+    loss: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a running job can be taken up again."""
+
+    key: str
+    step: int
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What submit writes.
+
+    Attributes:
+        uid: internal ID, never reused (`shared.ids.new_id`).
+        id: the caller's name for it, unique within the owner.
+        body_hash: hash of the request, to tell a repeated PUT from a different one.
+        skip_intake: True when every picture already has its clean copy.
+        deadline_seconds: seconds from acceptance after which the job is ended.
+        priority: 0 (last) to 9 (first), within an owner.
+        idempotency_key: the caller's Idempotency-Key; the same key and body give the same job for 24 h.
+    """
+
+    uid: str
+    id: str
+    owner: str
+    spec: Spec
+    content: Picture
+    styles: tuple[Picture, ...]
+    metadata: Mapping[str, str]
+    body_hash: str
+    skip_intake: bool
+    deadline_seconds: float
+    priority: int = 0
+    idempotency_key: str | None = None
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock."""
+
+    uid: str
+    id: str
+    owner: str
+    schema: int
+    version: int
+    status: Status
+    stage: Stage | None
+    spec: Spec
+    content: Picture
+    styles: tuple[Picture, ...]
+    metadata: Mapping[str, str]
+    body_hash: str
+    priority: int
+    attempt: int
+    attempt_errors: tuple[ErrorInfo, ...]
+    cancel_requested: bool
+    created_at: float
+    deadline_at: float
+    started_at: float | None
+    completed_at: float | None
+    expires_at: float | None
+    worker: str | None
+    progress: PaintProgress | None
+    checkpoint: Checkpoint | None
+    preview_key: str | None
+    output: Output | None
+    error: ErrorInfo | None
+    seconds: Mapping[str, float]
+    evaluations: int | None
+    loss: Mapping[str, float]
+    retry_of: str | None
+
+    @classmethod
+    def from_hash(cls, fields: Mapping[str, str]) -> "Job":
+        """Read a record from its Redis hash."""
+        get = fields.get
+        return cls(
+            uid=fields["uid"],
+            id=fields["id"],
+            owner=fields["owner"],
+            schema=int(fields["schema"]),
+            version=int(fields["version"]),
+            status=Status(fields["status"]),
+            stage=Stage(fields["stage"]) if get("stage") else None,
+            spec=Spec.model_validate_json(fields["spec"]),
+            content=Picture(**json.loads(fields["content"])),
+            styles=tuple(Picture(**style) for style in json.loads(fields["styles"])),
+            metadata=json.loads(fields["metadata"]),
+            body_hash=fields["body_hash"],
+            priority=int(fields["priority"]),
+            attempt=int(get("attempt") or 0),
+            attempt_errors=tuple(ErrorInfo(**e) for e in _json(get("attempt_errors"), [])),
+            cancel_requested=get("cancel_requested") == "1",
+            created_at=int(fields["created_at"]) / 1000,
+            deadline_at=int(fields["deadline_at"]) / 1000,
+            started_at=_seconds(get("started_at")),
+            completed_at=_seconds(get("completed_at")),
+            expires_at=_seconds(get("expires_at")),
+            worker=get("worker") or None,
+            progress=_optional(PaintProgress, get("progress")),
+            checkpoint=_optional(Checkpoint, get("checkpoint")),
+            preview_key=get("preview_key") or None,
+            output=_optional(Output, get("output")),
+            error=_optional(ErrorInfo, get("error")),
+            seconds=_json(get("seconds"), {}),
+            evaluations=int(evaluations) if (evaluations := get("evaluations")) else None,
+            loss=_json(get("loss"), {}),
+            retry_of=get("retry_of") or None,
+        )
+
+
+def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, or plain data
+    """Compact JSON of a dataclass or plain data, as the record keeps it."""
+    plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+
+
+def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401
+    return json.loads(text) if text else default
+
+
+def _optional(kind: type[T], text: str | None) -> T | None:
+    return kind(**json.loads(text)) if text else None
+
+
+def _seconds(milliseconds: str | None) -> float | None:
+    return int(milliseconds) / 1000 if milliseconds else None

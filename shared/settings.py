@@ -1,0 +1,198 @@
+"""Every setting of the service in one class, read from `IMPASTO_*` environment variables.
+
+The table in `docs/configuration.md` is generated from this class. An unknown variable with our prefix is
+an error, so that a typing mistake cannot pass for a default.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "IMPASTO_"
+#: Variables with our prefix that belong to the test suite and the client, not to the service.
+FOREIGN = ("IMPASTO_TEST_", "IMPASTO_URL", "IMPASTO_TOKEN")
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class UnknownSettingError(ValueError):
+    """An environment variable carries our prefix but names no setting."""
+
+
+class Settings(BaseSettings):
+    """The service's settings. Each is the environment variable `IMPASTO_` + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True)
+
+    data_dir: Path = Path("var")
+    """Folder for everything kept on this machine: embedded Valkey, local objects, fetched weights."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis (7.0 or later) or Valkey (7.2 or later) that holds the jobs and carries the bells."""
+
+    redis_timeout: Seconds = 2.0
+    """Seconds to wait for Redis to connect or to answer before it counts as away."""
+
+    storage: Literal["local", "s3"] = "local"
+    """Where pictures are kept: a folder below `data_dir`, or an S3-compatible server."""
+
+    s3_endpoint: str | None = None
+    """Address of the S3 server as workers and API reach it; none for Amazon's own."""
+
+    s3_public_endpoint: str | None = None
+    """Address of the S3 server as callers reach it, for presigned URLs; `s3_endpoint` when not given."""
+
+    s3_bucket: str = "impasto"
+    """Bucket for all objects; made at start where it is missing."""
+
+    s3_region: str = "us-east-1"
+    """Region that requests are signed for."""
+
+    s3_access_key: SecretStr | None = None
+    """Access key; the usual AWS sources are asked when not given."""
+
+    s3_secret_key: SecretStr | None = None
+    """Secret key that belongs to `s3_access_key`."""
+
+    presign_seconds: int = Field(default=3600, ge=60, le=604_800)
+    """Seconds for which a presigned URL to a result is valid."""
+
+    api_host: str = "127.0.0.1"
+    """Address the API listens on. Without `api_tokens` it must be a loopback address."""
+
+    api_port: int = Field(default=8000, ge=0, le=65_535)
+    """Port the API listens on; 0 takes a free one."""
+
+    api_threads: int = Field(default=16, ge=1, le=512)
+    """Requests that one API process serves at a time."""
+
+    api_tokens: dict[str, SecretStr] = {}
+    """Bearer tokens by owner, as JSON: {"alice": "a-long-random-string"}. Without any, the API serves
+    loopback only, and every job belongs to `local`."""
+
+    public_url: str | None = None
+    """Address of the API as callers see it, for links in answers; taken from the request when not given."""
+
+    trusted_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Non-public networks from which intake may fetch, comma-separated CIDR, such as 127.0.0.0/8. In them
+    any port is allowed."""
+
+    fetch_ports: Annotated[frozenset[int], NoDecode] = frozenset({80, 443})
+    """Ports that intake may fetch from on public addresses, comma-separated."""
+
+    fetch_seconds: Seconds = 30.0
+    """Wall-clock limit for fetching one picture, name resolution and redirects included."""
+
+    fetch_redirects: int = Field(default=3, ge=0, le=10)
+    """Redirects that a fetch follows at most; each target is checked again."""
+
+    picture_bytes: int = Field(default=32 * 2**20, ge=1024)
+    """Bytes that one fetched or uploaded picture may have."""
+
+    picture_pixels: int = Field(default=50_000_000, ge=256)
+    """Pixels that one picture may have, checked on its header before it is decoded."""
+
+    data_uri_bytes: int = Field(default=256 * 2**10, ge=1024)
+    """Bytes that a picture given as a data URI may have."""
+
+    decode_seconds: Seconds = 20.0
+    """Seconds of CPU that decoding one picture may take in its child process."""
+
+    decode_memory: int = Field(default=2 * 2**30, ge=2**28)
+    """Bytes of address space that the decoding child process may use."""
+
+    max_styles: int = Field(default=8, ge=1, le=64)
+    """Style pictures that one job may name."""
+
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    """Attempts a stage has at a job; only infrastructure faults use them up."""
+
+    retry_delay: Seconds = 2.0
+    """Seconds before a second attempt; doubled for each further one."""
+
+    lease_seconds: Seconds = 30.0
+    """Seconds for which a claim holds without a heartbeat; the heartbeat beats three times as often."""
+
+    intake_stall_seconds: Seconds = 120.0
+    """Seconds without progress after which an intake attempt counts as stalled and its process ends."""
+
+    paint_stall_seconds: Seconds = 300.0
+    """Seconds without progress after which a paint attempt counts as stalled and its process ends."""
+
+    checkpoint_seconds: Seconds = 10.0
+    """Longest time between two checkpoints of a running job."""
+
+    reap_seconds: Seconds = 2.0
+    """Seconds between two rounds of the reaper, which heals what crashed workers left."""
+
+    bells: int = Field(default=4, ge=1, le=1000)
+    """Bells that may be outstanding for a stage: how many idle workers one submit can wake."""
+
+    deadline_seconds: Seconds = 86_400.0
+    """Seconds after which a job that has not ended is expired or canceled, unless the job says otherwise."""
+
+    retention_seconds: Seconds = 604_800.0
+    """Seconds for which an ended job, its result and its uploads are kept."""
+
+    weights_dir: Path | None = None
+    """Folder with backbone weights; `weights` below `data_dir` when not given."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """Device the paint worker uses: auto, cpu, cuda, cuda:N or mps."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the feature network; losses and optimiser stay in float32."""
+
+    torch_threads: int = Field(default=0, ge=0, le=1024)
+    """CPU threads of the paint worker; 0 leaves the choice to torch."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe message that is logged."""
+
+    @field_validator("trusted_networks", "fetch_ports", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @property
+    def objects_dir(self) -> Path:
+        """Folder of the local object store."""
+        return self.data_dir / "objects"
+
+    @property
+    def weights_path(self) -> Path:
+        """Folder with backbone weights."""
+        return self.weights_dir or self.data_dir / "weights"
+
+
+def check_names(environ: Mapping[str, str]) -> None:
+    """Refuse variables that carry our prefix but name no setting.
+
+    Raises:
+        UnknownSettingError: naming every such variable.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(
+        name
+        for name in environ
+        if name.startswith(PREFIX) and name not in known and not name.startswith(FOREIGN)
+    )
+    if unknown:
+        raise UnknownSettingError(
+            f"unknown setting {', '.join(unknown)}; docs/configuration.md lists them all"
+        )
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once from the environment."""
+    check_names(os.environ)
+    return Settings()

@@ -1,0 +1,157 @@
+"""What a job asks for: one definition with defaults, bounds and a sentence for each field.
+
+The API validates with it, OpenAPI and the documentation are generated from it, the command line takes its
+options from it and the engine its parameters. A caller writes a `SpecRequest` (every field optional, plus
+a preset); `resolve` makes it a `Spec`, in which nothing is left open.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+
+from shared.backbones import Backbone
+
+#: A layer's share in its loss. Zero is allowed: it switches a default layer off.
+LayerWeight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
+def _weighs_something(layers: dict[str, float]) -> dict[str, float]:
+    if not any(layers.values()):
+        raise ValueError("at least one layer needs a weight above 0")
+    return layers
+
+
+Layers = Annotated[
+    dict[str, LayerWeight], Field(min_length=1, max_length=16), AfterValidator(_weighs_something)
+]
+
+
+class UnresolvableSpecError(ValueError):
+    """A field names something that the chosen backbone or the preset list does not have.
+
+    Attributes:
+        field: the spec's field, for an error's pointer.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Spec(BaseModel):
+    """A resolved spec: what the engine is run with, and what a job's record keeps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    backbone: str = Field(default="auto", pattern=r"^[a-z0-9_]{1,40}$")
+    """Feature network whose activations define content and style; `auto` takes the best one that a live
+    worker offers."""
+
+    content_layers: Layers | None = None
+    """Content layers and their weights, such as {"conv4_2": 1}; the backbone's own by default."""
+
+    style_layers: Layers | None = None
+    """Style layers and their weights, such as {"conv1_1": 0.2}; the backbone's own by default."""
+
+    content_weight: float = Field(default=1.0, ge=0, le=1e9, allow_inf_nan=False)
+    """Weight of the content loss: the paper's alpha."""
+
+    style_weight: float = Field(default=300.0, ge=0, le=1e12, allow_inf_nan=False)
+    """Weight of the style loss: the paper's beta. More of it paints more freely."""
+
+    tv_weight: float = Field(default=1.0, ge=0, le=1e6, allow_inf_nan=False)
+    """Weight of the total variation (mean squared difference of neighbouring pixels): removes noise."""
+
+    weighting: Literal["normalized", "paper"] = "normalized"
+    """How the loss terms are scaled: `normalized` divides each by its target's own energy, so that one
+    style weight serves every backbone, size and style; `paper` takes the formulas as they stand."""
+
+    init: Literal["content", "style", "noise"] = "content"
+    """Picture the optimisation starts from."""
+
+    seed: int = Field(default=0, ge=0, le=2**53 - 1)
+    """Seed of all randomness (the noise of `init`)."""
+
+    size: int = Field(default=512, ge=16, le=4096)
+    """Longest side of the result in pixels."""
+
+    steps: int = Field(default=430, ge=1, le=20_000)
+    """Evaluations of the network in all, shared among the levels of the pyramid."""
+
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    """Optimiser: L-BFGS as in the paper, or Adam, which needs less memory."""
+
+    pyramid: int = Field(default=3, ge=1, le=8)
+    """Levels painted from coarse to fine, each twice the size of the one before; 1 paints at full size
+    only. Levels that would be too small are left out."""
+
+    pooling: Literal["avg", "max"] = "avg"
+    """Pooling of the network: average as the paper prefers, or max as it was trained."""
+
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    """File format of the result."""
+
+    output_quality: int = Field(default=92, ge=1, le=100)
+    """Quality of a JPEG or WebP result; PNG is lossless."""
+
+
+def _request_model() -> type[BaseModel]:
+    """The spec as a caller writes it: the same fields and bounds, all optional, and a preset."""
+    fields: dict[str, Any] = {}
+    for name, field in Spec.model_fields.items():
+        annotation: Any = field.annotation
+        for constraint in field.metadata:
+            annotation = Annotated[annotation, constraint]
+        annotation = annotation | None
+        fields[name] = (annotation, Field(default=None, description=field.description))
+    preset = Literal[tuple(PRESETS)]  # type: ignore[valid-type]
+    description = "Named spec to start from; fields given beside it override it."
+    fields["preset"] = (preset, Field(default=DEFAULT_PRESET, description=description))
+    config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    return create_model("SpecRequest", __config__=config, **fields)
+
+
+#: Presets are named specs: what differs from the defaults.
+PRESETS: dict[str, dict[str, Any]] = {
+    "painting": {},
+    "abstract": {"style_weight": 1000.0, "tv_weight": 5.0},
+    "photo": {"style_weight": 30.0, "tv_weight": 0.5},
+    "fast": {"size": 256, "steps": 200, "pyramid": 2},
+}
+PRESET_DESCRIPTIONS: dict[str, str] = {
+    "painting": "The default: the style's forms and strokes, the content still reads.",
+    "abstract": "Style first: forms dissolve into strokes.",
+    "photo": "A light touch: the content's detail stays.",
+    "fast": "A small, quick picture to try a pair.",
+}
+DEFAULT_PRESET = "painting"
+
+SpecRequest = _request_model()
+
+
+def resolve(request: Mapping[str, Any], backbone: Backbone) -> Spec:
+    """Fill a caller's spec from its preset, the defaults and the backbone.
+
+    Args:
+        request: the fields a caller gave (values None count as not given).
+        backbone: the backbone chosen for the job.
+
+    Raises:
+        UnresolvableSpecError: an unknown preset, or a layer that the backbone does not have.
+    """
+    given = {name: value for name, value in request.items() if value is not None}
+    preset = given.pop("preset", DEFAULT_PRESET)
+    if preset not in PRESETS:
+        raise UnresolvableSpecError("preset", f"unknown preset; choose one of {', '.join(PRESETS)}")
+    values = {**PRESETS[preset], **given, "backbone": backbone.name}
+    values.setdefault("content_layers", backbone.content_layers)
+    values.setdefault("style_layers", backbone.style_layers)
+    for field in ("content_layers", "style_layers"):
+        unknown = sorted(set(values[field]) - set(backbone.layers))
+        if unknown:
+            raise UnresolvableSpecError(
+                field,
+                f"{backbone.name} has no layer {', '.join(unknown)}; it has {', '.join(backbone.layers)}",
+            )
+    return Spec.model_validate(values)

@@ -1,0 +1,1 @@
+"""The Celery workers: intake, paint and chores, and the engine that paints."""

@@ -1,0 +1,1 @@
+"""Gatys style transfer as a library: tensors and a spec in, a picture out; no Celery, Redis, S3 or HTTP."""

@@ -1,0 +1,30 @@
+"""Fixtures that every part of the suite may ask for: real servers, one a session."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.support.valkey import ValkeyServer, start_valkey
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """The session's server. A test that kills or freezes one starts its own with `start_valkey`."""
+    server = start_valkey(tmp_path_factory.mktemp("valkey"), aof=False)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_client(valkey_server: ValkeyServer) -> Iterator[redis.Redis]:
+    """A client of the session's server, emptied first."""
+    with redis.Redis.from_url(valkey_server.url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def valkey(valkey_server: ValkeyServer, redis_client: redis.Redis) -> str:  # noqa: ARG001 - empties it
+    """URL of the session's server, emptied first."""
+    return valkey_server.url

@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     lease_seconds: Seconds = 30.0
     """Seconds for which a claim holds without a heartbeat; the heartbeat beats three times as often."""
 
+    intake_slots: int = Field(default=4, ge=1, le=256)
+    """Jobs whose pictures one intake worker fetches at a time."""
+
     intake_stall_seconds: Seconds = 120.0
     """Seconds without progress after which an intake attempt counts as stalled and its process ends."""
 

@@ -1,0 +1,56 @@
+"""`make demo`: one real job through the real system, then everything stops.
+
+Starts the house with its own data directory on a free port, uploads two of the samples over HTTP, submits a
+job, shows its progress, and saves the picture.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from client import Impasto, JobFailed
+from client.progress import progress_bar
+from deploy.local import House, RunnerError, stop_on_signals
+from shared.settings import settings
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+def main() -> int:
+    """Run the demo; the exit status says whether a picture was painted."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description="Paint one sample picture.")
+    parser.add_argument("--content", type=Path, default=SAMPLES / "content" / "coast.jpg")
+    parser.add_argument("--style", type=Path, default=SAMPLES / "style" / "night_brushwork.jpg")
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo-output.png"))
+    arguments = parser.parse_args()
+    stopped = stop_on_signals()
+    config = settings().model_copy(update={"data_dir": Path("var/demo"), "api_port": 0})
+    started = time.monotonic()
+    try:
+        with House(config, embed=True) as house:
+            if not house.wait_until_ready(stopped):
+                return 1
+            print(f"Impasto is ready after {time.monotonic() - started:.0f} s at {house.url}")
+            with Impasto(house.url) as impasto:
+                _paint(impasto, arguments.content, arguments.style, arguments.output)
+    except RunnerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except JobFailed as failure:
+        print(f"The job failed: {failure}", file=sys.stderr)
+        return 1
+    print(f"The picture is {arguments.output.resolve()}")
+    return 0
+
+
+def _paint(impasto: Impasto, content: Path, style: Path, output: Path) -> None:
+    job = impasto.submit(content, [style])
+    print(f"Submitted {content.name} in the style of {style.name}: {job.id}")
+    with progress_bar() as show:
+        job = impasto.wait(job.id, on_progress=show)
+    impasto.download(job, output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Impasto on one machine: `make run`, or `python -m deploy.local`.
+
+Starts an embedded Valkey (unless `IMPASTO_REDIS_URL` names another), the API and one worker a stage, keeps
+them running, and ends them as one. What it keeps lies in `IMPASTO_DATA_DIR`, so that a second run finds the
+first one's jobs and pictures.
+"""
+
+import fcntl
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+from urllib.error import URLError
+
+from deploy.children import Child, python_environ, say
+from deploy.valkey import embedded_valkey, free_port
+from shared.jobs.record import Queue
+from shared.jobs.workers import Workers
+from shared.redis import connect
+from shared.settings import Settings, settings
+
+READY_SECONDS = 180.0
+LEAVE_SECONDS = 30.0
+LOOK_SECONDS = 0.2
+
+
+class RunnerError(RuntimeError):
+    """The house cannot be started; the message says what to do."""
+
+
+class House:
+    """Every process of the service on this machine.
+
+    Args:
+        config: settings; where `redis_url` was not set, a server is embedded.
+        embed: start a Valkey of our own.
+    """
+
+    def __init__(self, config: Settings, *, embed: bool) -> None:
+        self._lock = _lock(config.data_dir)
+        port = config.api_port or free_port()
+        _check_free(config.api_host, port)
+        self.url = f"http://{_for_url(config.api_host)}:{port}"
+        environ = {"IMPASTO_DATA_DIR": str(config.data_dir.resolve()), "IMPASTO_API_PORT": str(port)}
+        self._store: Child | None = None
+        self._redis_url = config.redis_url
+        if embed:
+            valkey = embedded_valkey(config.data_dir / "valkey")
+            self._redis_url = valkey.url
+            self._store = Child("valkey", valkey.command, python_environ())
+        environ["IMPASTO_REDIS_URL"] = self._redis_url
+        self._config = config.model_copy(update={"redis_url": self._redis_url})
+        python = [sys.executable, "-m"]
+        api = [*python, "gunicorn", "-c", "python:api.gunicorn", "api.app:from_environment()"]
+        commands = {"api": api} | {str(queue): [*python, "worker", str(queue)] for queue in Queue}
+        self._children = [
+            Child(name, command, python_environ(**environ)) for name, command in commands.items()
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process IDs by name."""
+        children = [*self._children, *([self._store] if self._store else [])]
+        return {child.name: child.pid for child in children}
+
+    def look_after(self) -> None:
+        """Start again what has died."""
+        for child in (self._store, *self._children):
+            if child is not None:
+                child.look_after()
+
+    def wait_until_ready(self, stopped: threading.Event) -> bool:
+        """Wait until the API answers and every stage has a worker; False when stopped meanwhile.
+
+        Raises:
+            RunnerError: that did not happen in time.
+        """
+        deadline = time.monotonic() + READY_SECONDS
+        while not stopped.wait(LOOK_SECONDS):
+            self.look_after()
+            if self._ready():
+                return True
+            if time.monotonic() > deadline:
+                raise RunnerError(
+                    f"the service was not ready after {READY_SECONDS:.0f} s; see the lines above"
+                )
+        return False
+
+    def stop(self) -> None:
+        """End everything: the API and the workers first, then the store that they use."""
+        for child in self._children:
+            child.terminate()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        for child in self._children:
+            child.wait_or_kill(deadline)
+        if self._store is not None:
+            self._store.terminate()
+            self._store.wait_or_kill(time.monotonic() + LEAVE_SECONDS)
+        self._lock.close()
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2):
+                pass
+            with connect(self._config) as redis:
+                return {worker.queue for worker in Workers(redis).live()} >= set(Queue)
+        except (URLError, OSError):
+            return False
+
+
+def _lock(data_dir: Path) -> IO[str]:
+    """Hold the data directory: two runners in one would fight over its files."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = (data_dir / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise RunnerError(
+            f"another runner uses {data_dir}; stop it, or set IMPASTO_DATA_DIR to another folder"
+        ) from None
+    return lock
+
+
+def _check_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise RunnerError(f"port {port} on {host} is taken; set IMPASTO_API_PORT to another") from error
+
+
+def _for_url(host: str) -> str:
+    """How this machine reaches the address that the API listens on."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1"
+    return f"[{host}]" if address.version == 6 else host
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
+
+
+def main() -> int:
+    """Run until told to stop."""
+    stopped = stop_on_signals()
+    try:
+        with House(settings(), embed="IMPASTO_REDIS_URL" not in os.environ) as house:
+            say("run", "starting; the paint worker takes some seconds to load torch")
+            if house.wait_until_ready(stopped):
+                say("run", f"Impasto is ready: {house.url} (Ctrl-C stops it)")
+            while not stopped.wait(LOOK_SECONDS):
+                house.look_after()
+            say("run", "stopping")
+    except RunnerError as error:
+        say("run", str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

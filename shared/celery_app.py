@@ -1,0 +1,56 @@
+"""The Celery application: three queues whose messages are doorbells.
+
+A message names a stage, not a job (docs/architecture.md): losing one delays, doubling one does nothing.
+So the settings here aim at a worker that always comes back, not at exactly-once delivery.
+"""
+
+from celery import Celery
+from kombu import Queue as BrokerQueue
+
+from shared.jobs.record import Queue
+from shared.settings import Settings, settings
+
+#: Longer than any bell is worked on; Celery never renews it, and leases, not redelivery, heal crashes.
+VISIBILITY_SECONDS = 12 * 3600
+#: A frozen or half-open connection to Redis is noticed after about twice this long.
+HEALTH_CHECK_SECONDS = 5
+
+
+def task_name(queue: Queue) -> str:
+    """Name of the task that a bell of this queue calls."""
+    return f"impasto.{queue}"
+
+
+def make_app(config: Settings) -> Celery:
+    """A Celery application on the configured Redis."""
+    app = Celery("impasto", broker=config.redis_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        task_queues=[BrokerQueue(queue) for queue in Queue],
+        task_routes={task_name(queue): {"queue": str(queue)} for queue in Queue},
+        worker_pool="threads",
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        # A worker keeps painting while Redis is away: the lease decides, not the connection.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=config.redis_timeout,
+        broker_pool_limit=config.api_threads,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "socket_connect_timeout": config.redis_timeout,
+            "socket_keepalive": True,
+            "health_check_interval": HEALTH_CHECK_SECONDS,
+        },
+    )
+    return app
+
+
+app = make_app(settings())

@@ -1,0 +1,63 @@
+"""`python -m worker intake|paint|chores`: start one worker process."""
+
+import argparse
+import logging
+import sys
+
+from shared.jobs.record import Queue
+from shared.logs import set_up_logging
+from shared.settings import Settings, settings
+from worker.process import Stage, Surroundings, serve
+
+log = logging.getLogger(__name__)
+
+
+def _intake(around: Surroundings) -> Stage:
+    from worker.intake.task import Intake
+
+    return Stage(Intake(around.store, around.objects, around.config, around.name, around.draining).work)
+
+
+def _paint(around: Surroundings) -> Stage:
+    from worker.engine import Engine
+    from worker.paint import Painter
+
+    config = around.config
+    engine = Engine(weights_dir=config.weights_path, device=config.device, dtype=config.dtype)
+    backbones = engine.backbones()
+    for backbone in backbones[:1]:
+        engine.warm(backbone)
+    log.info("painting on %s with %s", engine.device, ", ".join(backbones))
+    painter = Painter(around.store, around.objects, engine, config, around.name, around.draining)
+    return Stage(painter.work, backbones, engine.device)
+
+
+def _chores(around: Surroundings) -> Stage:
+    from worker.chores.tidy import Tidy
+
+    return Stage(Tidy(around.store, around.objects).work)
+
+
+STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}
+
+
+def _slots(queue: Queue, config: Settings) -> int:
+    return config.intake_slots if queue is Queue.INTAKE else 1
+
+
+def main() -> int:
+    """Parse the command line and serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description="Serve one stage of Impasto.")
+    parser.add_argument("queue", type=Queue, choices=list(Queue), help="the stage to serve")
+    queue: Queue = parser.parse_args().queue
+    config = settings()
+    set_up_logging(config)
+    if queue is Queue.PAINT and config.torch_threads:
+        import torch
+
+        torch.set_num_threads(config.torch_threads)
+    return serve(queue, _slots(queue, config), config, STAGES[queue])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

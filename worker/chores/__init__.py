@@ -1,0 +1,1 @@
+"""What has to be done beside painting: purging what has expired, sweeping what crashes left. No torch."""

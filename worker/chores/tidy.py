@@ -1,0 +1,96 @@
+"""Keeping the house tidy: ended jobs past their retention, pictures nobody needs, leftovers of crashes.
+
+Every step is bounded and can be repeated: a chore that dies half-way is finished by the next one.
+"""
+
+import logging
+import time
+
+from shared.errors import Conflict, NotFound
+from shared.jobs.record import Job
+from shared.jobs.store import JobStore
+from shared.objects import ObjectStat, ObjectStore
+
+log = logging.getLogger(__name__)
+
+#: What one chore does at most; the next bell goes on.
+BATCH = 200
+#: An object that no record names is left alone for this long: its writer may not have pointed at it yet.
+ORPHAN_SECONDS = 3600.0
+#: Seconds between two looks through all objects.
+SWEEP_SECONDS = 3600.0
+
+
+class Tidy:
+    """The chores worker's task."""
+
+    def __init__(self, store: JobStore, objects: ObjectStore) -> None:
+        self._store = store
+        self._objects = objects
+        self._swept_at = -SWEEP_SECONDS
+
+    def work(self) -> bool:
+        """Do one bounded round; True when something was left for another."""
+        purged = self._purge_expired()
+        collected = self._collect_inputs()
+        swept = self._sweep_leftovers()
+        if purged or collected or swept:
+            log.info("tidied: %d jobs purged, %d inputs and %d leftovers deleted", purged, collected, swept)
+        return purged == BATCH or collected == BATCH
+
+    def _purge_expired(self) -> int:
+        due = self._store.due_for_purge(BATCH)
+        for owner, job_id in due:
+            try:
+                purged = self._store.purge(owner, job_id)
+            except (NotFound, Conflict):
+                continue
+            delete_objects(self._objects, purged.keys)
+        return len(due)
+
+    def _collect_inputs(self) -> int:
+        garbage = self._store.garbage(BATCH)
+        for key in garbage:
+            self._objects.delete(key)
+            self._store.forget(key)
+        return len(garbage)
+
+    def _sweep_leftovers(self) -> int:
+        if time.monotonic() - self._swept_at < SWEEP_SECONDS:
+            return 0
+        self._swept_at = time.monotonic()
+        return sum(self._sweep(prefix) for prefix in ("checkpoints/", "outputs/", "previews/"))
+
+    def _sweep(self, prefix: str) -> int:
+        """Delete objects below the prefix that no record names and that are old enough to be leftovers."""
+        swept = 0
+        horizon = time.time() - ORPHAN_SECONDS
+        for stat in self._objects.list(prefix):
+            if stat.modified < horizon and not _named(self._store.by_uid(_uid(stat)), stat):
+                self._objects.delete(stat.key)
+                swept += 1
+                if swept == BATCH:
+                    break
+        return swept
+
+
+def delete_objects(objects: ObjectStore, keys: tuple[str, ...]) -> None:
+    """Delete a purged job's objects; absent ones are fine."""
+    for key in keys:
+        objects.delete(key)
+
+
+def _uid(stat: ObjectStat) -> str:
+    """The uid in an object's key: its second part."""
+    return stat.key.split("/")[1]
+
+
+def _named(job: Job | None, stat: ObjectStat) -> bool:
+    if job is None:
+        return False
+    named = {
+        job.preview_key,
+        job.output.key if job.output else None,
+        job.checkpoint.key if job.checkpoint else None,
+    }
+    return stat.key in named

@@ -1,0 +1,44 @@
+"""Between picture files and tensors: decode bytes to RGB in [0, 1], encode a result.
+
+The service hands in clean copies (8-bit sRGB, upright); for files straight from a person the EXIF
+orientation is applied here. Untrusted files belong to `shared.pictures`, not here.
+"""
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+
+
+def decode(data: bytes) -> Tensor:
+    """A picture file as a tensor of shape (3, H, W), float32 RGB in [0, 1]."""
+    with Image.open(io.BytesIO(data)) as picture:
+        upright = ImageOps.exif_transpose(picture).convert("RGB")
+    pixels = torch.from_numpy(np.array(upright))
+    return pixels.permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def encode(image: Tensor, file_format: str, quality: int) -> bytes:
+    """A tensor of shape (3, H, W) in [0, 1] as a file.
+
+    Args:
+        image: the picture; values outside [0, 1] are clamped.
+        file_format: `png`, `jpeg` or `webp`.
+        quality: 1 to 100 for JPEG and WebP.
+    """
+    pixels = image.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    buffer = io.BytesIO()
+    if file_format == "png":
+        picture.save(buffer, "PNG", compress_level=6)
+    elif file_format == "jpeg":
+        # 4:4:4: thin coloured strokes are what subsampling hurts most.
+        picture.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
+    else:
+        picture.save(buffer, file_format.upper(), quality=quality)
+    return buffer.getvalue()

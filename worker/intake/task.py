@@ -1,0 +1,68 @@
+"""One job's intake from claim to clean copies: the intake worker's task."""
+
+import logging
+import threading
+import time
+
+from shared.bells import ring
+from shared.errors import Fault, InternalFault
+from shared.jobs.record import Queue
+from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.objects import ObjectStore
+from shared.settings import Settings
+from worker.intake.prepare import prepare
+from worker.lease import Lease
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Claims one job at a time and brings its pictures into the house."""
+
+    def __init__(
+        self, store: JobStore, objects: ObjectStore, config: Settings, name: str, draining: threading.Event
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._config = config
+        self._name = name
+        self._draining = draining
+
+    def work(self) -> bool:
+        """Claim a job and fetch what it names; False when none was waiting."""
+        claim = self._store.claim(Queue.INTAKE, self._name)
+        if claim is None:
+            return False
+        lease = Lease(
+            self._store,
+            claim,
+            lease_seconds=self._config.lease_seconds,
+            stall_seconds=self._config.intake_stall_seconds,
+            draining=self._draining,
+        )
+        try:
+            with lease:
+                self._attempt(claim)
+        except LeaseLostError:
+            log.warning("job %s: the intake lease was lost", claim.job.id)
+        return True
+
+    def _attempt(self, claim: Claim) -> None:
+        started = time.monotonic()
+        try:
+            content, styles = prepare(claim.job, self._store, self._objects, self._config)
+        except Fault as fault:
+            self._fail(claim, fault)
+            return
+        except Exception as error:
+            log.exception("job %s: intake failed", claim.job.id)
+            self._fail(claim, InternalFault(f"{type(error).__name__} while fetching"))
+            return
+        seconds = {"fetch": round(time.monotonic() - started, 3)}
+        if self._store.advance(claim, content, styles, seconds=seconds):
+            ring(Queue.PAINT)
+        log.info("job %s: %d pictures are in, %.2f s", claim.job.id, 1 + len(styles), seconds["fetch"])
+
+    def _fail(self, claim: Claim, fault: Fault) -> None:
+        log.warning("job %s: %s: %s", claim.job.id, fault.code, fault.detail)
+        self._store.fail(claim, fault)

@@ -1,0 +1,131 @@
+"""Holding a claim: the heartbeat that renews its lease, and the watchdog that ends a stalled process.
+
+A thread of its own beats from claim to finish, so that slow steps, compiles and uploads do not lose the
+lease. It reads what the work reports and tells the work why it should stop; it never touches the work.
+"""
+
+import logging
+import os
+import threading
+import time
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+from shared.errors import StoreUnavailable
+from shared.jobs.record import PaintProgress, Stage
+from shared.jobs.store import Claim, JobStore, LeaseLostError
+
+log = logging.getLogger(__name__)
+
+#: Longest time between two beats: a cancel is heard, and progress is seen, within it.
+BEAT_SECONDS = 1.0
+#: Exit status of a process that its watchdog ended.
+STALLED_EXIT = 75
+
+
+class Stop(StrEnum):
+    """Why the work should stop."""
+
+    CANCEL = "cancel"
+    LOST = "lost"
+    DRAIN = "drain"
+
+
+class Lease:
+    """A claim that is kept alive while the block runs.
+
+    Args:
+        store: where the claim is renewed.
+        claim: the claim to hold.
+        lease_seconds: how long the claim holds without a beat.
+        stall_seconds: how long the work may go without a sign of progress.
+        draining: set when the process has been asked to leave.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        claim: Claim,
+        *,
+        lease_seconds: float,
+        stall_seconds: float,
+        draining: threading.Event,
+    ) -> None:
+        self.claim = claim
+        self._store = store
+        self._lease_seconds = lease_seconds
+        self._stall_seconds = stall_seconds
+        self._draining = draining
+        self._ended = threading.Event()
+        self._stop: Stop | None = None
+        self._progress: PaintProgress | None = None
+        self._stage: Stage | None = None
+        self._preview_key: str | None = None
+        self._renewed = self._moved = time.monotonic()
+        name = f"lease-{claim.job.id}"
+        self._thread = threading.Thread(target=self._beat_until_ended, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def moved(
+        self,
+        progress: PaintProgress | None = None,
+        *,
+        stage: Stage | None = None,
+        preview_key: str | None = None,
+    ) -> None:
+        """Say that the work has come further; the next beat hands it to the store."""
+        self._moved = time.monotonic()
+        self._progress = progress or self._progress
+        self._stage = stage or self._stage
+        self._preview_key = preview_key or self._preview_key
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why the work should stop now, or None: a lost lease before a cancel, a cancel before a drain."""
+        if self._stop is None and time.monotonic() - self._renewed > self._lease_seconds:
+            self._stop = Stop.LOST
+        return self._stop or (Stop.DRAIN if self._draining.is_set() else None)
+
+    def _beat_until_ended(self) -> None:
+        interval = min(self._lease_seconds / 3, BEAT_SECONDS)
+        while not self._ended.wait(interval):
+            if time.monotonic() - self._moved > self._stall_seconds:
+                self._end_process()
+            if not self._beat():
+                return
+
+    def _beat(self) -> bool:
+        """Renew once; False when there is nothing left to renew."""
+        sent_at = time.monotonic()
+        try:
+            renewal = self._store.renew(
+                self.claim, progress=self._progress, stage=self._stage, preview_key=self._preview_key
+            )
+        except LeaseLostError:
+            log.warning("job %s: lease lost", self.claim.job.id)
+            self._stop = Stop.LOST
+            return False
+        except StoreUnavailable:
+            log.warning("job %s: the job store does not answer; painting on", self.claim.job.id)
+            return True
+        self._renewed = sent_at
+        if renewal.cancel and self._stop is None:
+            self._stop = Stop.CANCEL
+        return True
+
+    def _end_process(self) -> None:
+        log.critical(
+            "job %s: no progress for %.0f s; ending this process", self.claim.job.id, self._stall_seconds
+        )
+        logging.shutdown()
+        os._exit(STALLED_EXIT)

@@ -1,0 +1,102 @@
+"""One worker process: a stage's task, its Celery consumer, its ticker, and how it leaves.
+
+SIGTERM: Celery says `worker_shutting_down` at once; the work in hand sees the draining event, puts its job
+back (or ends it), and the process goes. A second SIGTERM changes nothing.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from celery.signals import worker_shutting_down
+
+from shared.bells import ring
+from shared.celery_app import app, task_name
+from shared.errors import StoreUnavailable
+from shared.jobs.record import Queue
+from shared.jobs.store import JobStore
+from shared.jobs.workers import WorkerInfo
+from shared.objects import ObjectStore, open_objects
+from shared.redis import connect
+from shared.settings import Settings
+from worker.ticker import Ticker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every stage's task is given."""
+
+    config: Settings
+    store: JobStore
+    objects: ObjectStore
+    name: str
+    draining: threading.Event
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's work: does one job and says whether there was one; and what it can offer."""
+
+    work: Callable[[], bool]
+    backbones: Sequence[str] = ()
+    device: str = "cpu"
+
+
+def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surroundings], Stage]) -> int:
+    """Serve one queue until told to stop.
+
+    Args:
+        queue: the queue to serve.
+        slots: jobs worked on at a time, each in a thread.
+        config: the settings.
+        make_stage: builds the stage's work from its surroundings.
+
+    Returns:
+        The process' exit status.
+    """
+    name = f"{queue}@{socket.gethostname()}:{os.getpid()}"
+    redis = connect(config)
+    store = JobStore(redis, config)
+    draining = threading.Event()
+    stage = make_stage(Surroundings(config, store, open_objects(config), name, draining))
+    info = WorkerInfo(name, queue, tuple(stage.backbones), stage.device)
+    ticker = Ticker(redis, store, config, info)
+
+    @app.task(name=task_name(queue))  # type: ignore[untyped-decorator]
+    def answer() -> None:
+        """Answer one bell."""
+        if draining.is_set():
+            return
+        try:
+            if stage.work() and not draining.is_set() and store.depths()[queue]:
+                ring(queue)
+        except StoreUnavailable as fault:
+            log.warning("a bell of %s went unanswered: %s", queue, fault.detail)
+
+    def drain(**_: object) -> None:
+        draining.set()
+
+    worker_shutting_down.connect(drain, weak=False)
+    ticker.start()
+    try:
+        worker = app.Worker(
+            hostname=name.replace(":", "."),
+            queues=[str(queue)],
+            pool="threads",
+            concurrency=slots,
+            loglevel=config.log_level,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        draining.set()
+        ticker.stop()

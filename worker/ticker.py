@@ -1,0 +1,90 @@
+"""The timer in every worker: says that the worker lives, and takes its turn at reaping.
+
+The reaper heals what crashed workers and lost bells left behind. It runs on a timer, never on a message,
+since messages are what it heals. A short lock in Redis keeps it to one worker at a time.
+"""
+
+import logging
+import threading
+import time
+
+from redis import Redis
+
+from shared.bells import ring
+from shared.errors import StoreUnavailable
+from shared.jobs.record import Queue
+from shared.jobs.store import JobStore
+from shared.jobs.workers import WorkerInfo, Workers
+from shared.redis import translated
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ADVERT_SECONDS = 10.0
+#: A worker that is restarting must not look gone to callers.
+ADVERT_TTL_SECONDS = 90.0
+#: Seconds between two bells for the chores.
+CHORES_SECONDS = 30.0
+REAPER_LOCK = "im:lock:reaper"
+CHORES_LOCK = "im:lock:chores"
+
+
+class Ticker:
+    """Advertises one worker and reaps, until stopped."""
+
+    def __init__(self, redis: Redis, store: JobStore, config: Settings, info: WorkerInfo) -> None:
+        self._redis = redis
+        self._store = store
+        self._config = config
+        self._info = info
+        self._workers = Workers(redis)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+
+    def start(self) -> None:
+        """Advertise the worker, then go on in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop ticking and withdraw the advert."""
+        self._stopped.set()
+        self._thread.join()
+        try:
+            self._workers.withdraw(self._info.name)
+        except StoreUnavailable:
+            log.warning("the advert of %s is left to run out", self._info.name)
+
+    def _run(self) -> None:
+        advertised_at = -ADVERT_SECONDS
+        while True:
+            try:
+                if time.monotonic() - advertised_at >= ADVERT_SECONDS:
+                    self._workers.advertise(self._info, ttl_seconds=ADVERT_TTL_SECONDS)
+                    advertised_at = time.monotonic()
+                self._reap()
+            except StoreUnavailable as fault:
+                log.warning("tick missed: %s", fault.detail)
+                advertised_at = -ADVERT_SECONDS
+            except Exception:
+                log.exception("tick failed")
+            if self._stopped.wait(self._config.reap_seconds):
+                return
+
+    def _my_turn(self, lock: str, seconds: float) -> bool:
+        """True for one worker in each interval."""
+        with translated():
+            return bool(self._redis.set(lock, self._info.name, nx=True, px=max(int(seconds * 1000), 50)))
+
+    def _reap(self) -> None:
+        if self._my_turn(CHORES_LOCK, CHORES_SECONDS):
+            ring(Queue.CHORES)
+        if not self._my_turn(REAPER_LOCK, self._config.reap_seconds * 0.9):
+            return
+        reaped = self._store.reap()
+        if reaped.requeued or reaped.failed or reaped.expired:
+            log.info(
+                "reaped: %d put back, %d failed, %d expired", reaped.requeued, reaped.failed, reaped.expired
+            )
+        for queue, bells in reaped.rang.items():
+            for _ in range(bells):
+                ring(Queue(queue))

@@ -1,0 +1,120 @@
+"""From a backbone's name to a network: where its weights lie, whether they are right, how to load them.
+
+What backbones there are is said in `shared.backbones`. A backbone's weights are looked for under these names,
+in the folder given and then, for those the package ships, in `worker/engine/weights`:
+
+    <name>.safetensors    this project's own format: convB_I.weight and .bias, or torchvision's names
+    <name>.pth            a torch pickle in torchvision's format, whole network or `features` alone
+    <name>-<hash>.pth     the same, as torchvision publishes it: the first digits of its SHA-256 in its name
+
+A file with a neighbour `<file>.sha256` (as `sha256sum` writes it), or with a hash in its name, is checked
+against it.
+"""
+
+import hashlib
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shared.backbones import BACKBONES
+from worker.engine.errors import BackboneUnavailableError, WeightsCorruptError
+from worker.engine.vgg import LAYOUTS, VGG, Pooling, Widths, from_torchvision_state
+
+SHIPPED = Path(__file__).parent / "weights"
+"""Weights that are part of the package."""
+
+
+def available(weights_dir: Path | None) -> tuple[str, ...]:
+    """Names of the backbones whose weights are here, in the catalogue's order. Files are not opened."""
+    return tuple(name for name in BACKBONES if _find(name, weights_dir) is not None)
+
+
+def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> VGG:
+    """Build a backbone with its weights, frozen, in float32 on the CPU.
+
+    Raises:
+        BackboneUnavailableError: the name is unknown, or no weights file is here.
+        WeightsCorruptError: the file fails its hash, cannot be read, or holds another network.
+    """
+    if name not in BACKBONES:
+        raise BackboneUnavailableError(f"there is no backbone {name!r}; there are {', '.join(BACKBONES)}")
+    path = _find(name, weights_dir)
+    if path is None:
+        where = f"in {weights_dir}" if weights_dir else "here"
+        raise BackboneUnavailableError(
+            f"the weights of {name} are not {where}; run `impasto weights fetch {name}`"
+        )
+    check_hash(path)
+    network = VGG(LAYOUTS[name], pooling=pooling)
+    network.load_state_dict(_network_state(path, LAYOUTS[name], network))
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def check_hash(path: Path) -> None:
+    """Compare a file with the SHA-256 stated beside it or in its name; one without either passes.
+
+    Raises:
+        WeightsCorruptError: they differ.
+    """
+    stated = _stated_hash(path)
+    if stated is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(stated):
+        raise WeightsCorruptError(f"{path.name} has SHA-256 {found}, not {stated}: fetch it again")
+
+
+def _find(name: str, weights_dir: Path | None) -> Path | None:
+    folders = [weights_dir] if weights_dir else []
+    if BACKBONES[name].shipped:
+        folders.append(SHIPPED)
+    for folder in folders:
+        published = sorted(folder.glob(f"{name}-*.pth"))
+        for path in (folder / f"{name}.safetensors", folder / f"{name}.pth", *published):
+            if path.is_file():
+                return path
+    return None
+
+
+def _stated_hash(path: Path) -> str | None:
+    beside = path.with_name(path.name + ".sha256")
+    if beside.is_file():
+        return beside.read_text(encoding="ascii").split()[0].lower()
+    in_name = re.search(r"-([0-9a-f]{8,64})$", path.stem)
+    return in_name[1] if in_name else None
+
+
+def _network_state(path: Path, widths: Widths, network: VGG) -> dict[str, Tensor]:
+    """The file's tensors in float32 under the network's own names, every one present and of its shape."""
+    state = _read(path)
+    try:
+        own = "conv1_1.weight" in state
+        renamed = dict(state) if own else from_torchvision_state(state, widths)
+    except ValueError as error:
+        raise WeightsCorruptError(f"{path.name}: {error}") from error
+    expected = {key: value.shape for key, value in network.state_dict().items()}
+    wrong = sorted(
+        key for key, shape in expected.items() if key not in renamed or renamed[key].shape != shape
+    )
+    if wrong:
+        raise WeightsCorruptError(f"{path.name} lacks {', '.join(wrong)}, or has them in other shapes")
+    return {key: renamed[key].float() for key in expected}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # weights_only: a pickle may name tensors, never code. mmap: VGG's unused classifier stays on disk.
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise WeightsCorruptError(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(loaded, dict):
+        raise WeightsCorruptError(f"{path.name} holds no state dictionary")
+    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}

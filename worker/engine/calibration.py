@@ -1,0 +1,70 @@
+"""Calibration: the mean activation of every channel over a fixed set of pictures.
+
+Gatys et al. (2016, section 2) rescale their network so that each filter's mean activation over images and
+positions is 1. Here nothing is rescaled inside the network; its taps are divided by these means instead,
+which comes to the same and holds for any network. The calibration set is made, not shipped: `dead-leaves-1`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from worker.engine.vgg import VGG
+
+CALIBRATION_SET = "dead-leaves-1"
+"""Name of the set that `pictures` makes; another recipe needs another name."""
+
+PICTURES, SIDE, LEAVES = 12, 128, 400
+SMALLEST_LEAF, LARGEST_LEAF = 2.0, 80.0
+LEAST_SHARE = 0.1
+"""A channel's mean is taken to be at least this share of its layer's mean: a channel that the set leaves dark
+must not be amplified without bound."""
+
+
+def pictures() -> Tensor:
+    """The set `dead-leaves-1`: (12, 3, 128, 128) in [0, 1], the same on every machine.
+
+    Discs of random colour that hide one another, with radii distributed as r^-3, have the edges, occlusions
+    and scale invariance of natural images (Lee, Mumford and Huang 2001, "Occlusion models for natural
+    images"). Each disc is shaded along a random direction and grained, so that none is flat.
+    """
+    generator = torch.Generator().manual_seed(1)
+    return torch.stack([_dead_leaves(generator) for _ in range(PICTURES)])
+
+
+def _dead_leaves(generator: torch.Generator) -> Tensor:
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    # The inverse of the distribution function of r^-3 between the two radii.
+    small, large = SMALLEST_LEAF**-2, LARGEST_LEAF**-2
+    radii = (small - uniform(LEAVES) * (small - large)).rsqrt()
+    # The last leaf lies under all others and covers everything.
+    radii[-1] = 2 * SIDE
+    centres = uniform(LEAVES, 2) * SIDE
+    colours, shades = uniform(LEAVES, 3), (uniform(LEAVES, 2) - 0.5) / SIDE
+    rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    positions = torch.stack((rows, columns), dim=-1).reshape(-1, 1, 2) - centres
+    covers = positions.square().sum(dim=-1) < radii.square()
+    top = covers.to(torch.uint8).argmax(dim=1)
+    shading = (positions[torch.arange(SIDE * SIDE), top] * shades[top]).sum(dim=-1, keepdim=True)
+    grain = 0.04 * torch.randn(SIDE * SIDE, 1, generator=generator)
+    picture = (colours[top] + shading + grain).clamp(0, 1)
+    return picture.T.reshape(3, SIDE, SIDE).contiguous()
+
+
+@torch.no_grad()
+def channel_means(network: VGG, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Mean activation (N,) of each channel of each of the network's layers over the set, with its floor.
+
+    A layer that is dark altogether (a network of zeros) gets means of 1: it cannot be calibrated.
+    """
+    weights = next(network.parameters())
+    activations = network(pictures().to(weights.device, weights.dtype), layers)
+    means = {}
+    for layer, values in activations.items():
+        mean = values.float().mean(dim=(0, 2, 3))
+        floor = LEAST_SHARE * mean.mean()
+        means[layer] = mean.clamp_min(float(floor)) if floor > 0 else torch.ones_like(mean)
+    return means

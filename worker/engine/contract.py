@@ -1,0 +1,68 @@
+"""What goes into `Engine.stylize` and what comes out of it, beside the spec."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from worker.engine.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style picture, RGB in [0, 1] of shape (3, h, w), and its share among the styles."""
+
+    image: Tensor
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the callback learns after an evaluation.
+
+    Attributes:
+        step: evaluations done, counted over all levels.
+        steps: evaluations in all.
+        level: level of the pyramid, from 0 (coarsest).
+        levels: how many levels there are.
+        losses: `total`, and `content`, `style`, `tv` before their weights.
+        image: makes the picture just evaluated, (3, H, W) in [0, 1] on the CPU, at the level's size.
+        checkpoint: makes a checkpoint to go on from. Both must be called inside the callback.
+    """
+
+    step: int
+    steps: int
+    level: int
+    levels: int
+    losses: Mapping[str, float]
+    image: Callable[[], Tensor]
+    checkpoint: Callable[[], Checkpoint]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished picture.
+
+    Attributes:
+        image: (3, H, W) in [0, 1] on the CPU, longest side as the spec says.
+        losses: the picture's losses before it was clamped, named as in `Progress`.
+        evaluations: evaluations in all, those before a resumption included.
+        seconds: wall time of this run.
+        device: where it ran.
+        dtype: the network's arithmetic.
+    """
+
+    image: Tensor
+    losses: dict[str, float]
+    evaluations: int
+    seconds: float
+    device: str
+    dtype: str
+
+
+class Stopped(Exception):  # noqa: N818 - a caller's wish, not an error
+    """`should_stop` answered True; `checkpoint` holds what is needed to go on."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(f"stopped after {checkpoint.step} evaluations")
+        self.checkpoint = checkpoint

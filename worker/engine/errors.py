@@ -1,0 +1,25 @@
+"""What can go wrong in the engine, one class a cause."""
+
+
+class EngineError(Exception):
+    """Anything the engine refuses or gives up on."""
+
+
+class BackboneUnavailableError(EngineError):
+    """The backbone is unknown, or its weights are not on this machine."""
+
+
+class WeightsCorruptError(EngineError):
+    """A weights file is not the one it claims to be, or does not hold this network."""
+
+
+class DeviceUnavailableError(EngineError):
+    """The device asked for is not there, or cannot compute in the precision asked for."""
+
+
+class DivergedError(EngineError):
+    """The optimisation met values that are not numbers, or rose without end, more often than it may."""
+
+
+class CheckpointError(EngineError, ValueError):
+    """A checkpoint is damaged, or belongs to another spec."""

@@ -1,0 +1,75 @@
+"""A network's calibrated features, by the names that a spec uses.
+
+In a spec, as in the papers, `conv4_2` means the features after that convolution's ReLU, which the network
+itself calls `relu4_2`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from worker.engine import losses
+from worker.engine.calibration import channel_means
+from worker.engine.vgg import VGG
+
+
+@dataclass(frozen=True)
+class Tap:
+    """What one layer sees in one picture: activations (N, M) and what each channel is multiplied by (N,)."""
+
+    activations: Tensor
+    scale: Tensor
+
+    def features(self) -> Tensor:
+        """Calibrated features (N, M)."""
+        return self.activations * self.scale[:, None]
+
+    def gram(self) -> Tensor:
+        """Gram matrix per position of the calibrated features, (N, N).
+
+        Scaling the matrix is the same as scaling every position and saves a pass over the largest tensors.
+        """
+        return losses.gram(self.activations) * self.scale.outer(self.scale)
+
+
+class Features:
+    """A frozen network together with its calibration."""
+
+    def __init__(self, network: VGG) -> None:
+        self.network = network
+        self._scales: dict[str, Tensor] = {}
+
+    def __call__(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tap]:
+        """Taps of `image` (3, H, W), RGB around [0, 1], at the spec's layers; pictures of any size pass.
+
+        Nothing is computed behind the deepest layer. Raises ValueError for a layer the network lacks.
+        """
+        scales = self.scales(layers)
+        inner = [_inner(layer) for layer in layers]
+        least = max((self.network.stride(name) for name in inner), default=1)
+        weights = next(self.network.parameters())
+        found = self.network(_at_least(image[None], least).to(weights.dtype), inner)
+        return {
+            layer: Tap(found[name][0].flatten(1).float(), scales[layer])
+            for layer, name in zip(layers, inner, strict=True)
+        }
+
+    def scales(self, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        """What each channel of these layers is multiplied by to average 1; measured when first asked."""
+        missing = [layer for layer in layers if layer not in self._scales]
+        if missing:
+            means = channel_means(self.network, [_inner(layer) for layer in missing])
+            self._scales |= {layer: means[_inner(layer)].reciprocal() for layer in missing}
+        return self._scales
+
+
+def _inner(layer: str) -> str:
+    return layer.replace("conv", "relu", 1)
+
+
+def _at_least(images: Tensor, side: int) -> Tensor:
+    """Repeat the last row and column where a picture is so narrow that pooling would leave nothing of it."""
+    bottom, right = (max(0, side - length) for length in images.shape[-2:])
+    return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images

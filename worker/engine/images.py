@@ -1,0 +1,51 @@
+"""Pictures as tensors: (3, H, W), RGB in [0, 1]. Sizes, resizing, starting pictures.
+
+Reading and writing files is left to the callers.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.25
+"""White noise that fills the range and is seldom cut off."""
+
+
+def check(image: Tensor, what: str) -> None:
+    """Raise ValueError unless `image` is (3, H, W), floating, finite and not empty."""
+    if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0 or not image.is_floating_point():
+        raise ValueError(f"{what} should be a float tensor (3, H, W), not {image.dtype} {tuple(image.shape)}")
+    if not bool(torch.isfinite(image).all()):
+        raise ValueError(f"{what} holds values that are not numbers")
+
+
+def size_for(image: Tensor, longest: int) -> tuple[int, int]:
+    """Height and width with the image's aspect and a longest side of `longest`; no side falls below 1."""
+    height, width = image.shape[-2:]
+    scale = longest / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic, with antialiasing on the way down, clamped to [0, 1] since bicubic overshoots at edges."""
+    if tuple(image.shape[-2:]) == size:
+        return image.clamp(0, 1)
+    resized = F.interpolate(image[None], size=size, mode="bicubic", align_corners=False, antialias=True)
+    return resized[0].clamp(0, 1)
+
+
+def cover(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize to cover `size` with the aspect kept, then cut out the middle."""
+    height, width = size
+    scale = max(height / image.shape[-2], width / image.shape[-1])
+    covering = (max(height, round(image.shape[-2] * scale)), max(width, round(image.shape[-1] * scale)))
+    resized = resize(image, covering)
+    top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
+    return resized[:, top : top + height, left : left + width].contiguous()
+
+
+def white_noise(size: tuple[int, int], seed: int) -> Tensor:
+    """White noise (3, H, W). Drawn on the CPU, so that a seed means the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn((3, *size), generator=generator)
+    return (NOISE_MEAN + NOISE_DEVIATION * noise).clamp(0, 1)

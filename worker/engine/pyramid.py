@@ -1,0 +1,37 @@
+"""The levels of a painting, coarse to fine, and how many evaluations each may spend.
+
+Forms larger than the deepest layer's receptive field can only arise where the picture is small, so most
+evaluations go to the coarse levels, where they also cost least.
+"""
+
+from dataclasses import dataclass
+
+SMALLEST_LEVEL = 64
+"""Longest side below which a level is left out: conv5_1 would see four positions by four, or fewer."""
+
+FINER_SHARE = 0.65
+"""Each level's evaluations, as a share of those of the next coarser one."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level: the longest side in pixels, and the evaluations done when it ends, counted over all."""
+
+    longest: int
+    end: int
+
+
+def plan(size: int, steps: int, levels: int) -> tuple[Level, ...]:
+    """Share `steps` evaluations among at most `levels` levels that end with `size` and double towards it.
+
+    A level has at least one evaluation, so fewer steps than levels leave the coarsest out.
+    """
+    sizes = [size]
+    while len(sizes) < min(levels, steps) and round(size / 2 ** len(sizes)) >= SMALLEST_LEVEL:
+        sizes.append(round(size / 2 ** len(sizes)))
+    sizes.reverse()
+    shares = [FINER_SHARE**k for k in range(len(sizes))]
+    ends = [max(k + 1, round(steps * sum(shares[: k + 1]) / sum(shares))) for k in range(len(sizes))]
+    # Rounding up for the coarse levels may not take the last evaluations from the fine ones.
+    ends = [min(end, steps - (len(sizes) - 1 - k)) for k, end in enumerate(ends)]
+    return tuple(Level(longest, end) for longest, end in zip(sizes, ends, strict=True))

@@ -96,7 +96,7 @@ class Impasto:
             priority: 0 (last) to 9 (first) among your own jobs.
             deadline_seconds: seconds from now after which the job is not wanted any more.
             id: your own ID for the job; the same ID and request give the same job.
-            idempotency_key: the same key and request give the same job for a day; a fresh one when not given.
+            idempotency_key: likewise for a day, where you have no ID of your own; a fresh one when not given.
                 Repeat a request with a key or an ID of yours on `upload` references: uploading a file
                 again gives it another reference, and that is another request.
         """
@@ -115,12 +115,11 @@ class Impasto:
             "deadline_seconds": deadline_seconds,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         if id is None:
+            headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
             response = self._transport.request("POST", "v1/jobs", json=body, headers=headers)
-        else:  # a PUT is idempotent by itself; a key only where the caller wants one
-            headers = headers if idempotency_key else {}
-            response = self._transport.request("PUT", _job(id), json=body, headers=headers)
+        else:
+            response = self._transport.request("PUT", _job(id), json=body)
         return _read(response)
 
     def get(self, id: str) -> Job:  # noqa: A002
@@ -211,7 +210,7 @@ class Impasto:
         data = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
         name = "picture" if isinstance(picture, bytes) else Path(picture).name
         answer = _json(self._transport.request("POST", "v1/uploads", files={"file": (name, data)}))
-        return Upload(answer["id"], f"upload:{answer['id']}", answer.get("width"), answer.get("height"))
+        return Upload(answer["id"], answer["image"], answer.get("width"), answer.get("height"))
 
     def backbones(self) -> tuple[BackboneInfo, ...]:
         """The feature networks that a spec can name, and which of them a worker offers now."""

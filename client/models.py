@@ -82,6 +82,9 @@ class Job:
         status: queued, processing, succeeded, failed, canceled or expired.
         stage: fetching, waiting, painting or storing; None once the job has ended.
         queue_position: 1-based place among what waits; None when the job does not wait.
+        attempt: attempts that the present stage has begun.
+        cancel_requested: True from a cancel until the worker has stopped.
+        retry_of: ID of the job that this one repeats.
         spec: the resolved spec.
         urls: addresses of everything that belongs to the job, by name.
         metrics: seconds a stage, evaluations and final loss, once painted.
@@ -96,9 +99,13 @@ class Job:
     output: Output | None = None
     error: JobError | None = None
     attempt: int = 0
+    priority: int = 0
+    cancel_requested: bool = False
+    retry_of: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    deadline_at: datetime | None = None
     expires_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -129,9 +136,13 @@ class Job:
             output=_output(output) if output else None,
             error=_error(error) if error else None,
             attempt=data.get("attempt") or 0,
+            priority=data.get("priority") or 0,
+            cancel_requested=bool(data.get("cancel_requested")),
+            retry_of=data.get("retry_of"),
             created_at=_time(data.get("created_at")),
             started_at=_time(data.get("started_at")),
             completed_at=_time(data.get("completed_at")),
+            deadline_at=_time(data.get("deadline_at")),
             expires_at=_time(data.get("expires_at")),
             metadata=data.get("metadata") or {},
             spec=data.get("spec") or {},

@@ -5,7 +5,7 @@ Knows nothing of jobs. What a request says is put together in `client.api`, when
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,10 +66,18 @@ class Transport:
 
         return self._repeat(send)
 
-    def save(self, url: str, path: Path, sha256: str) -> None:
+    def save(
+        self, url: str, path: Path, sha256: str, on_chunk: Callable[[int, int | None], None] | None = None
+    ) -> None:
         """Download `url` to `path`, whole or not at all.
 
         The token does not follow a redirect to another host, such as the object store's.
+
+        Args:
+            url: an address, or a path below the service's.
+            path: the file to write.
+            sha256: what its bytes must hash to.
+            on_chunk: called with the bytes received so far and the bytes in all, where those are known.
 
         Raises:
             ApiError, UnreachableError: as for `request`.
@@ -83,7 +91,7 @@ class Transport:
                 if response.is_error:
                     response.read()
                     raise _Refused(response)
-                write_checked(path, response.iter_bytes(), sha256)
+                write_checked(path, _watched(response, on_chunk), sha256)
 
         self._repeat(send)
 
@@ -118,6 +126,14 @@ class _Refused(Exception):  # noqa: N818 - never leaves this module
     def __init__(self, response: httpx.Response) -> None:
         super().__init__()
         self.response = response
+
+
+def _watched(response: httpx.Response, on_chunk: Callable[[int, int | None], None] | None) -> Iterator[bytes]:
+    length = response.headers.get("content-length")
+    for chunk in response.iter_bytes():
+        yield chunk
+        if on_chunk:
+            on_chunk(response.num_bytes_downloaded, int(length) if length else None)
 
 
 def problem(response: httpx.Response) -> ApiError:

@@ -1,0 +1,85 @@
+"""Command-line options made from the spec: names, types, bounds, defaults and help are `shared.spec`'s."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from client.parameters import layer_weights, mix
+from shared.spec import DEFAULT_PRESET, PRESET_DESCRIPTIONS, Spec, SpecRequest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+mix_option = click.option(
+    "--mix",
+    type=mix,
+    metavar="WEIGHT,...",
+    help="Weights of the styles in their order, such as 1,0.5; all the same by default.",
+)
+
+
+def spec_options(command: F) -> F:
+    """Give a command one option for each field of the spec; its function takes them as keyword arguments."""
+    properties = SpecRequest.model_json_schema()["properties"]
+    # click lists options as decorators stand: the one applied last comes first.
+    for name in reversed(["preset", *Spec.model_fields]):
+        command = _option(name, properties[name])(command)
+    return command
+
+
+def given_spec(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the spec's fields from a command's arguments, without those that were not given.
+
+    Raises:
+        click.UsageError: a value is outside the spec's bounds.
+    """
+    spec = {name: values[name] for name in SpecRequest.model_fields if values.get(name) is not None}
+    try:
+        SpecRequest.model_validate(spec)
+    except ValidationError as error:
+        lines = (f"{flag(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
+        raise click.UsageError("\n".join(lines)) from error
+    return spec
+
+
+def flag(name: str) -> str:
+    """The option for a field of the spec."""
+    return "--" + name.replace("_", "-")
+
+
+def _option(name: str, schema: Mapping[str, Any]) -> Callable[[F], F]:
+    sentence = " ".join(schema["description"].replace("`", "").split())
+    if name == "preset":
+        default = DEFAULT_PRESET
+        presets = (f"{preset}: {text}" for preset, text in PRESET_DESCRIPTIONS.items())
+        sentence = " ".join((sentence, *presets))
+    else:
+        schema = next(one for one in schema["anyOf"] if one["type"] != "null")
+        default = Spec.model_fields[name].default
+    return click.option(
+        flag(name),
+        name,
+        type=_type(schema),
+        metavar="LAYER=WEIGHT,..." if schema.get("type") == "object" else None,
+        help=sentence,
+        # Told, not filled in: the spec's resolver does that, and a preset may say otherwise.
+        show_default=False
+        if default is None
+        else f"{default:g}"
+        if isinstance(default, float)
+        else str(default),
+    )
+
+
+def _type(schema: Mapping[str, Any]) -> object:
+    if "enum" in schema:
+        return click.Choice(schema["enum"])
+    match schema["type"]:
+        case "integer":
+            return click.IntRange(schema.get("minimum"), schema.get("maximum"))
+        case "number":
+            return click.FloatRange(schema.get("minimum"), schema.get("maximum"))
+        case "object":
+            return layer_weights
+    return click.STRING

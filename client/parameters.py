@@ -1,0 +1,75 @@
+"""Command-line values that click does not know: functions from the text to the value, for `type=`."""
+
+import json
+import math
+import re
+from typing import TypeVar
+
+import click
+
+T = TypeVar("T")
+
+
+def layer_weights(text: str) -> dict[str, float]:
+    """Layers and their weights: `conv1_1=0.2,conv2_1=0.2`, or a JSON object as in a request."""
+    if text.lstrip().startswith("{"):
+        return _json(text)
+    layers: dict[str, float] = {}
+    for part in text.split(","):
+        layer, _, weight = part.strip().partition("=")
+        number = _weight(weight)
+        if not layer or number is None:
+            raise click.BadParameter(f"{part!r} is not of the form conv1_1=0.2")
+        layers[layer] = number
+    return layers
+
+
+def mix(text: str) -> tuple[float, ...]:
+    """Weights of the styles, in their order: `1,0.5`."""
+    numbers = [_weight(part) for part in text.split(",")]
+    known = tuple(number for number in numbers if number is not None)
+    if len(known) != len(numbers):
+        raise click.BadParameter(f"{text!r} is not of the form 1,0.5")
+    return known
+
+
+def pair(text: str) -> tuple[str, str]:
+    """A name and a value: `order=A-17`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"{text!r} is not of the form name=value")
+    return name, value
+
+
+def sha256(text: str) -> str:
+    """A SHA-256 in hexadecimal digits."""
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise click.BadParameter(f"{text!r} is not 64 hexadecimal digits")
+    return text.lower()
+
+
+def weighted(styles: tuple[T, ...], weights: tuple[float, ...] | None) -> list[tuple[T, float]]:
+    """Each style with its weight; 1 where none were given.
+
+    Raises:
+        click.UsageError: there is another number of weights.
+    """
+    if weights is not None and len(weights) != len(styles):
+        raise click.UsageError(f"--mix has {len(weights)} weights for {len(styles)} styles")
+    return list(zip(styles, weights or (1.0,) * len(styles), strict=True))
+
+
+def _json(text: str) -> dict[str, float]:
+    try:
+        layers: dict[str, float] = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"this is not JSON: {error}") from error
+    return layers
+
+
+def _weight(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

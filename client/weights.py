@@ -1,0 +1,152 @@
+"""`impasto weights`: bring a backbone's weights to where the paint worker looks for them.
+
+Paint workers have no way out to the network, so this is done beforehand: download once, check, put in place
+in one step. Beside the file stands `<file>.sha256`, which the engine checks at every load. Needs no torch.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from client import parameters
+from client.console import reported, say
+from client.files import write_checked
+from client.retries import Retries
+from client.transport import Transport
+
+CHUNK = 2**20
+#: Formats that the engine reads: torchvision's, and safetensors.
+SUFFIXES = (".pth", ".safetensors")
+
+weights_dir_option = click.option(
+    "--dir",
+    "weights_dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="IMPASTO_WEIGHTS_DIR",
+    default=Path("var/weights"),
+    show_default=True,
+    help="Folder of the weights; also IMPASTO_WEIGHTS_DIR.",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A weights file as its makers publish it."""
+
+    url: str
+    sha256: str
+
+
+#: torchvision's IMAGENET1K_V1 weights. Their names carry the first digits of these hashes.
+PUBLISHED = {
+    "vgg19": Published(
+        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+    ),
+    "vgg16": Published(
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    ),
+}
+
+
+@click.group()
+def weights() -> None:
+    """Weights of the backbones that do not come with the package."""
+
+
+@weights.command()
+@click.argument("name", type=click.Choice(list(PUBLISHED)))
+@weights_dir_option
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file to take instead of downloading: torchvision's .pth or .safetensors.",
+)
+@click.option("--url", help="Another address of the published file, such as a mirror's.")
+@click.option(
+    "--sha256",
+    "expected",
+    type=parameters.sha256,
+    metavar="HEX",
+    help="What the file must hash to; the published file's by default.",
+)
+def fetch(
+    name: str, *, weights_dir: Path, source: Path | None, url: str | None, expected: str | None
+) -> None:
+    """Fetch the weights of backbone NAME, check their SHA-256 and put them where the worker looks.
+
+    A file given with --from is taken as it is, unless --sha256 says what it must be.
+    """
+    if source and url:
+        raise click.UsageError("--from and --url exclude each other")
+    if source and source.suffix not in SUFFIXES:
+        raise click.UsageError(f"{source.name} should be a {' or '.join(SUFFIXES)} file")
+    with reported():
+        weights_dir.mkdir(parents=True, exist_ok=True)
+        if source:
+            print(take(name, source, weights_dir, expected))
+        else:
+            published = PUBLISHED[name]
+            print(download(Published(url or published.url, expected or published.sha256), name, weights_dir))
+
+
+def download(published: Published, name: str, folder: Path) -> Path:
+    """Download a backbone's weights into a folder, unless they are there already; returns the file.
+
+    Raises:
+        ApiError, UnreachableError: the server refused, or did not answer.
+        DamagedError: what arrived has another SHA-256.
+    """
+    target = folder / f"{name}-{published.sha256[:8]}.pth"
+    if target.is_file() and _sha256(target) == published.sha256:
+        say(f"{target} is there already")
+    else:
+        transport = Transport(published.url, None, timeout=60.0, retries=Retries())
+        with tqdm(unit="B", unit_scale=True, desc=target.name, disable=None) as bar:
+
+            def on_chunk(received: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(received - bar.n)
+
+            transport.save(published.url, target, published.sha256, on_chunk)
+        transport.close()
+    _state_hash(target, published.sha256)
+    return target
+
+
+def take(name: str, source: Path, folder: Path, sha256: str | None) -> Path:
+    """Copy a weights file into a folder, under the name that the engine looks for; returns the copy.
+
+    Raises:
+        DamagedError: the file does not have the SHA-256 asked for.
+    """
+    target = folder / f"{name}{source.suffix}"
+    found = _sha256(source)
+    write_checked(target, _chunks(source), sha256 or found)
+    _state_hash(target, found)
+    known = found == PUBLISHED[name].sha256
+    say(f"SHA-256 {found}, {'the published file' if known else 'not the published file'}")
+    return target
+
+
+def _state_hash(path: Path, sha256: str) -> None:
+    """Say what the file must be, as `sha256sum` writes it, for the engine to check at every load."""
+    beside = path.with_name(f"{path.name}.sha256")
+    beside.write_text(f"{sha256}  {path.name}\n", encoding="ascii")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk

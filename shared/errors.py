@@ -36,6 +36,24 @@ class InternalFault(Fault):
     retryable = True
 
 
+class MalformedRequest(Fault):
+    """The request cannot be read at all: not JSON, a name twice in one object, not UTF-8."""
+
+    code, title, status = "malformed_request", "The request cannot be read", 400
+
+
+class UnsupportedMediaType(Fault):
+    """The body is of another kind than this endpoint takes."""
+
+    code, title, status = "unsupported_media_type", "This kind of body is not taken here", 415
+
+
+class MethodNotAllowed(Fault):
+    """The resource is there, but not for this method; `Allow` lists those it has."""
+
+    code, title, status = "method_not_allowed", "This method is not allowed here", 405
+
+
 class InvalidRequest(Fault):
     """The request's body, query or headers are not as documented."""
 
@@ -146,6 +164,12 @@ class OutOfMemory(Fault):
     """The device's memory is too small for this size."""
 
     code, title, status = "out_of_memory", "The picture is too large for the worker's memory", 422
+
+
+class WorkerLost(Fault):
+    """The worker stopped renewing its lease: it crashed, stalled or was cut off."""
+
+    code, title, status, retryable = "worker_lost", "The worker was lost", 500, True
 
 
 class AttemptsExhausted(Fault):

@@ -207,10 +207,33 @@ class Job:
         )
 
 
-def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, or plain data
-    """Compact JSON of a dataclass or plain data, as the record keeps it."""
-    plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
-    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+def new_record(job: NewJob) -> dict[str, str]:
+    """A new job's hash, but for what the submitting script adds: its state, times and order."""
+    record = {
+        "uid": job.uid,
+        "id": job.id,
+        "owner": job.owner,
+        "schema": str(SCHEMA),
+        "spec": job.spec.model_dump_json(),
+        "content": to_json(job.content),
+        "styles": to_json(job.styles),
+        "metadata": to_json(job.metadata),
+        "body_hash": job.body_hash,
+        "priority": str(job.priority),
+        "lane": f"paint.{job.spec.backbone}",
+    }
+    return record | ({"retry_of": job.retry_of} if job.retry_of else {})
+
+
+def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data
+    """Compact JSON of a dataclass or plain data, as the record keeps it: fields that are None left out."""
+    return json.dumps(value, default=_plain, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {name: part for name, part in asdict(value).items() if part is not None}
 
 
 def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401

@@ -1,0 +1,35 @@
+"""Page tokens: opaque to callers, for us the place of a page's last job in the order of acceptance."""
+
+import base64
+import binascii
+
+from shared.errors import InvalidRequest
+
+_VERSION = "1"
+
+
+def page_token_of(order: float) -> str:
+    """The token of the page after the job of this order."""
+    return base64.urlsafe_b64encode(f"{_VERSION}:{int(order)}".encode()).decode().rstrip("=")
+
+
+def page_start(token: str | None) -> str:
+    """The bound, as Redis writes it, below which a page begins.
+
+    Raises:
+        InvalidRequest: the token is none of ours.
+    """
+    if token is None:
+        return "+inf"
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise _bad_token() from error
+    version, _, order = text.partition(":")
+    if version != _VERSION or not (order.isascii() and order.isdecimal()) or len(order) > 16:
+        raise _bad_token()
+    return f"({order}"
+
+
+def _bad_token() -> InvalidRequest:
+    return InvalidRequest("page_token is not one that a list returned")

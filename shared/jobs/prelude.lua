@@ -1,0 +1,170 @@
+-- What several scripts need. Put in front of each by scripts.py, after the key names `K`.
+-- A job is handled as a table of its record's fields, all strings. Times are milliseconds since the epoch.
+
+local arg = cjson.decode(ARGV[1])
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function load_job(uid)
+  local flat = redis.call('HGETALL', K.job .. uid)
+  if #flat == 0 then return nil end
+  local job = {}
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  return job
+end
+
+-- The job that `arg.uid` names, when `arg.fence` is its current fence; nil when the lease is lost.
+local function leased_job()
+  local job = load_job(arg.uid)
+  if job and job.fence == arg.fence then return job end
+  return nil
+end
+
+local function later_schema(job)
+  return tonumber(job.schema) > arg.schema
+end
+
+-- Write fields (false removes one) that a poll can see: the record's version goes up.
+local function save(job, changes)
+  changes.version = job.version + 1
+  for name, value in pairs(changes) do
+    if value == false then
+      redis.call('HDEL', K.job .. job.uid, name)
+      job[name] = nil
+    else
+      redis.call('HSET', K.job .. job.uid, name, value)
+      job[name] = tostring(value)
+    end
+  end
+end
+
+local function move_status(job, status)
+  if job.status == status then return end
+  redis.call('HINCRBY', K.counts, job.status, -1)
+  redis.call('HINCRBY', K.counts, status, 1)
+  redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
+  redis.call('ZADD', K.list .. status .. ':' .. job.owner, job.order, job.uid)
+end
+
+-- Waiting. -------------------------------------------------------------------------------------------------
+
+local function queue_of(job)
+  return job.stage == 'fetching' and 'intake' or 'paint'
+end
+
+local function lane_of(job)
+  return job.stage == 'fetching' and 'intake' or job.lane
+end
+
+-- An owner who has nothing waiting yet joins at the end of the line: behind each other owner once.
+local function wait(job, time)
+  local lane = lane_of(job)
+  -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
+  local place = (9 - job.priority) * 1e13 + job.order
+  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, place, job.uid)
+  redis.call('HINCRBY', K.waiting, lane, 1)
+  redis.call('HSET', K.job .. job.uid, 'waiting_since', time)
+  if not redis.call('ZSCORE', K.turns .. lane, job.owner) then
+    redis.call('ZADD', K.turns .. lane, redis.call('INCR', K.turn), job.owner)
+  end
+end
+
+local function stop_waiting(job)
+  local lane = lane_of(job)
+  local set = K.wait .. lane .. ':' .. job.owner
+  if redis.call('ZREM', set, job.uid) == 0 then return end
+  redis.call('HINCRBY', K.waiting, lane, -1)
+  if redis.call('EXISTS', set) == 0 then redis.call('ZREM', K.turns .. lane, job.owner) end
+end
+
+-- Whether another bell is wanted: few are outstanding in the Celery queue (a list of the queue's name).
+local function bell_wanted(queue)
+  return redis.call('LLEN', queue) < arg.bells and 1 or 0
+end
+
+-- Ending. --------------------------------------------------------------------------------------------------
+
+-- Give a job its final state. Needs arg.retention.
+local function end_job(job, time, status, changes)
+  stop_waiting(job)
+  redis.call('ZREM', K.delayed, job.uid)
+  redis.call('ZREM', K.leases, job.uid)
+  redis.call('ZREM', K.deadlines, job.uid)
+  redis.call('ZADD', K.ended, time + arg.retention, job.uid)
+  move_status(job, status)
+  changes.status = status
+  changes.stage = false
+  changes.fence = false
+  changes.completed_at = time
+  changes.expires_at = time + arg.retention
+  save(job, changes)
+end
+
+-- End a job whose caller asked for it, or whose deadline passed; true when it was one.
+-- Needs arg.retention and arg.overdue (the error of a passed deadline).
+local function end_if_due(job, time)
+  if job.cancel_requested == '1' then
+    end_job(job, time, 'canceled', {})
+  elseif time >= tonumber(job.deadline_at) then
+    end_job(job, time, job.status == 'processing' and 'canceled' or 'expired', {error = arg.overdue})
+  else
+    return false
+  end
+  return true
+end
+
+-- Take the lease from a job and let it wait again, at its old place, after `delay` milliseconds.
+local function wait_again(job, time, delay)
+  redis.call('ZREM', K.leases, job.uid)
+  move_status(job, 'queued')
+  local stage = job.stage == 'fetching' and 'fetching' or 'waiting'
+  save(job, {status = 'queued', stage = stage, fence = false, worker = false, progress = false})
+  if delay > 0 then
+    redis.call('ZADD', K.delayed, time + delay, job.uid)
+  else
+    wait(job, time)
+  end
+end
+
+-- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left.
+-- Needs what `end_if_due` needs, arg.max_attempts and arg.exhausted (the error when none is left).
+local function attempt_failed(job, time, error, delay)
+  local errors = job.attempt_errors
+  errors = errors and errors:sub(1, -2) .. ',' .. error .. ']' or '[' .. error .. ']'
+  redis.call('HSET', K.job .. job.uid, 'attempt_errors', errors)
+  if end_if_due(job, time) then return end
+  if tonumber(job.attempt) >= arg.max_attempts then
+    end_job(job, time, 'failed', {error = arg.exhausted})
+  else
+    wait_again(job, time, delay)
+  end
+end
+
+-- References to inputs. -------------------------------------------------------------------------------------
+
+local function refer(sha256)
+  redis.call('HINCRBY', K.refs, sha256, 1)
+  redis.call('ZREM', K.unused, sha256)
+end
+
+-- Needs arg.grace: an input stays that long after its last reference went.
+local function unrefer(sha256, time)
+  if redis.call('HINCRBY', K.refs, sha256, -1) <= 0 then
+    redis.call('HDEL', K.refs, sha256)
+    redis.call('ZADD', K.unused, time + arg.grace, sha256)
+  end
+end
+
+-- The inputs that a record names, once for each time it does.
+local function inputs_of(content, styles)
+  local found = {}
+  local pictures = cjson.decode(styles)
+  pictures[#pictures + 1] = cjson.decode(content)
+  for _, picture in ipairs(pictures) do
+    if picture.sha256 and picture.sha256 ~= cjson.null then found[#found + 1] = picture.sha256 end
+  end
+  return found
+end

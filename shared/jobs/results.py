@@ -1,0 +1,86 @@
+"""What the job store answers with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.jobs.record import Job, Queue
+
+
+class LeaseLostError(Exception):
+    """The fence is not the job's current one: stop, and publish nothing."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An accepted job.
+
+    Attributes:
+        created: False when the request repeats an earlier one and `job` is that one's.
+        ring: True when a bell should be rung, since few are outstanding.
+        queue: whose bell: where the job begins.
+    """
+
+    job: Job
+    created: bool
+    ring: bool
+    queue: Queue
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt at a job.
+
+    Attributes:
+        job: the record as it was when the attempt started.
+        queue: the stage the attempt is of.
+        fence: the attempt's name, `<number>-<token>`; safe in object keys, never used again.
+    """
+
+    job: Job
+    queue: Queue
+    fence: str
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """A lease that goes on.
+
+    Attributes:
+        cancel: True when cancel was asked for or the deadline passed: stop soon, then call `canceled`.
+    """
+
+    cancel: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list, and the token for the next one where there is more."""
+
+    jobs: list[Job]
+    next_token: str | None
+
+
+@dataclass(frozen=True)
+class Purged:
+    """Keys of the objects that belonged to a purged job alone; absent ones among them are fine."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """What one round of the reaper did.
+
+    Attributes:
+        requeued: jobs that wait again, after a lost worker or when their back-off was over.
+        failed: jobs that had no attempt left.
+        canceled: jobs whose worker was lost after cancel was asked for or their deadline had passed.
+        expired: queued jobs whose deadline passed.
+        rang: bells that the caller should ring, by queue.
+    """
+
+    requeued: int
+    failed: int
+    canceled: int
+    expired: int
+    rang: Mapping[Queue, int]

@@ -1,0 +1,60 @@
+"""Loads the Lua scripts beside this file and runs them.
+
+A script is one file and one transition. What several need stands in `prelude.lua` and is put in front of
+each, after the names of the keys; arguments travel as one JSON object, so that scripts read them by name.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from shared.jobs.keys import Key
+from shared.redis import translated
+
+#: What a script returns: an array.
+Reply = list[Any]
+
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def prelude() -> str:
+    """What stands in front of every script: key names, then the shared functions."""
+    names = ", ".join(f"{key.name.lower()} = '{key.value}'" for key in Key)
+    return f"local K = {{{names}}}\n{(_FOLDER / 'prelude.lua').read_text()}"
+
+
+@cache
+def source(name: str) -> str:
+    """A script as the server gets it: its shebang line, the prelude, and its own text."""
+    shebang, body = (_FOLDER / f"{name}.lua").read_text().split("\n", 1)
+    return f"{shebang}\n{prelude()}\n{body}"
+
+
+class Scripts:
+    """The scripts on one server. A server that forgot them (restart, flush) is given them again.
+
+    Args:
+        client: the server.
+        defaults: arguments that every call is given.
+    """
+
+    def __init__(self, client: redis.Redis, defaults: Mapping[str, object]) -> None:
+        self._client = client
+        self._defaults = dict(defaults)
+
+    def run(self, script: str, **arguments: object) -> Reply:
+        """Run a script; arguments that are None are left out.
+
+        Raises:
+            StoreUnavailable: Redis does not answer or refuses; the script ran whole or not at all.
+        """
+        given = self._defaults | {key: value for key, value in arguments.items() if value is not None}
+        with translated():
+            command = self._client.register_script(source(script))
+            reply: Reply = command(args=[json.dumps(given, ensure_ascii=False)])
+        return reply

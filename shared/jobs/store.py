@@ -1,0 +1,310 @@
+"""The job store: every change of a job's record, each one atomic.
+
+A method here turns arguments and answers to and from Python; what happens stands in the script of the same
+name. Jobs, leases and deadlines go by Redis' clock alone. Ringing bells is left to the callers: the store
+says when one is wanted.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound
+from shared.jobs.inputs import InputStore
+from shared.jobs.keys import Key
+from shared.jobs.pages import page_start, page_token_of
+from shared.jobs.policy import milliseconds
+from shared.jobs.record import (
+    Checkpoint,
+    Job,
+    NewJob,
+    Output,
+    PaintProgress,
+    Picture,
+    Queue,
+    Stage,
+    Status,
+    new_record,
+    to_json,
+)
+from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted
+from shared.jobs.scripts import Reply
+from shared.redis import translated
+
+__all__ = [
+    "Claim",
+    "JobStore",
+    "LeaseLostError",
+    "Page",
+    "Purged",
+    "Reaped",
+    "Renewal",
+    "Submitted",
+]
+
+#: Jobs that one script call handles at most: Redis serves nobody else meanwhile.
+BATCH = 200
+MAX_PAGE = 1000
+MAX_OWNERS = 1000
+
+
+class JobStore(InputStore):
+    """All jobs and their inputs, in one Redis; safe to share between threads.
+
+    Every method may raise `StoreUnavailable`.
+    """
+
+    # Callers' side.
+
+    def submit(self, job: NewJob) -> Submitted:
+        """Accept a job, or find the one that this request repeats.
+
+        Raises:
+            Conflict: the owner has another job of this ID.
+            IdempotencyMismatch: the key was used with another body.
+        """
+        outcome, ring, record = self._scripts.run(
+            "submit",
+            record=new_record(job),
+            stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
+            deadline=milliseconds(job.deadline_seconds),
+            idempotency_key=job.idempotency_key,
+        )
+        if outcome == "conflict":
+            raise Conflict(f"the ID {job.id!r} belongs to another job")
+        if outcome == "mismatch":
+            raise IdempotencyMismatch("this Idempotency-Key was used with another body within 24 hours")
+        queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
+        return Submitted(_job(record), created=outcome == "created", ring=bool(ring), queue=queue)
+
+    def get(self, owner: str, id: str) -> Job:  # noqa: A002 - the caller's word
+        """The job that an owner calls `id`. Raises `NotFound`."""
+        record = self._scripts.run("get", owner=owner, id=id)
+        if not record:
+            raise _not_found(id)
+        return _job(record)
+
+    def by_uid(self, uid: str) -> Job | None:
+        """The job of an internal ID."""
+        with translated():
+            record: Any = self._redis.hgetall(Key.JOB + uid)
+        return Job.from_hash(record) if record else None
+
+    def list(
+        self, owner: str, *, status: Status | None = None, limit: int = 100, page_token: str | None = None
+    ) -> Page:
+        """An owner's jobs, the last accepted first.
+
+        Args:
+            owner: whose.
+            status: those of this status only.
+            limit: jobs in the page, coerced to 1..1000.
+            page_token: `next_token` of the page before.
+
+        Raises:
+            InvalidRequest: the token is none of ours.
+        """
+        limit = max(1, min(limit, MAX_PAGE))
+        start = page_start(page_token)
+        with translated():
+            found: Any = self._redis.zrevrangebyscore(
+                f"{Key.LIST}{status or 'all'}:{owner}", start, "-inf", start=0, num=limit + 1, withscores=True
+            )
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for uid, _ in found[:limit]:
+                    pipeline.hgetall(Key.JOB + uid)
+                records = pipeline.execute()
+        jobs = [Job.from_hash(record) for record in records if record]
+        token = page_token_of(found[limit - 1][1]) if len(found) > limit else None
+        return Page([job for job in jobs if status in (None, job.status)], token)
+
+    def position(self, job: Job) -> int | None:
+        """The job's place among those that wait for the same workers, the first being 1.
+
+        None when it does not wait. With more than 1000 owners waiting it may be further back.
+        """
+        place: Any = self._scripts.run("position", uid=job.uid, max_owners=MAX_OWNERS)
+        return None if place is None else int(place)
+
+    def cancel(self, owner: str, id: str) -> Job:  # noqa: A002
+        """Stop a job: what is queued ends at once, what is processing ends when its worker hears of it.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it has ended, and was not canceled.
+        """
+        reply = self._scripts.run("cancel", owner=owner, id=id)
+        if not reply:
+            raise _not_found(id)
+        outcome, record = reply
+        job = _job(record)
+        if outcome == "conflict":
+            raise Conflict(f"the job has {job.status} already")
+        return job
+
+    def purge(self, owner: str, id: str) -> Purged:  # noqa: A002
+        """Forget an ended job. Its objects are the caller's to delete.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it has not ended.
+        """
+        reply = self._scripts.run("purge", owner=owner, id=id)
+        if not reply:
+            raise _not_found(id)
+        outcome, record = reply
+        if outcome == "conflict":
+            raise Conflict("the job has not ended; cancel it first")
+        job = _job(record)
+        keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
+        return Purged(tuple(key for key in keys if key))
+
+    # Workers' side.
+
+    def claim(self, queue: Queue, worker: str, backbones: Sequence[str] = ()) -> Claim | None:
+        """Start an attempt at the next job; None when nothing waits.
+
+        Args:
+            queue: the stage.
+            worker: the claiming worker's name.
+            backbones: for paint, those that the worker offers.
+        """
+        lanes = [f"paint.{name}" for name in backbones] if queue == Queue.PAINT else [str(queue)]
+        token = secrets.token_hex(8)
+        reply = self._scripts.run("claim", queue=queue, lanes=lanes, worker=worker, token=token)
+        if not reply:
+            return None
+        fence, record = reply
+        return Claim(_job(record), queue, fence)
+
+    def renew(
+        self,
+        claim: Claim,
+        progress: PaintProgress | None = None,
+        stage: Stage | None = None,
+        preview_key: str | None = None,
+    ) -> Renewal:
+        """Prolong the lease, and show how far the work has come. Raises `LeaseLostError`."""
+        shown = progress and to_json(progress)
+        reply = self._fenced("renew", claim, progress=shown, stage=stage, preview_key=preview_key)
+        return Renewal(cancel=bool(reply[0]))
+
+    def advance(
+        self, claim: Claim, content: Picture, styles: Sequence[Picture], seconds: Mapping[str, float]
+    ) -> bool:
+        """Intake is done: the job waits for paint. True when a paint bell is wanted.
+
+        Raises:
+            LeaseLostError: the fence is stale.
+        """
+        pictures = {"content": to_json(content), "styles": to_json(styles)}
+        return bool(self._fenced("advance", claim, seconds=to_json(seconds), **pictures)[0])
+
+    def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> str | None:
+        """Say where another attempt can go on; returns the key that this replaces.
+
+        Raises:
+            LeaseLostError: the fence is stale.
+        """
+        replaced = self._fenced("checkpoint", claim, checkpoint=to_json(checkpoint))[0]
+        return Checkpoint(**json.loads(replaced)).key if replaced else None
+
+    def release(self, claim: Claim) -> bool:
+        """Give the job back uncharged, to its old place. True when a bell is wanted.
+
+        Raises:
+            LeaseLostError: the fence is stale.
+        """
+        return bool(self._fenced("release", claim)[0])
+
+    def finish(
+        self,
+        claim: Claim,
+        output: Output,
+        *,
+        seconds: Mapping[str, float],
+        evaluations: int,
+        loss: Mapping[str, float],
+    ) -> None:
+        """The output is stored: the job has succeeded. May be repeated. Raises `LeaseLostError`."""
+        self._fenced(
+            "finish",
+            claim,
+            output=to_json(output),
+            seconds=to_json(seconds),
+            evaluations=evaluations,
+            loss=to_json(loss),
+        )
+
+    def fail(self, claim: Claim, fault: Fault) -> Job:
+        """The attempt failed; returns the job as it is now.
+
+        A retryable fault is kept and tried again after a back-off while attempts are left.
+
+        Raises:
+            LeaseLostError: the fence is stale.
+        """
+        error = to_json(ErrorInfo.of(fault))
+        return _job(self._fenced("fail", claim, error=error, retryable=fault.retryable))
+
+    def canceled(self, claim: Claim) -> None:
+        """The worker stopped as it was asked to. Raises `LeaseLostError`."""
+        self._fenced("canceled", claim)
+
+    # Housekeeping.
+
+    def reap(self) -> Reaped:
+        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may."""
+        ended = self._scripts.run("reap", limit=BATCH)
+        rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
+        expired = self._scripts.run("expire", limit=BATCH)[0]
+        self._scripts.run("drop_uploads", limit=BATCH)
+        return Reaped(
+            requeued=ended.count(Status.QUEUED) + rejoined,
+            failed=ended.count(Status.FAILED),
+            canceled=ended.count(Status.CANCELED),
+            expired=ended.count(Status.EXPIRED) + expired,
+            rang=self._bells_wanted(),
+        )
+
+    def due_for_purge(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Owner and ID of ended jobs whose retention is over."""
+        names = self._scripts.run("due", limit=limit)
+        return list(zip(names[::2], names[1::2], strict=True))
+
+    def counts(self) -> Mapping[str, int]:
+        """Jobs by status."""
+        with translated():
+            found: Any = self._redis.hgetall(Key.COUNTS)
+        return {status: int(found.get(status, 0)) for status in Status}
+
+    def depths(self) -> Mapping[Queue, int]:
+        """Jobs that wait for intake and for paint, without those in back-off."""
+        with translated():
+            lanes: Any = self._redis.hgetall(Key.WAITING)
+        intake = int(lanes.pop(Queue.INTAKE, 0))
+        return {Queue.INTAKE: intake, Queue.PAINT: sum(map(int, lanes.values()))}
+
+    def _fenced(self, script: str, claim: Claim, **arguments: object) -> Reply:
+        reply = self._scripts.run(script, uid=claim.job.uid, fence=claim.fence, **arguments)
+        if not reply:
+            raise LeaseLostError(f"job {claim.job.uid} is no longer held under fence {claim.fence}")
+        return reply
+
+    def _bells_wanted(self) -> dict[Queue, int]:
+        wanted = {}
+        for queue, depth in self.depths().items():
+            with translated():
+                outstanding = int(self._redis.llen(queue))
+            wanted[queue] = max(0, min(self._settings.bells, depth) - outstanding)
+        return wanted
+
+
+def _job(flat: Sequence[str]) -> Job:
+    """A record as a script returns it: names and values in turn."""
+    return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+def _not_found(id: str) -> NotFound:  # noqa: A002
+    return NotFound(f"no job {id!r}")

@@ -1,0 +1,56 @@
+#!lua
+-- Accept a job: write its record and let it wait for its first stage; or find the job that it repeats.
+-- Without allow-oom: a full server refuses before anything is written.
+--
+-- Arguments: record (fields that Python gives: uid, id, owner, schema, spec, content, styles, metadata,
+--   body_hash, priority, lane, retry_of), stage (`fetching` or `waiting`), deadline (ms from now), bells,
+--   idempotency_key (optional), idempotency_ttl (ms).
+-- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:all:<owner>, list:queued:<owner>, counts,
+--   deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+-- Returns {outcome, ring, record}: outcome is `created`, `existing`, `conflict` (the ID is another request's)
+--   or `mismatch` (the Idempotency-Key is).
+
+local given = arg.record
+local idempotency = arg.idempotency_key and K.idempotency .. arg.idempotency_key .. ':' .. given.owner
+
+local function remember(uid)
+  if idempotency then redis.call('SET', idempotency, uid, 'PX', arg.idempotency_ttl) end
+end
+
+local function answer(existing, mismatch)
+  -- The very same record again is a repeated command whose answer was lost.
+  if existing.uid == given.uid then return {'created', 0, redis.call('HGETALL', K.job .. existing.uid)} end
+  if existing.body_hash ~= given.body_hash then return {mismatch, 0, {}} end
+  return {'existing', 0, redis.call('HGETALL', K.job .. existing.uid)}
+end
+
+local known = idempotency and redis.call('GET', idempotency)
+local existing = known and load_job(known)
+if existing then return answer(existing, 'mismatch') end
+
+known = redis.call('HGET', K.ids .. given.owner, given.id)
+existing = known and load_job(known)
+if existing then
+  local reply = answer(existing, 'conflict')
+  if reply[1] ~= 'conflict' then remember(existing.uid) end
+  return reply
+end
+
+local time = now()
+local job = given
+job.status = 'queued'
+job.stage = arg.stage
+job.created_at = time
+job.deadline_at = time + arg.deadline
+job.order = redis.call('INCR', K.order)
+job.version = 1
+for name, value in pairs(job) do redis.call('HSET', K.job .. job.uid, name, value) end
+redis.call('HSET', K.ids .. job.owner, job.id, job.uid)
+remember(job.uid)
+redis.call('ZADD', K.list .. 'all:' .. job.owner, job.order, job.uid)
+redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
+redis.call('HINCRBY', K.counts, 'queued', 1)
+redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
+for _, sha256 in ipairs(inputs_of(job.content, job.styles)) do refer(sha256) end
+wait(job, time)
+return {'created', bell_wanted(queue_of(job)), redis.call('HGETALL', K.job .. job.uid)}

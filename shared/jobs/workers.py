@@ -1,0 +1,60 @@
+"""Which workers are alive and what they offer: each advertises itself for a while, again and again."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import redis
+
+from shared.jobs.keys import Key
+from shared.jobs.record import Queue
+from shared.jobs.scripts import Scripts
+from shared.redis import translated
+
+#: Workers that one look returns at most.
+MAX_WORKERS = 1000
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What a worker says of itself.
+
+    Attributes:
+        name: unique among live workers.
+        queue: the stage it serves.
+        backbones: for paint, those whose weights it has.
+        device: what it computes on, such as `cpu` or `cuda:0`.
+    """
+
+    name: str
+    queue: Queue
+    backbones: tuple[str, ...]
+    device: str
+
+
+class Workers:
+    """The live workers. Every method may raise `StoreUnavailable`."""
+
+    def __init__(self, redis: redis.Redis) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis, {})
+
+    def advertise(self, info: WorkerInfo, ttl_seconds: float) -> None:
+        """Count a worker as alive for so long, by Redis' clock."""
+        offer = json.dumps(asdict(info), separators=(",", ":"))
+        self._scripts.run("advertise", name=info.name, offer=offer, ttl=round(ttl_seconds * 1000))
+
+    def withdraw(self, name: str) -> None:
+        """A worker leaves; an unknown name is fine."""
+        with translated(), self._redis.pipeline() as pipeline:
+            pipeline.zrem(Key.WORKER_ENDS, name)
+            pipeline.hdel(Key.WORKERS, name)
+            pipeline.execute()
+
+    def live(self) -> list[WorkerInfo]:
+        """The workers whose advertisement has not lapsed."""
+        return [_info(offer) for offer in self._scripts.run("live", limit=MAX_WORKERS)]
+
+
+def _info(offer: str) -> WorkerInfo:
+    fields = json.loads(offer)
+    return WorkerInfo(fields["name"], Queue(fields["queue"]), tuple(fields["backbones"]), fields["device"])

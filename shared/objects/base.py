@@ -1,0 +1,96 @@
+"""What every object store does, and what a key looks like.
+
+Objects are whole pictures and checkpoints, small enough to be held in memory. Keys come from internal IDs and
+hashes only; what a caller wrote never becomes part of one.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+#: Segments of letters, digits, `.`, `_` and `-` that start with a letter or digit, joined by `/`.
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_MAX_KEY = 255
+#: Written and read by `check`; one small object that stays.
+PROBE_KEY = "probes/ready"
+PROBE = b"impasto"
+
+
+class ObjectMissingError(LookupError):
+    """There is no object under this key."""
+
+
+@dataclass(frozen=True)
+class ObjectStat:
+    """An object without its bytes.
+
+    Attributes:
+        key: its name. size: bytes. modified: seconds since the epoch, by the store's clock.
+    """
+
+    key: str
+    size: int
+    modified: float
+
+
+class ObjectStore(Protocol):
+    """A place for pictures and checkpoints, safe to use from any number of threads and processes.
+
+    Every method raises `shared.errors.StorageUnavailable` when the store does not answer or refuses, within
+    a bounded time, and `ValueError` for a key that is not one of ours.
+    """
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Store `data` under `key`, over what was there. Readers see the old object or the new, whole."""
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            ObjectMissingError: there is none.
+        """
+
+    def stat(self, key: str) -> ObjectStat | None:
+        """The object's size and age, or None when there is none."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is absent already is fine."""
+
+    def list(self, prefix: str) -> Iterator[ObjectStat]:
+        """Every object whose key starts with `prefix`, in no particular order."""
+
+    def url(self, key: str, *, seconds: int, filename: str, content_type: str) -> str | None:
+        """An address from which a caller may GET the object, or None when the API must stream it.
+
+        Args:
+            key: the object, which is not looked up.
+            seconds: for how long the address is valid.
+            filename: name to save it under: letters, digits, `.`, `_` and `-`.
+            content_type: type it is served as, whatever it was stored with.
+        """
+
+    def check(self) -> None:
+        """Write and read a small object; raises `StorageUnavailable` quickly when either fails."""
+
+
+def check_key(key: str) -> str:
+    """The key itself, when it is well formed.
+
+    Raises:
+        ValueError: it is empty, too long, or has a segment that could lead out of the store.
+    """
+    if len(key) > _MAX_KEY or not _KEY.fullmatch(key):
+        raise ValueError(f"not an object key: {key[:80]!r}")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix itself, when keys can start with it: empty, or a key with or without a slash at its end.
+
+    Raises:
+        ValueError: no key can start with it.
+    """
+    if prefix:
+        check_key(prefix.removesuffix("/"))
+    return prefix

@@ -5,13 +5,15 @@ job, shows its progress, and saves the picture.
 """
 
 import argparse
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
-from client import Impasto, JobFailed
-from client.progress import progress_bar
-from deploy.local import House, RunnerError, stop_on_signals
+from client import Impasto, ImpastoError
+from client.progress import ProgressBar
+from deploy.local import House, RunnerError
 from shared.settings import settings
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -24,21 +26,20 @@ def main() -> int:
     parser.add_argument("--style", type=Path, default=SAMPLES / "style" / "night_brushwork.jpg")
     parser.add_argument("-o", "--output", type=Path, default=Path("demo-output.png"))
     arguments = parser.parse_args()
-    stopped = stop_on_signals()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     config = settings().model_copy(update={"data_dir": Path("var/demo"), "api_port": 0})
     started = time.monotonic()
     try:
         with House(config, embed=True) as house:
-            if not house.wait_until_ready(stopped):
-                return 1
+            house.wait_until_ready(threading.Event())
             print(f"Impasto is ready after {time.monotonic() - started:.0f} s at {house.url}")
             with Impasto(house.url) as impasto:
                 _paint(impasto, arguments.content, arguments.style, arguments.output)
     except RunnerError as error:
         print(error, file=sys.stderr)
         return 1
-    except JobFailed as failure:
-        print(f"The job failed: {failure}", file=sys.stderr)
+    except ImpastoError as error:
+        print(f"No picture: {error}", file=sys.stderr)
         return 1
     print(f"The picture is {arguments.output.resolve()}")
     return 0
@@ -47,8 +48,8 @@ def main() -> int:
 def _paint(impasto: Impasto, content: Path, style: Path, output: Path) -> None:
     job = impasto.submit(content, [style])
     print(f"Submitted {content.name} in the style of {style.name}: {job.id}")
-    with progress_bar() as show:
-        job = impasto.wait(job.id, on_progress=show)
+    with ProgressBar() as bar:
+        job = impasto.wait(job.id, on_progress=bar.job)
     impasto.download(job, output)
 
 

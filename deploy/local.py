@@ -39,11 +39,16 @@ class House:
     """Every process of the service on this machine.
 
     Args:
-        config: settings; where `redis_url` was not set, a server is embedded.
-        embed: start a Valkey of our own.
+        config: the settings.
+        embed: start a Valkey of our own instead of using `redis_url`.
+
+    Attributes:
+        url: where the API listens.
+        data_dir: where everything is kept.
     """
 
     def __init__(self, config: Settings, *, embed: bool) -> None:
+        self.data_dir = config.data_dir
         self._lock = _lock(config.data_dir)
         port = config.api_port or free_port()
         _check_free(config.api_host, port)
@@ -63,6 +68,9 @@ class House:
         self._children = [
             Child(name, command, python_environ(**environ)) for name, command in commands.items()
         ]
+        self._leaving = threading.Event()
+        self._keeper = threading.Thread(target=self._look_after, name="keeper", daemon=True)
+        self._keeper.start()
 
     def __enter__(self) -> Self:
         return self
@@ -78,12 +86,6 @@ class House:
         children = [*self._children, *([self._store] if self._store else [])]
         return {child.name: child.pid for child in children}
 
-    def look_after(self) -> None:
-        """Start again what has died."""
-        for child in (self._store, *self._children):
-            if child is not None:
-                child.look_after()
-
     def wait_until_ready(self, stopped: threading.Event) -> bool:
         """Wait until the API answers and every stage has a worker; False when stopped meanwhile.
 
@@ -92,7 +94,6 @@ class House:
         """
         deadline = time.monotonic() + READY_SECONDS
         while not stopped.wait(LOOK_SECONDS):
-            self.look_after()
             if self._ready():
                 return True
             if time.monotonic() > deadline:
@@ -103,6 +104,8 @@ class House:
 
     def stop(self) -> None:
         """End everything: the API and the workers first, then the store that they use."""
+        self._leaving.set()
+        self._keeper.join()
         for child in self._children:
             child.terminate()
         deadline = time.monotonic() + LEAVE_SECONDS
@@ -112,6 +115,13 @@ class House:
             self._store.terminate()
             self._store.wait_or_kill(time.monotonic() + LEAVE_SECONDS)
         self._lock.close()
+
+    def _look_after(self) -> None:
+        """Start again what has died, until the house is left."""
+        while not self._leaving.wait(LOOK_SECONDS):
+            for child in (self._store, *self._children):
+                if child is not None:
+                    child.look_after()
 
     def _ready(self) -> bool:
         try:
@@ -174,8 +184,7 @@ def main() -> int:
             say("run", "starting; the paint worker takes some seconds to load torch")
             if house.wait_until_ready(stopped):
                 say("run", f"Impasto is ready: {house.url} (Ctrl-C stops it)")
-            while not stopped.wait(LOOK_SECONDS):
-                house.look_after()
+            stopped.wait()
             say("run", "stopping")
     except RunnerError as error:
         say("run", str(error))

@@ -5,7 +5,7 @@ So the settings here aim at a worker that always comes back, not at exactly-once
 """
 
 from celery import Celery
-from kombu import Queue as BrokerQueue
+from kombu.entity import Queue as BrokerQueue
 
 from shared.jobs.record import Queue
 from shared.settings import Settings, settings

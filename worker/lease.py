@@ -8,18 +8,22 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from shared.errors import StoreUnavailable
 from shared.jobs.record import PaintProgress, Stage
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Longest time between two beats: a cancel is heard, and progress is seen, within it.
 BEAT_SECONDS = 1.0
+#: Seconds between two tries of a call that the store did not answer.
+INSIST_SECONDS = 0.5
 #: Exit status of a process that its watchdog ended.
 STALLED_EXIT = 75
 
@@ -95,6 +99,21 @@ class Lease:
         if self._stop is None and time.monotonic() - self._renewed > self._lease_seconds:
             self._stop = Stop.LOST
         return self._stop or (Stop.DRAIN if self._draining.is_set() else None)
+
+    def insist(self, call: Callable[[], T]) -> T:
+        """Make a call to the store, again and again while Redis is away, for as long as the claim may hold.
+
+        Raises:
+            LeaseLostError: from the call: the store said so.
+            StoreUnavailable: Redis stayed away too long. Whether the call took effect is not known.
+        """
+        while True:
+            try:
+                return call()
+            except StoreUnavailable:
+                if self.stop is Stop.LOST:
+                    raise
+                self._ended.wait(INSIST_SECONDS)
 
     def _beat_until_ended(self) -> None:
         interval = min(self._lease_seconds / 3, BEAT_SECONDS)

@@ -10,9 +10,12 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 import torch
+from torch import Tensor
 
+from shared.bells import ring
 from shared.errors import (
     BackboneUnavailable,
     Fault,
@@ -20,6 +23,7 @@ from shared.errors import (
     OutOfMemory,
     PaintingDiverged,
     StorageUnavailable,
+    StoreUnavailable,
 )
 from shared.jobs.record import Checkpoint as CheckpointPointer
 from shared.jobs.record import Output, PaintProgress, Picture, Queue, Stage
@@ -85,6 +89,8 @@ class Painter:
                 _Attempt(self._store, self._objects, self._engine, self._config, lease).run()
         except LeaseLostError:
             log.warning("job %s: the lease was lost; nothing was published", claim.job.id)
+        except StoreUnavailable:
+            log.warning("job %s: the job store stayed away; the reaper will see to it", claim.job.id)
         return True
 
 
@@ -102,6 +108,7 @@ class _Attempt:
         self._claim: Claim = lease.claim
         self._job = lease.claim.job
         self._checkpoints = 0
+        self._checkpoint_key = self._job.checkpoint.key if self._job.checkpoint else None
         self._started = self._checkpointed = self._previewed = time.monotonic()
 
     def run(self) -> None:
@@ -111,6 +118,8 @@ class _Attempt:
             self._publish(outcome)
         except Stopped as stopped:
             self._end_early(stopped.checkpoint)
+        except (LeaseLostError, StoreUnavailable):
+            raise
         except Fault as fault:
             self._fail(fault)
         except torch.OutOfMemoryError:
@@ -121,8 +130,6 @@ class _Attempt:
             self._fail(PaintingDiverged(f"{error}: lower the style weight or use Adam", pointer="/spec"))
         except BackboneUnavailableError as error:
             self._fail(BackboneUnavailable(str(error), pointer="/spec/backbone"))
-        except LeaseLostError:
-            raise
         except Exception as error:
             log.exception("job %s: attempt failed", self._job.id)
             self._fail(InternalFault(f"{type(error).__name__} while painting"))
@@ -130,13 +137,21 @@ class _Attempt:
     def _paint(self) -> Outcome:
         content = files.decode(self._load(self._job.content))
         styles = [Style(files.decode(self._load(style)), style.weight) for style in self._job.styles]
+        resume = self._resumable()
+        try:
+            return self._stylize(content, styles, resume)
+        except CheckpointError as error:
+            log.warning("job %s: starting over, the checkpoint is of no use: %s", self._job.id, error)
+            return self._stylize(content, styles, None)
+
+    def _stylize(self, content: Tensor, styles: list[Style], resume: Checkpoint | None) -> Outcome:
         return self._engine.stylize(
             content,
             styles,
             self._job.spec,
             on_progress=self._on_progress,
             should_stop=lambda: self._lease.stop is not None,
-            resume=self._resumable(),
+            resume=resume,
         )
 
     def _load(self, picture: Picture) -> bytes:
@@ -153,7 +168,6 @@ class _Attempt:
             return None
         try:
             checkpoint = Checkpoint.from_bytes(self._objects.get(pointer.key))
-            checkpoint.check(self._job.spec)
         except (ObjectMissingError, CheckpointError) as error:
             log.warning("job %s: starting over, the checkpoint is of no use: %s", self._job.id, error)
             return None
@@ -210,10 +224,11 @@ class _Attempt:
         except LeaseLostError:
             self._discard(key)
             raise
-        except Fault:
-            log.warning("job %s: no checkpoint, the job store does not answer", self._job.id)
-            self._discard(key)
+        except StoreUnavailable:
+            # It may have been noted all the same: the object stays, and a chore sweeps it if not.
+            log.warning("job %s: the job store does not answer; the checkpoint may not count", self._job.id)
             return
+        self._checkpoint_key = key
         if replaced:
             self._discard(replaced)
 
@@ -238,10 +253,16 @@ class _Attempt:
         if stat is None or stat.size != output.bytes:
             raise StorageUnavailable("the object store does not hold the result it accepted")
         seconds = {"paint": round(painted - self._started, 3), "store": round(time.monotonic() - painted, 3)}
+        finish = partial(
+            self._store.finish,
+            self._claim,
+            output,
+            seconds=seconds,
+            evaluations=outcome.evaluations,
+            loss=outcome.losses,
+        )
         try:
-            self._store.finish(
-                self._claim, output, seconds=seconds, evaluations=outcome.evaluations, loss=outcome.losses
-            )
+            self._lease.insist(finish)
         except LeaseLostError:
             self._discard(key)
             raise
@@ -249,29 +270,30 @@ class _Attempt:
         self._tidy()
 
     def _end_early(self, checkpoint: Checkpoint) -> None:
+        """The work was stopped: hand the job back as the reason demands."""
         match self._lease.stop:
             case Stop.CANCEL:
-                self._store.canceled(self._claim)
+                self._lease.insist(lambda: self._store.canceled(self._claim))
                 log.info("job %s: canceled at step %d", self._job.id, checkpoint.step)
                 self._tidy()
             case Stop.DRAIN:
                 self._keep(checkpoint)
-                self._store.release(self._claim)
+                if self._lease.insist(lambda: self._store.release(self._claim)):
+                    ring(Queue.PAINT)
                 log.info("job %s: put back at step %d", self._job.id, checkpoint.step)
             case _:
                 raise LeaseLostError(self._job.uid)
 
     def _fail(self, fault: Fault) -> None:
         log.warning("job %s: %s: %s", self._job.id, fault.code, fault.detail)
-        if self._store.fail(self._claim, fault).status.terminal:
+        if self._lease.insist(lambda: self._store.fail(self._claim, fault)).status.terminal:
             self._tidy()
 
     def _tidy(self) -> None:
         """Take away what only a running job needs."""
-        job = self._store.by_uid(self._job.uid)
         self._discard(f"previews/{self._job.uid}")
-        if job is not None and job.checkpoint is not None:
-            self._discard(job.checkpoint.key)
+        if self._checkpoint_key:
+            self._discard(self._checkpoint_key)
 
     def _discard(self, key: str) -> None:
         # What stays behind is swept by a chore.

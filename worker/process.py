@@ -73,7 +73,7 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
         if draining.is_set():
             return
         try:
-            if stage.work() and not draining.is_set() and store.depths()[queue]:
+            if stage.work() and not draining.is_set() and store.depths().get(queue):
                 ring(queue)
         except StoreUnavailable as fault:
             log.warning("a bell of %s went unanswered: %s", queue, fault.detail)

@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
+from functools import partial
 
 from shared.bells import ring
-from shared.errors import Fault, InternalFault
+from shared.errors import Fault, InternalFault, StoreUnavailable
 from shared.jobs.record import Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.objects import ObjectStore
@@ -42,27 +43,32 @@ class Intake:
         )
         try:
             with lease:
-                self._attempt(claim)
+                self._attempt(claim, lease)
         except LeaseLostError:
             log.warning("job %s: the intake lease was lost", claim.job.id)
+        except StoreUnavailable:
+            log.warning("job %s: the job store stayed away; the reaper will see to it", claim.job.id)
         return True
 
-    def _attempt(self, claim: Claim) -> None:
+    def _attempt(self, claim: Claim, lease: Lease) -> None:
         started = time.monotonic()
         try:
             content, styles = prepare(claim.job, self._store, self._objects, self._config)
+        except StoreUnavailable:
+            raise
         except Fault as fault:
-            self._fail(claim, fault)
+            self._fail(claim, lease, fault)
             return
         except Exception as error:
             log.exception("job %s: intake failed", claim.job.id)
-            self._fail(claim, InternalFault(f"{type(error).__name__} while fetching"))
+            self._fail(claim, lease, InternalFault(f"{type(error).__name__} while fetching"))
             return
         seconds = {"fetch": round(time.monotonic() - started, 3)}
-        if self._store.advance(claim, content, styles, seconds=seconds):
+        advance = partial(self._store.advance, claim, content, styles, seconds=seconds)
+        if lease.insist(advance):
             ring(Queue.PAINT)
         log.info("job %s: %d pictures are in, %.2f s", claim.job.id, 1 + len(styles), seconds["fetch"])
 
-    def _fail(self, claim: Claim, fault: Fault) -> None:
+    def _fail(self, claim: Claim, lease: Lease, fault: Fault) -> None:
         log.warning("job %s: %s: %s", claim.job.id, fault.code, fault.detail)
-        self._store.fail(claim, fault)
+        lease.insist(lambda: self._store.fail(claim, fault))

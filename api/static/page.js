@@ -1,0 +1,235 @@
+// The page: uploads the pictures, submits a job, follows it, shows the painting. Everything it offers, form
+// fields included, it learns from the API.
+
+const $ = (id) => document.getElementById(id);
+const BASICS = ["preset", "size", "style_weight", "seed"];
+const HIDDEN = ["content_layers", "style_layers"]; // maps; for programs
+const JOBS_SHOWN = 12;
+
+class Problem extends Error {
+  constructor(problem) {
+    super(problem.detail || problem.title || "The service did not answer as expected.");
+    this.errors = problem.errors || [];
+  }
+}
+
+async function call(path, options = {}) {
+  const token = $("token").value;
+  const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+  const response = await fetch(path, { ...options, headers });
+  if (response.status === 401) $("token-row").hidden = false;
+  if (response.status === 304) return { response, body: null };
+  const body = (response.headers.get("Content-Type") || "").includes("json") ? await response.json() : null;
+  if (!response.ok) throw new Problem(body || {});
+  return { response, body };
+}
+
+async function fetchPicture(path) {
+  const token = $("token").value;
+  const response = await fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  return response.ok ? URL.createObjectURL(await response.blob()) : null;
+}
+
+// Behind a token a picture cannot be an <img src> by itself.
+async function pictureUrl(path) {
+  return $("token").value ? fetchPicture(path) : path;
+}
+
+const pathOf = (url) => new URL(url).pathname.replace(/^\//, "");
+
+function inner(schema) {
+  return (schema.anyOf || [schema]).find((one) => one.type !== "null") || schema;
+}
+
+function field(name, schema, defaults) {
+  const { enum: choices, type, minimum, maximum } = inner(schema);
+  const label = document.createElement("label");
+  label.append(name.replaceAll("_", " "));
+  let input;
+  if (choices) {
+    input = document.createElement("select");
+    input.append(...choices.map((choice) => new Option(choice, choice)));
+    if (name !== "preset") input.prepend(new Option(`default (${defaults[name] ?? "auto"})`, ""));
+    input.value = name === "preset" ? schema.default : "";
+  } else {
+    input = document.createElement("input");
+    input.type = type === "string" ? "text" : "number";
+    if (type === "number") input.step = "any";
+    if (minimum !== undefined) input.min = minimum;
+    if (maximum !== undefined) input.max = maximum;
+    if (defaults[name] !== undefined) input.placeholder = defaults[name];
+  }
+  input.name = name;
+  input.dataset.type = type;
+  const help = document.createElement("small");
+  help.textContent = schema.description || "";
+  label.append(input, help);
+  return label;
+}
+
+async function buildForm() {
+  const [{ body: openapi }, { body: presets }] = await Promise.all([call("openapi.json"), call("v1/presets")]);
+  const properties = openapi.components.schemas.SpecRequest.properties;
+  const specs = Object.fromEntries(presets.presets.map(({ name, spec }) => [name, spec]));
+  const names = Object.keys(properties).filter((name) => !HIDDEN.includes(name));
+  const defaults = specs[properties.preset.default] || {};
+  for (const name of BASICS) $("basics").append(field(name, properties[name], defaults));
+  for (const name of names.filter((one) => !BASICS.includes(one))) {
+    $("controls").append(field(name, properties[name], defaults));
+  }
+  $("order").elements.preset.addEventListener("change", (event) => {
+    for (const [name, value] of Object.entries(specs[event.target.value] || {})) {
+      const input = $("order").elements[name];
+      if (input && input.tagName === "INPUT") input.placeholder = value;
+    }
+  });
+}
+
+function readSpec() {
+  const spec = {};
+  for (const input of $("order").querySelectorAll("[data-type]")) {
+    if (input.value !== "") spec[input.name] = input.dataset.type === "string" ? input.value : Number(input.value);
+  }
+  return spec;
+}
+
+function watchDrop(zone, input) {
+  const show = () => {
+    zone.querySelectorAll("img").forEach((image) => image.remove());
+    for (const file of input.files) {
+      const image = new Image();
+      image.src = URL.createObjectURL(file);
+      image.alt = file.name;
+      zone.append(image);
+    }
+    zone.classList.toggle("filled", input.files.length > 0);
+  };
+  input.addEventListener("change", show);
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    zone.addEventListener(kind, (event) => {
+      event.preventDefault();
+      zone.classList.toggle("over", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files.length) {
+        input.files = event.dataTransfer.files;
+        show();
+      }
+    });
+  }
+}
+
+async function upload(file) {
+  const form = new FormData();
+  form.append("file", file);
+  const { body } = await call("v1/uploads", { method: "POST", body: form });
+  return body.image;
+}
+
+const STATES = {
+  fetching: "Bringing the pictures in",
+  waiting: "Waiting for a painter",
+  painting: "Painting",
+  storing: "Storing the picture",
+};
+let followed = null;
+
+function showJob(job) {
+  const { progress, queue } = job;
+  $("progress").value = job.status === "succeeded" ? 1 : progress ? progress.fraction : 0;
+  let text = STATES[job.stage] || job.status;
+  if (queue) text += `, number ${queue.position}`;
+  if (progress && job.stage === "painting") text += ` · step ${progress.step} of ${progress.steps}`;
+  if (job.error) text = `${job.error.title}: ${job.error.detail}`;
+  const seconds = job.metrics && job.metrics.seconds.paint;
+  if (job.status === "succeeded") text = `Painted in ${seconds.toFixed(1)} s`;
+  $("state").textContent = text;
+  $("cancel").hidden = !["queued", "processing"].includes(job.status);
+}
+
+async function follow(id) {
+  followed = id;
+  let etag = null;
+  let preview = 0;
+  while (followed === id) {
+    const { response, body: job } = await call(`v1/jobs/${id}`, { headers: etag ? { "If-None-Match": etag } : {} });
+    if (job) {
+      etag = response.headers.get("ETag");
+      showJob(job);
+      if (job.output) {
+        $("picture").src = $("download").href = await pictureUrl(pathOf(job.output.url));
+        $("download").download = `${job.id}.${job.spec.output_format}`;
+        $("download").hidden = false;
+      } else if (job.stage === "painting" && job.urls.preview) {
+        preview += 1;
+        const path = await fetchPicture(`${pathOf(job.urls.preview)}?v=${preview}`);
+        if (path) $("picture").src = path;
+      }
+      if (!job.stage) return showRecent();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+
+async function paint(event) {
+  event.preventDefault();
+  showFaults(null);
+  const content = $("content").files[0];
+  const styles = [...$("style").files];
+  if (!content || !styles.length) return showFaults(new Problem({ detail: "Choose a content picture and a style." }));
+  $("paint").disabled = true;
+  try {
+    const images = await Promise.all([content, ...styles].map(upload));
+    const body = JSON.stringify({ content: images[0], styles: images.slice(1), spec: readSpec() });
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() };
+    const { body: job } = await call("v1/jobs", { method: "POST", headers, body });
+    $("easel").hidden = false;
+    $("download").hidden = true;
+    $("picture").removeAttribute("src");
+    showJob(job);
+    $("easel").scrollIntoView({ behavior: "smooth", block: "nearest" });
+    follow(job.id).catch(showFaults);
+  } catch (problem) {
+    showFaults(problem);
+  } finally {
+    $("paint").disabled = false;
+  }
+}
+
+function showFaults(problem) {
+  const lines = problem ? (problem.errors || []).map(({ pointer, detail }) => `${pointer}: ${detail}`) : [];
+  if (problem && !lines.length) lines.push(problem.message);
+  $("faults").replaceChildren(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+  $("faults").hidden = !lines.length;
+}
+
+async function showRecent() {
+  const { body } = await call(`v1/jobs?status=succeeded&limit=${JOBS_SHOWN}`);
+  const items = await Promise.all(body.jobs.map(async (job) => {
+    const item = document.createElement("li");
+    const link = document.createElement("a");
+    const image = new Image();
+    image.loading = "lazy";
+    image.alt = `Painting of ${job.created_at}`;
+    image.src = link.href = await pictureUrl(pathOf(job.output.url));
+    link.append(image);
+    item.append(link);
+    return item;
+  }));
+  $("jobs").replaceChildren(...items);
+  $("recent").hidden = !items.length;
+}
+
+async function cancel() {
+  try {
+    await call(`v1/jobs/${followed}/cancel`, { method: "POST" });
+  } catch (problem) {
+    showFaults(problem);
+  }
+}
+
+watchDrop($("content-drop"), $("content"));
+watchDrop($("style-drop"), $("style"));
+$("order").addEventListener("submit", paint);
+$("cancel").addEventListener("click", cancel);
+$("token").addEventListener("change", () => showRecent().catch(showFaults));
+buildForm().then(showRecent).catch(showFaults);

@@ -1,0 +1,43 @@
+"""What the tests of the whole house share: small jobs, small pictures, and watching a job."""
+
+import io
+
+from PIL import Image
+
+from client import Impasto, Job
+from tests.support.waiting import wait_for
+
+SMALL = {"size": 64, "steps": 12, "pyramid": 1}
+#: Runs until it is stopped, so that a test can act meanwhile.
+LONG = {"size": 128, "steps": 5000, "pyramid": 1}
+SECONDS = 90
+
+
+def picture(width: int = 96, height: int = 64, hue: int = 0) -> bytes:
+    """A small PNG with structure: rings over a gradient."""
+    image = Image.new("RGB", (width, height))
+    image.putdata(
+        [
+            (
+                (x * 5 + hue) % 256,
+                (y * 7 + hue * 2) % 256,
+                ((x - width // 2) ** 2 + (y - height // 2) ** 2) % 256,
+            )
+            for y in range(height)
+            for x in range(width)
+        ]
+    )
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def wait_until_painting(impasto: Impasto, job_id: str) -> Job:
+    """The job, once a worker paints it and has said how far it is."""
+
+    def painting() -> Job | None:
+        job = impasto.get(job_id)
+        assert not job.ended, job.error
+        return job if job.stage == "painting" and job.progress else None
+
+    return wait_for(painting, "painting to begin", SECONDS)

@@ -1,0 +1,90 @@
+"""kill -9 of any one process while a job is under way: the job still succeeds, with one output."""
+
+import hashlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from client import Impasto, Job
+from deploy.local import House
+from tests.integration.service.support import SECONDS, picture, wait_until_painting
+from tests.support.waiting import wait_for
+from tests.support.web import Exchange, Web
+
+#: A few seconds of painting: long enough to be killed in, short enough to be painted again.
+SOME_SECONDS = {"size": 128, "steps": 300, "pyramid": 1}
+
+
+@pytest.mark.parametrize("victim", ["valkey", "api", "paint", "chores"])
+def test_a_job_survives_the_kill_of(victim: str, impasto: Impasto, house: House):
+    submitted = impasto.submit(picture(), [picture(hue=77)], spec=SOME_SECONDS)
+    wait_until_painting(impasto, submitted.id)
+
+    killed = _kill(house, victim)
+
+    _succeeds_with_one_output(impasto, house, submitted)
+    wait_for(lambda: house.pids[victim] != killed, f"{victim} to be started again")
+
+
+def test_a_job_survives_the_kill_of_intake_in_mid_fetch(impasto: Impasto, house: House, web: Web):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(exchange: Exchange) -> None:
+        asked.set()
+        go_on.wait(SECONDS)
+        exchange.reply(200, picture(), Content_Type="image/png")
+
+    submitted = impasto.submit(web.route("/slow.png", slow), [picture(hue=5)], spec=SOME_SECONDS)
+    assert asked.wait(SECONDS)
+
+    _kill(house, "intake")
+    go_on.set()
+
+    job = _succeeds_with_one_output(impasto, house, submitted)
+    assert [seen.path for seen in web.seen] == ["/slow.png"] * 2
+    assert job.metrics["seconds"]["fetch"] > 0
+
+
+def test_a_killed_painting_goes_on_from_its_checkpoint(impasto: Impasto, house: House):
+    submitted = impasto.submit(picture(), [picture(hue=78)], spec={**SOME_SECONDS, "steps": 900})
+    checkpoints = _data(house) / "checkpoints"
+    wait_for(lambda: any(p.is_file() for p in checkpoints.rglob("*")), "a checkpoint", SECONDS)
+
+    _kill(house, "paint")
+
+    again = wait_for(
+        lambda: (job := impasto.get(submitted.id)).attempt > 1 and job.progress and job, "a second attempt"
+    )
+    assert again.progress.step > 1
+    _succeeds_with_one_output(impasto, house, submitted)
+    assert not [path for path in checkpoints.rglob("*") if path.is_file()]
+
+
+def test_a_paint_worker_told_to_leave_puts_its_job_back_uncharged(impasto: Impasto, house: House):
+    submitted = impasto.submit(picture(), [picture(hue=79)], spec={**SOME_SECONDS, "steps": 900})
+    before = wait_until_painting(impasto, submitted.id)
+
+    os.kill(house.pids["paint"], signal.SIGTERM)
+
+    job = _succeeds_with_one_output(impasto, house, submitted)
+    assert job.attempt == before.attempt == 1
+
+
+def _kill(house: House, victim: str) -> int:
+    pid = house.pids[victim]
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def _data(house: House) -> Path:
+    return house.data_dir / "objects"
+
+
+def _succeeds_with_one_output(impasto: Impasto, house: House, submitted: Job) -> Job:
+    job = impasto.wait(submitted.id, timeout=SECONDS)
+    painted = [path.read_bytes() for path in (_data(house) / "outputs").rglob("*") if path.is_file()]
+    assert [hashlib.sha256(data).hexdigest() for data in painted].count(job.output.sha256) == 1
+    return job

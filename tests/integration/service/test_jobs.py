@@ -1,0 +1,140 @@
+"""Jobs through the whole house: HTTP, Redis, Celery workers, engine, object store."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from client import ApiError, Impasto, JobFailed, Style
+from client.models import JobError
+from tests.integration.service.support import LONG, SECONDS, SMALL, picture, wait_until_painting
+from tests.support.waiting import wait_for
+from tests.support.web import Web
+
+
+def test_a_job_by_url_ends_with_a_picture_of_the_size_asked_for(impasto: Impasto, web: Web, tmp_path: Path):
+    content, style = web.file("/content.png", picture()), web.file("/style.png", picture(hue=90))
+
+    job = impasto.wait(impasto.submit(content, [style], spec=SMALL).id, timeout=SECONDS)
+
+    saved = impasto.download(job, tmp_path / "out.png")
+    assert Image.open(saved).size == (64, 43)
+    assert hashlib.sha256(saved.read_bytes()).hexdigest() == job.output.sha256
+    assert job.metrics["evaluations"] == SMALL["steps"]
+    assert {"fetch", "wait", "paint", "store"} <= set(job.metrics["seconds"])
+
+
+def test_a_job_by_upload_with_two_styles_succeeds_and_skips_intake(impasto: Impasto):
+    styles = [Style(picture(hue=30), 1.0), Style(picture(hue=200), 0.5)]
+
+    job = impasto.wait(impasto.submit(picture(), styles, spec=SMALL).id, timeout=SECONDS)
+
+    assert job.succeeded
+    assert "fetch" not in job.metrics["seconds"]
+
+
+@pytest.mark.parametrize("file_format", ["jpeg", "webp"])
+def test_the_result_has_the_format_asked_for(impasto: Impasto, tmp_path: Path, file_format: str):
+    submitted = impasto.submit(picture(), [picture(hue=9)], spec={**SMALL, "output_format": file_format})
+
+    saved = impasto.download(impasto.wait(submitted.id, timeout=SECONDS), tmp_path / "out")
+
+    assert Image.open(saved).format == file_format.upper()
+
+
+def test_the_same_job_twice_gives_the_same_picture(impasto: Impasto):
+    jobs = [impasto.submit(picture(), [picture(hue=7)], spec={**SMALL, "init": "noise"}) for _ in range(2)]
+
+    hashes = {impasto.wait(job.id, timeout=SECONDS).output.sha256 for job in jobs}
+
+    assert len(hashes) == 1
+
+
+def test_a_running_job_that_is_cancelled_ends_canceled(impasto: Impasto):
+    submitted = impasto.submit(picture(), [picture(hue=3)], spec=LONG)
+    wait_until_painting(impasto, submitted.id)
+
+    impasto.cancel(submitted.id)
+
+    with pytest.raises(JobFailed) as ended:
+        impasto.wait(submitted.id, timeout=SECONDS)
+    assert ended.value.job.status == "canceled"
+    assert impasto.cancel(submitted.id).status == "canceled"
+
+
+def test_a_waiting_job_that_is_cancelled_ends_at_once(impasto: Impasto):
+    running = impasto.submit(picture(), [picture(hue=3)], spec=LONG)
+    wait_until_painting(impasto, running.id)
+    waiting = impasto.submit(picture(), [picture(hue=4)], spec=LONG)
+
+    assert impasto.cancel(waiting.id).status == "canceled"
+
+    impasto.cancel(running.id)
+
+
+def test_a_backbone_that_no_worker_offers_is_refused_with_what_to_run(impasto: Impasto):
+    with pytest.raises(ApiError) as refused:
+        impasto.submit(picture(), [picture(hue=3)], spec={"backbone": "vgg19"})
+
+    assert refused.value.code == "backbone_unavailable"
+    assert "impasto weights fetch vgg19" in str(refused.value)
+
+
+def test_a_url_that_answers_404_fails_the_job_and_names_the_field(impasto: Impasto, web: Web):
+    submitted = impasto.submit(web.file("/content.png", picture()), [web.url + "/gone.png"], spec=SMALL)
+
+    error = _failure(impasto, submitted.id)
+
+    assert (error.code, error.pointer) == ("fetch_failed", "/styles/0")
+    assert "404" in error.detail
+
+
+def test_a_picture_of_one_pixel_is_painted(impasto: Impasto, tmp_path: Path):
+    submitted = impasto.submit(picture(1, 1), [picture(hue=3)], spec=SMALL)
+
+    saved = impasto.download(impasto.wait(submitted.id, timeout=SECONDS), tmp_path / "out.png")
+
+    assert max(Image.open(saved).size) == SMALL["size"]
+
+
+def test_a_text_file_named_jpg_fails_the_job_as_unreadable(impasto: Impasto, web: Web):
+    text = web.file("/really.jpg", b"this is not a picture\n" * 20, "image/jpeg")
+    submitted = impasto.submit(text, [web.file("/style.png", picture())], spec=SMALL)
+
+    error = _failure(impasto, submitted.id)
+
+    assert (error.code, error.pointer) == ("picture_unreadable", "/content")
+
+
+def test_a_text_file_uploaded_is_refused_at_once(impasto: Impasto):
+    with pytest.raises(ApiError) as refused:
+        impasto.upload(b"this is not a picture\n" * 20)
+
+    assert refused.value.code == "picture_unreadable"
+
+
+def test_a_running_job_shows_progress_and_a_preview(impasto: Impasto):
+    submitted = impasto.submit(picture(), [picture(hue=3)], spec=LONG)
+
+    try:
+        seen = wait_until_painting(impasto, submitted.id)
+        preview = wait_for(lambda: _get(seen.urls["preview"]), "a preview")
+        assert max(Image.open(io.BytesIO(preview)).size) == LONG["size"]
+        assert 0 < seen.progress.step <= LONG["steps"]
+    finally:
+        impasto.cancel(submitted.id)
+
+
+def _failure(impasto: Impasto, job_id: str) -> JobError:
+    with pytest.raises(JobFailed) as ended:
+        impasto.wait(job_id, timeout=SECONDS)
+    assert ended.value.job.status == "failed"
+    return ended.value.job.error
+
+
+def _get(url: str) -> bytes | None:
+    response = httpx.get(url)
+    return response.content if response.is_success else None

@@ -1,0 +1,35 @@
+"""The whole house for tests: every process of the one-machine runner, on free ports, with short leases."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from deploy.local import House
+from shared.settings import Settings
+
+#: Short enough that a test need not wait long for a crash to be healed.
+QUICK = {
+    "IMPASTO_API_PORT": "0",
+    "IMPASTO_LEASE_SECONDS": "2",
+    "IMPASTO_REAP_SECONDS": "0.3",
+    "IMPASTO_RETRY_DELAY": "0.1",
+    "IMPASTO_CHECKPOINT_SECONDS": "1",
+    "IMPASTO_TRUSTED_NETWORKS": "127.0.0.0/8",
+    "IMPASTO_TORCH_THREADS": "2",
+}
+
+
+@contextmanager
+def running_house(data_dir: Path, **extra: str) -> Iterator[House]:
+    """Start the house and wait until it is ready; everything is gone at the end of the block."""
+    before = dict(os.environ)
+    os.environ.update({**QUICK, "IMPASTO_DATA_DIR": str(data_dir), **extra})
+    try:
+        with House(Settings(), embed=True) as house:
+            house.wait_until_ready(Event())
+            yield house
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -51,12 +51,10 @@ def flag(name: str) -> str:
 def _option(name: str, schema: Mapping[str, Any]) -> Callable[[F], F]:
     sentence = " ".join(schema["description"].replace("`", "").split())
     if name == "preset":
-        default = DEFAULT_PRESET
         presets = (f"{preset}: {text}" for preset, text in PRESET_DESCRIPTIONS.items())
         sentence = " ".join((sentence, *presets))
     else:
         schema = next(one for one in schema["anyOf"] if one["type"] != "null")
-        default = Spec.model_fields[name].default
     return click.option(
         flag(name),
         name,
@@ -64,12 +62,15 @@ def _option(name: str, schema: Mapping[str, Any]) -> Callable[[F], F]:
         metavar="LAYER=WEIGHT,..." if schema.get("type") == "object" else None,
         help=sentence,
         # Told, not filled in: the spec's resolver does that, and a preset may say otherwise.
-        show_default=False
-        if default is None
-        else f"{default:g}"
-        if isinstance(default, float)
-        else str(default),
+        show_default=_default(name),
     )
+
+
+def _default(name: str) -> str | None:
+    default = DEFAULT_PRESET if name == "preset" else Spec.model_fields[name].default
+    if default is None:
+        return None
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _type(schema: Mapping[str, Any]) -> object:

@@ -15,8 +15,9 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "IMPASTO_"
-#: Variables with our prefix that belong to the test suite and the client, not to the service.
-FOREIGN = ("IMPASTO_TEST_", "IMPASTO_URL", "IMPASTO_TOKEN")
+#: Variables with our prefix that belong to the client and to the test suite, not to the service.
+CLIENTS = ("IMPASTO_URL", "IMPASTO_TOKEN")
+TESTS_PREFIX = "IMPASTO_TEST_"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -182,11 +183,11 @@ def check_names(environ: Mapping[str, str]) -> None:
     Raises:
         UnknownSettingError: naming every such variable.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}.union(CLIENTS)
     unknown = sorted(
         name
         for name in environ
-        if name.startswith(PREFIX) and name not in known and not name.startswith(FOREIGN)
+        if name.startswith(PREFIX) and name not in known and not name.startswith(TESTS_PREFIX)
     )
     if unknown:
         raise UnknownSettingError(

@@ -6,6 +6,7 @@ in one step. Beside the file stands `<file>.sha256`, which the engine checks at 
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,15 +108,16 @@ def download(published: Published, name: str, folder: Path) -> Path:
     if target.is_file() and _sha256(target) == published.sha256:
         say(f"{target} is there already")
     else:
-        transport = Transport(published.url, None, timeout=60.0, retries=Retries())
-        with tqdm(unit="B", unit_scale=True, desc=target.name, disable=None) as bar:
+        with (
+            closing(Transport(published.url, None, timeout=60.0, retries=Retries())) as transport,
+            tqdm(unit="B", unit_scale=True, desc=target.name, disable=None) as bar,
+        ):
 
             def on_chunk(received: int, total: int | None) -> None:
                 bar.total = total
                 bar.update(received - bar.n)
 
             transport.save(published.url, target, published.sha256, on_chunk)
-        transport.close()
     _state_hash(target, published.sha256)
     return target
 

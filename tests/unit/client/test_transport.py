@@ -1,0 +1,167 @@
+"""Requests that are repeated, refusals that are read, downloads that are whole or not there."""
+
+import hashlib
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from client import ApiError, DamagedError, Impasto, UnreachableError
+from client.errors import FieldError
+from client.retries import Retries
+from client.transport import Transport
+from tests.support.web import Exchange, Web, content, in_turn, redirect, status
+from tests.unit.client.conftest import QUICK, TOKEN, answer_json, problem
+
+PICTURE = b"a picture" * 1000
+SHA256 = hashlib.sha256(PICTURE).hexdigest()
+
+
+@pytest.fixture
+def transport(web: Web) -> Iterator[Transport]:
+    with closing(Transport(web.url, TOKEN, 5, QUICK)) as transport:
+        yield transport
+
+
+def cut(exchange: Exchange) -> None:
+    """Half of what was announced, then the end."""
+    exchange.reply(200, PICTURE[:100], Content_Length=str(len(PICTURE)))
+    exchange.close_connection = True
+
+
+def drop(exchange: Exchange) -> None:
+    """The connection ends without an answer."""
+    exchange.close_connection = True
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [status(503), status(429, Retry_After="0"), status(502), drop],
+    ids=["503", "429", "502", "dropped"],
+)
+def test_a_service_that_is_away_for_a_moment_is_asked_again(
+    web: Web, transport: Transport, bad: object
+) -> None:
+    web.route("/x", in_turn(bad, bad, answer_json({"ok": True})))  # type: ignore[arg-type]
+    assert transport.request("GET", "x").json() == {"ok": True}
+    assert len(web.seen) == 3
+
+
+def test_it_gives_up_after_so_many_attempts_with_the_last_refusal(web: Web, transport: Transport) -> None:
+    web.route("/x", problem(503, "store_unavailable"))
+    with pytest.raises(ApiError) as caught:
+        transport.request("GET", "x")
+    assert (caught.value.status, caught.value.code) == (503, "store_unavailable")
+    assert len(web.seen) == QUICK.attempts
+
+
+def test_a_retry_after_beyond_our_patience_ends_the_attempts(web: Web, transport: Transport) -> None:
+    web.route("/x", status(503, Retry_After="3600"))
+    with pytest.raises(ApiError):
+        transport.request("GET", "x")
+    assert len(web.seen) == 1
+
+
+def test_a_refusal_is_not_repeated_and_tells_every_fault(web: Web, transport: Transport) -> None:
+    errors = [{"pointer": "/spec/size", "detail": "too small"}, {"pointer": "/styles", "detail": "missing"}]
+    web.route("/x", problem(422, "invalid_request", errors=errors, request_id="r1", detail="Two faults."))
+    with pytest.raises(ApiError) as caught:
+        transport.request("POST", "x", json={})
+    assert caught.value.errors == (FieldError("/spec/size", "too small"), FieldError("/styles", "missing"))
+    assert caught.value.request_id == "r1"
+    assert "Two faults." in str(caught.value)
+    assert len(web.seen) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"[]", b""])
+def test_an_error_that_is_no_problem_document_is_told_all_the_same(
+    web: Web, transport: Transport, body: bytes
+) -> None:
+    web.route("/x", status(500, body, Content_Type="text/html"))
+    with pytest.raises(ApiError) as caught:
+        transport.request("GET", "x")
+    assert (caught.value.status, caught.value.code) == (500, "http_error")
+
+
+def test_a_redirect_of_a_request_is_an_error_and_not_followed(web: Web, transport: Transport) -> None:
+    web.route("/x", redirect(web.url + "/y"))
+    with pytest.raises(ApiError) as caught:
+        transport.request("GET", "x")
+    assert caught.value.status == 302
+    assert [seen.path for seen in web.seen] == ["/x"]
+
+
+def test_nobody_listening_is_unreachable_and_names_the_address() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with closing(Transport(url, None, 1, QUICK)) as nobody, pytest.raises(UnreachableError, match=url):
+            nobody.request("GET", "x")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://example.org", "http://"])
+def test_an_address_that_is_not_http_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="not an http"):
+        Impasto(url)
+
+
+def test_the_token_goes_to_the_service_and_not_where_it_redirects(
+    web: Web, transport: Transport, tmp_path: Path
+) -> None:
+    with Web() as store:
+        web.route("/v1/jobs/a/output", redirect(store.file("/bucket/a", PICTURE)))
+        transport.save(web.url + "/v1/jobs/a/output", tmp_path / "a.png", SHA256)
+        assert web.seen[0].headers["Authorization"] == f"Bearer {TOKEN}"
+        assert "Authorization" not in store.seen[0].headers
+    assert (tmp_path / "a.png").read_bytes() == PICTURE
+
+
+def test_the_token_does_not_go_to_an_address_elsewhere(transport: Transport, tmp_path: Path) -> None:
+    with Web() as store:
+        transport.save(store.file("/a", PICTURE), tmp_path / "a.png", SHA256)
+        assert "Authorization" not in store.seen[0].headers
+
+
+def test_a_download_that_breaks_off_begins_again(web: Web, transport: Transport, tmp_path: Path) -> None:
+    url = web.route("/a", in_turn(cut, content(PICTURE)))
+    transport.save(url, tmp_path / "a.png", SHA256)
+    assert (tmp_path / "a.png").read_bytes() == PICTURE
+    assert len(web.seen) == 2
+
+
+def test_a_damaged_download_writes_nothing_and_leaves_what_was_there(
+    web: Web, transport: Transport, tmp_path: Path
+) -> None:
+    target = tmp_path / "a.png"
+    target.write_bytes(b"from yesterday")
+    url = web.file("/a", PICTURE[:-1] + b"!")
+    with pytest.raises(DamagedError, match=SHA256):
+        transport.save(url, target, SHA256)
+    assert target.read_bytes() == b"from yesterday"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert len(web.seen) == QUICK.attempts
+
+
+def test_a_download_into_a_folder_that_is_not_there_is_an_error_of_ours(
+    web: Web, transport: Transport, tmp_path: Path
+) -> None:
+    url = web.file("/a", PICTURE)
+    with pytest.raises(FileNotFoundError):
+        transport.save(url, tmp_path / "none" / "a.png", SHA256)
+    assert len(web.seen) == 1
+
+
+def test_a_download_tells_how_much_has_come(web: Web, transport: Transport, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    url = web.file("/a", PICTURE)
+    transport.save(url, tmp_path / "a.png", SHA256, lambda received, total: told.append((received, total)))
+    assert told[-1] == (len(PICTURE), len(PICTURE))
+
+
+def test_one_attempt_means_one_request(web: Web) -> None:
+    web.route("/x", status(503))
+    with closing(Transport(web.url, None, 5, Retries(attempts=1))) as once, pytest.raises(ApiError):
+        once.request("GET", "x")
+    assert len(web.seen) == 1

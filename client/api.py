@@ -7,10 +7,12 @@
 Every call is safe to repeat and is repeated by itself while the service is away for a moment.
 """
 
+import math
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +22,16 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
-from client.errors import ImpastoError, JobFailed, UnfinishedError, WaitTimeoutError
+from client.errors import (
+    ApiError,
+    ImpastoError,
+    JobFailed,
+    UnfinishedError,
+    UnreachableError,
+    WaitTimeoutError,
+)
 from client.models import BackboneInfo, Image, Job, PresetInfo, Style, Upload
-from client.retries import Retries, retry_after
+from client.retries import LATER, Retries, retry_after
 from client.transport import Transport
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -55,11 +64,12 @@ class Impasto:
         timeout: float = 30.0,
         retries: Retries | None = None,
     ) -> None:
+        self._retries = retries or Retries()
         self._transport = Transport(
             url or os.environ.get("IMPASTO_URL") or DEFAULT_URL,
             token or os.environ.get("IMPASTO_TOKEN") or None,
             timeout,
-            retries or Retries(),
+            self._retries,
         )
 
     def __enter__(self) -> Self:
@@ -159,7 +169,8 @@ class Impasto:
     ) -> Job:
         """Poll until the job has succeeded.
 
-        Polls as often as the service's Retry-After says; what did not change is not sent again (ETag).
+        Polls as often as the service's Retry-After says; what did not change is not sent again (ETag). Goes
+        on while the service is away for a minute, as it is when it is started anew.
 
         Args:
             id: the job's ID.
@@ -170,27 +181,20 @@ class Impasto:
             JobFailed: it ended failed, canceled or expired.
             WaitTimeoutError: it did not end in time.
         """
-        give_up_at = None if timeout is None else time.monotonic() + timeout
-        job, etag = None, None
+        give_up_at = math.inf if timeout is None else time.monotonic() + timeout
+        look = None
         while True:
-            headers: dict[str, str] = {"If-None-Match": etag} if etag else {}
-            response = self._transport.request("GET", _job(id), headers=headers)
-            if job is None or response.status_code != HTTPStatus.NOT_MODIFIED:
-                job, etag = _read(response), response.headers.get("etag")
-                if on_progress:
-                    on_progress(job)
-            if job.succeeded:
-                return job
-            if job.ended:
-                raise JobFailed(job)
-            asked = retry_after(response.headers)
-            pause = POLL_SECONDS if asked is None else asked
-            if give_up_at is not None:
-                left = give_up_at - time.monotonic()
-                if left <= 0:
-                    raise WaitTimeoutError(job)
-                pause = min(pause, left)
-            time.sleep(pause)
+            look = self._look_patiently(id, look, give_up_at)
+            if on_progress and look.changed:
+                on_progress(look.job)
+            if look.job.succeeded:
+                return look.job
+            if look.job.ended:
+                raise JobFailed(look.job)
+            left = give_up_at - time.monotonic()
+            if left <= 0:
+                raise WaitTimeoutError(look.job)
+            time.sleep(min(look.pause, left))
 
     def download(self, job: Job, path: str | os.PathLike[str]) -> Path:
         """Store the job's picture in a file: complete and with the promised SHA-256, or not at all.
@@ -230,6 +234,26 @@ class Impasto:
             for one in answer["presets"]
         )
 
+    def _look_patiently(self, id: str, before: "_Look | None", give_up_at: float) -> "_Look":  # noqa: A002
+        until = min(give_up_at, time.monotonic() + self._retries.absence_seconds)
+        while True:
+            try:
+                return self._look(id, before)
+            except (UnreachableError, ApiError) as error:
+                away = isinstance(error, UnreachableError) or error.status in LATER
+                if not away or time.monotonic() >= until:
+                    raise
+                time.sleep(self._retries.first_seconds)
+
+    def _look(self, id: str, before: "_Look | None") -> "_Look":  # noqa: A002
+        headers = {"If-None-Match": before.etag} if before and before.etag else {}
+        response = self._transport.request("GET", _job(id), headers=headers)
+        asked = retry_after(response.headers)
+        pause = POLL_SECONDS if asked is None else asked
+        if before and response.status_code == HTTPStatus.NOT_MODIFIED:
+            return replace(before, pause=pause, changed=False)
+        return _Look(_read(response), response.headers.get("etag"), pause)
+
     def _style(self, style: StyleLike) -> str | dict[str, Any]:
         if isinstance(style, tuple):
             style = Style(*style)
@@ -241,6 +265,16 @@ class Impasto:
         if isinstance(image, str) and image.startswith(REFERENCES):
             return image
         return self.upload(image).ref
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One poll: the job, its ETag, seconds until the next, whether it is news."""
+
+    job: Job
+    etag: str | None
+    pause: float
+    changed: bool = True
 
 
 def _json(response: httpx.Response) -> Any:  # noqa: ANN401 - JSON

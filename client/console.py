@@ -17,10 +17,12 @@ import click
 from client.api import DEFAULT_URL, Impasto
 from client.errors import ApiError, ImpastoError, JobFailed, UnreachableError
 from client.models import Job
-from client.retries import LATER
+from client.retries import LATER, Retries
 
 P = ParamSpec("P")
 
+#: Someone watches: tell them soon that nobody answers.
+RETRIES = Retries(attempts=3)
 FAILED, WRONG, AWAY = 1, 2, 3
 
 
@@ -36,7 +38,7 @@ def service(command: Callable[P, None]) -> Callable[..., None]:
     @wraps(command)
     def with_client(*args: Any, url: str | None, token: str | None, **options: Any) -> None:  # noqa: ANN401
         try:
-            client = Impasto(url, token)
+            client = Impasto(url, token, retries=RETRIES)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--url") from error
         with client, reported():

@@ -21,12 +21,14 @@ class Retries:
         first_seconds: longest delay before the second attempt; doubled for each further one.
         longest_seconds: bound of that doubling.
         patience_seconds: a Retry-After beyond this ends the attempts.
+        absence_seconds: how long a wait for a job goes on, attempt after attempt, while the service is away.
     """
 
     attempts: int = 5
     first_seconds: float = 0.5
     longest_seconds: float = 8.0
     patience_seconds: float = 60.0
+    absence_seconds: float = 60.0
 
     def delay(self, failures: int, retry_after: float | None = None) -> float | None:
         """Seconds to wait after so many failures in a row; None to give up.

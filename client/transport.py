@@ -4,8 +4,10 @@ Knows nothing of jobs. What a request says is put together in `client.api`, when
 `client.retries`; an asynchronous transport would share both.
 """
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +39,9 @@ class Transport:
             raise ValueError(f"{url} is not an http(s) address")
         self._token = token
         self._retries = retries
-        self._http = httpx.Client(timeout=timeout, headers={"User-Agent": "impasto-client"})
+        self._http = httpx.Client(
+            timeout=timeout, headers={"User-Agent": "impasto-client"}, verify=_certificates()
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -120,6 +124,12 @@ class Transport:
     def _authorization(self, url: httpx.URL) -> dict[str, str]:
         ours = (url.scheme, url.host, url.port) == (self.url.scheme, self.url.host, self.url.port)
         return {"Authorization": f"Bearer {self._token}"} if self._token and ours else {}
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities we trust, read once a process: that takes longer than many a request."""
+    return httpx.create_ssl_context()
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this module

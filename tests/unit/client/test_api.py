@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 
-from client import Impasto, ImpastoError, JobFailed, Style, UnfinishedError, WaitTimeoutError
+from client import (
+    ApiError,
+    Impasto,
+    ImpastoError,
+    JobFailed,
+    Retries,
+    Style,
+    UnfinishedError,
+    WaitTimeoutError,
+)
 from client.models import Job, Progress
 from shared.spec import Spec, SpecRequest
 from tests.support.web import Exchange, Web, content, in_turn, status
-from tests.unit.client.conftest import Inbox, answer_json, job, problem
+from tests.unit.client.conftest import QUICK, Inbox, answer_json, job, problem
 
 URL = "https://example.org/a.jpg"
 DONE = job(
@@ -185,6 +194,27 @@ def test_waiting_ends_at_its_timeout_with_the_job_as_it_was(web: Web, impasto: I
         impasto.wait("job_1", timeout=0.05)
     assert caught.value.job.status == "queued"
     assert isinstance(caught.value, TimeoutError)
+
+
+def test_waiting_goes_on_while_the_service_is_away(web: Web, impasto: Impasto) -> None:
+    away = [status(503)] * (2 * QUICK.attempts)
+    web.route("/v1/jobs/job_1", in_turn(answer_json(job(), Retry_After="0"), *away, answer_json(DONE)))
+    assert impasto.wait("job_1").succeeded
+
+
+def test_waiting_ends_when_the_service_stays_away(web: Web) -> None:
+    web.route("/v1/jobs/job_1", status(503))
+    hasty = Retries(attempts=1, first_seconds=0.001, absence_seconds=0.05)
+    with Impasto(web.url, retries=hasty) as impasto, pytest.raises(ApiError):
+        impasto.wait("job_1")
+    assert len(web.seen) > 1
+
+
+def test_waiting_for_a_job_that_is_not_there_ends_at_once(web: Web, impasto: Impasto) -> None:
+    web.route("/v1/jobs/job_1", problem(404, "not_found"))
+    with pytest.raises(ApiError, match="not_found"):
+        impasto.wait("job_1")
+    assert len(web.seen) == 1
 
 
 def test_there_is_nothing_to_download_of_a_job_without_a_picture(impasto: Impasto, tmp_path: Path) -> None:

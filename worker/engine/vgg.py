@@ -127,7 +127,9 @@ class VGG(nn.Module):
             # Not in place: the pre-activation may have been asked for as well.
             return F.relu(x)
         if min(x.shape[-2:]) < 2:
-            raise ValueError(f"the picture is too small for {name}: {tuple(x.shape[-2:])} positions are left before it")
+            raise ValueError(
+                f"the picture is too small for {name}: {tuple(x.shape[-2:])} positions are left before it"
+            )
         return F.avg_pool2d(x, 2) if self.pooling == "avg" else F.max_pool2d(x, 2)
 
     def _check(self, layers: Sequence[str]) -> None:
@@ -151,7 +153,9 @@ def from_torchvision_state(state: Mapping[str, Tensor], widths: Widths) -> dict[
                 tensor = state.get(f"features.{index}.{part}", state.get(f"{index}.{part}"))
                 if tensor is None or tuple(tensor.shape) != shape:
                     found = "nothing" if tensor is None else str(tuple(tensor.shape))
-                    raise ValueError(f"features.{index}.{part} should be {shape} and is {found}: another network?")
+                    raise ValueError(
+                        f"features.{index}.{part} should be {shape} and is {found}: another network?"
+                    )
                 renamed[f"conv{block}_{place}.{part}"] = tensor
             index, inputs = index + 2, width
         index += 1

@@ -29,9 +29,8 @@ def write_checked(path: Path, chunks: Iterable[bytes], sha256: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         if digest.hexdigest() != sha256:
-            raise DamagedError(
-                f"{path.name} arrived damaged: SHA-256 {digest.hexdigest()}, expected {sha256}"
-            )
+            found = digest.hexdigest()
+            raise DamagedError(f"{path.name} is damaged or another file: SHA-256 {found}, expected {sha256}")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

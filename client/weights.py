@@ -14,9 +14,8 @@ import click
 from tqdm import tqdm
 
 from client import parameters
-from client.console import reported, say
+from client.console import RETRIES, reported, say
 from client.files import write_checked
-from client.retries import Retries
 from client.transport import Transport
 
 CHUNK = 2**20
@@ -86,6 +85,8 @@ def fetch(
     """
     if source and url:
         raise click.UsageError("--from and --url exclude each other")
+    if url and not url.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{url} is not an http(s) address", param_hint="--url")
     if source and source.suffix not in SUFFIXES:
         raise click.UsageError(f"{source.name} should be a {' or '.join(SUFFIXES)} file")
     with reported():
@@ -94,7 +95,8 @@ def fetch(
             print(take(name, source, weights_dir, expected))
         else:
             published = PUBLISHED[name]
-            print(download(Published(url or published.url, expected or published.sha256), name, weights_dir))
+            wanted = Published(url or published.url, expected or published.sha256)
+            print(download(wanted, name, weights_dir))
 
 
 def download(published: Published, name: str, folder: Path) -> Path:
@@ -109,7 +111,7 @@ def download(published: Published, name: str, folder: Path) -> Path:
         say(f"{target} is there already")
     else:
         with (
-            closing(Transport(published.url, None, timeout=60.0, retries=Retries())) as transport,
+            closing(Transport(published.url, None, timeout=60.0, retries=RETRIES)) as transport,
             tqdm(unit="B", unit_scale=True, desc=target.name, disable=None) as bar,
         ):
 

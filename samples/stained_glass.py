@@ -22,7 +22,7 @@ ROSE = ("#d94f70", "#e88a7d", "#b83a6b", "#f0aa8c")
 VIOLET = ("#7a4fb5", "#5b3fa0", "#9d6cc4", "#4b56b8")
 BLUE = ("#2456c4", "#1b3f9e", "#3a7bdc", "#1c5fb0")
 NIGHT = ("#14307c", "#0f2466", "#1f4aa6", "#123a8c")
-PEAK = ("#4a3d8f", "#6a58ad", "#35306f", "#8a7cc4")
+PEAK = ("#2f6a8c", "#4f8fb0", "#1f4d70", "#86bccb")
 FOREST = ("#1d6b45", "#2d8a4e", "#145238", "#57a64a")
 MEADOW = ("#7fb83a", "#a5c93f", "#4f9a3c", "#c6d44f")
 WATER = ("#1f9fc0", "#57c4d6", "#1878a8", "#8fdde0")
@@ -263,10 +263,10 @@ def draw(size: int) -> Array:
     cloud = fbm(x * 14 + number * 5.1, y * 14, 3)
     seeds = smoothstep(0.80, 0.88, value(x * 150, y * 150))
     glow = 1.18 - 0.75 * smoothstep(0.0, 0.85, np.hypot(x - SUN[0], y - SUN[1]))
-    glass = tint * (0.60 + 0.55 * streak + 0.35 * (cloud - 0.5))[..., None] * (0.55 + 0.62 * glow)[..., None]
+    glass = tint * (0.60 + 0.55 * streak + 0.35 * (cloud - 0.5))[..., None] * (0.62 + 0.66 * glow)[..., None]
     glass = glass + (0.22 * smoothstep(0.55, 0.85, streak) * glow)[..., None] * np.sqrt(tint)
     hammered, sparkle = relief(
-        fbm(x * 95, y * 95, 3) * size * 0.013 + value(x * 60, y * 60) * size * 0.008, 1.0
+        fbm(x * 95, y * 95, 3) * size * 0.008 + value(x * 60, y * 60) * size * 0.006, 1.0
     )
     glass = glass * (0.72 + 0.28 * hammered)[..., None] + (0.10 * sparkle + 0.14 * seeds)[..., None]
     lead = LEAD * height

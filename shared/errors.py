@@ -84,6 +84,12 @@ class IdempotencyMismatch(Fault):
     code, title, status = "idempotency_mismatch", "This Idempotency-Key was used for another request", 422
 
 
+class RangeNotSatisfiable(Fault):
+    """The Range header names no part of the picture."""
+
+    code, title, status = "range_not_satisfiable", "The picture has no such range", 416
+
+
 class TooLarge(Fault):
     """The body is larger than the service takes."""
 

@@ -1,0 +1,51 @@
+"""The application: rooms put together. What each does is in its own module."""
+
+from flask import Flask
+
+from api import (
+    auth,
+    catalogue,
+    documentation,
+    health,
+    jobs,
+    page,
+    problems,
+    request_ids,
+    results,
+    services,
+    uploads,
+)
+from shared.logs import set_up_logging
+from shared.settings import Settings
+from shared.settings import settings as read_settings
+
+_ROOMS = (
+    jobs.blueprint,
+    results.blueprint,
+    uploads.blueprint,
+    catalogue.blueprint,
+    health.blueprint,
+    documentation.blueprint,
+    page.blueprint,
+)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The application on these settings. Nothing is connected to before the first request."""
+    app = Flask("api", static_folder=None)
+    app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
+    services.attach(app, settings)
+    request_ids.register(app)
+    auth.register(app)
+    problems.register(app)
+    for blueprint in _ROOMS:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def from_environment() -> Flask:
+    """The application on this process' settings, for gunicorn."""
+    settings = read_settings()
+    auth.check_binding(settings)
+    set_up_logging(settings)
+    return create_app(settings)

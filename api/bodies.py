@@ -1,0 +1,176 @@
+"""Reading a JSON body into a model, with every fault found and pointed at.
+
+JSON itself is read more strictly than Python does: a name twice in one object, NaN and text that is not
+UTF-8 are refused, since two readers could understand them differently.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Generic, NoReturn, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+
+from api.models import JobRequest, Style
+from shared.backbones import BACKBONES
+from shared.errors import Fault, InvalidRequest, MalformedRequest, UnsupportedMediaType
+from shared.spec import SpecRequest
+
+JSON_BYTES = 2**20
+M = TypeVar("M", bound=BaseModel)
+Loc = tuple[str | int, ...]
+
+
+@dataclass
+class Parsed(Generic[M]):
+    """A body, as far as it could be read.
+
+    Attributes:
+        tree: the body as plain data.
+        model: the validated body; None when anything is wrong with it.
+        faults: what is wrong; later checks add theirs.
+    """
+
+    tree: Any
+    model: M | None
+    faults: list[Fault] = field(default_factory=list)
+
+    def sound(self, pointer: str) -> bool:
+        """True when no fault was found so far at `pointer`, above or below it."""
+        return not any(
+            fault.pointer == pointer
+            or (fault.pointer or "").startswith(pointer + "/")
+            or pointer.startswith((fault.pointer or "") + "/")
+            for fault in self.faults
+            if fault.pointer is not None
+        )
+
+
+def read(kind: type[M]) -> Parsed[M]:
+    """Read the request's body.
+
+    Raises:
+        UnsupportedMediaType: it does not say that it is JSON.
+        MalformedRequest: it is not JSON; says where.
+        RequestEntityTooLarge: by Werkzeug, when it has more than a MiB.
+    """
+    if not request.is_json:
+        raise UnsupportedMediaType("Send JSON, with the header `Content-Type: application/json`.")
+    return parse(kind, whole(JSON_BYTES))
+
+
+def whole(limit: int) -> bytes:
+    """The request's body.
+
+    Raises:
+        RequestEntityTooLarge: by Werkzeug, when it has more than `limit` bytes.
+    """
+    request.max_content_length = limit
+    data = request.get_data(cache=False)
+    if request.content_length is None:
+        request.stream.read(1)  # Werkzeug has cut a body without a length: it says so now
+    return data
+
+
+def parse(kind: type[M], data: bytes) -> Parsed[M]:
+    """Read and validate JSON; see `read`."""
+    tree = _tree(data)
+    try:
+        return Parsed(tree, kind.model_validate_json(data))
+    except ValidationError as error:
+        return Parsed(tree, None, _faults(error))
+
+
+def _tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
+    twice: list[tuple[dict[str, Any], str]] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(items)
+        if len(made) != len(items):
+            names = [name for name, _ in items]
+            twice.extend((made, name) for name in made if names.count(name) > 1)
+        return made
+
+    try:
+        tree = json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(f"The body is not UTF-8 at byte {error.start}.") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise MalformedRequest(f"The body is not JSON at {where}: {error.msg}.") from error
+    except RecursionError as error:
+        raise MalformedRequest("The body is nested too deeply.") from error
+    except ValueError as error:  # a number with thousands of digits
+        raise MalformedRequest("The body has a number that is too long.") from error
+    if twice:
+        places = ", ".join(f"{_path_to(owner, tree)}/{_escape(name)}" for owner, name in twice)
+        raise MalformedRequest(f"The body gives {places} more than once; give each name once.")
+    return tree
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise MalformedRequest(f"The body has {name}, which is not JSON.")
+
+
+def _path_to(target: object, tree: Any) -> str:  # noqa: ANN401
+    """JSON pointer to an object that is part of `tree`; "" for the tree itself or one that was replaced."""
+    waiting: list[tuple[str, Any]] = [("", tree)]
+    while waiting:
+        path, node = waiting.pop()
+        if node is target:
+            return path
+        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        waiting.extend((f"{path}/{_escape(key)}", child) for key, child in items)
+    return ""
+
+
+def _escape(part: object) -> str:
+    """One token of a JSON pointer (RFC 6901, section 3)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _faults(error: ValidationError) -> list[Fault]:
+    found: list[Fault] = []
+    for item in error.errors(include_url=False, include_input=False):
+        if item["type"] == "json_invalid":  # a lone surrogate: our reading takes it, pydantic's does not
+            raise MalformedRequest(f"The body is not JSON: {item['ctx']['error']}.")
+        loc = _located(item["loc"])
+        pointer = "".join(f"/{_escape(part)}" for part in loc)
+        found.append(InvalidRequest(_say(item["type"], item["msg"], loc), pointer=pointer))
+    return found
+
+
+def _located(loc: Loc) -> Loc:
+    """A pydantic location without what is not in the body: union tags and the mark of a dictionary's key."""
+    if len(loc) > 2 and loc[0] == "styles" and loc[2] in ("string", "object"):
+        loc = (*loc[:2], *loc[3:])
+    return loc[:-1] if loc and loc[-1] == "[key]" else loc
+
+
+def _say(kind: str, message: str, loc: Loc) -> str:
+    """A message in the caller's terms."""
+    match kind:
+        case "missing":
+            return "This field is needed."
+        case "extra_forbidden":
+            return _unknown(str(loc[-1]), _fields_of(loc[:-1]))
+        case "model_type" | "model_attributes_type":
+            return "This is an object, in braces."
+        case "string_pattern_mismatch" if loc == ("spec", "backbone"):
+            return f"Choose one of {', '.join(['auto', *BACKBONES])}."
+        case _:
+            text = message.removeprefix("Value error, ").replace("Input should", "this should")
+            return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
+
+
+def _fields_of(loc: Loc) -> list[str]:
+    kind: type[BaseModel] = Style if loc[:1] == ("styles",) else SpecRequest if loc else JobRequest
+    return sorted(kind.model_fields)
+
+
+def _unknown(name: str, fields: Sequence[str]) -> str:
+    close = get_close_matches(name, fields, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(fields)}."
+    return f"There is no field {name[:64]}; {hint}"

@@ -1,0 +1,43 @@
+"""How gunicorn serves the API: `gunicorn -c api/gunicorn.py 'api.app:from_environment()'`.
+
+Threads, not processes, serve requests at a time: they wait for Redis and the object store, not for the CPU.
+Several processes are a matter of `--workers` or of several containers.
+"""
+
+import sys
+
+from gunicorn import util  # type: ignore[import-untyped]
+
+from api import problems
+from api.auth import OpenToAllError, check_binding
+from shared.settings import settings
+
+_settings = settings()
+try:
+    check_binding(_settings)
+except OpenToAllError as error:
+    sys.exit(f"impasto: {error}")
+
+_host = f"[{_settings.api_host}]" if ":" in _settings.api_host else _settings.api_host
+bind = f"{_host}:{_settings.api_port}"
+worker_class = "gthread"
+workers = 1
+threads = _settings.api_threads
+#: Idle connections a caller may keep open between polls.
+keepalive = 15
+#: On SIGTERM, requests under way may end; an upload takes longest.
+graceful_timeout = 30
+loglevel = _settings.log_level.lower()
+accesslog = None
+#: No header of a request changes who asked or where: a proxy in front sets IMPASTO_PUBLIC_URL instead.
+forwarded_allow_ips = ""
+#: Gunicorn's own remote control would be one more thing to guard.
+control_socket_disable = True
+
+
+def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn's signature
+    """Answer what is not HTTP, or has too long an address or header, with a problem instead of a page.
+
+    Such requests never reach the application.
+    """
+    util.write_error = problems.write_unreadable

@@ -1,0 +1,36 @@
+"""Absolute addresses in answers, so that callers never build one."""
+
+from urllib.parse import quote, urlencode
+
+from flask import request
+
+from api.services import services
+from api.views import Urls
+
+
+def base() -> str:
+    """Address of the API as the caller sees it, without a slash at its end."""
+    return (services().settings.public_url or request.host_url).rstrip("/")
+
+
+def job(job_id: str) -> str:
+    """Address of a job."""
+    return f"{base()}/v1/jobs/{quote(job_id)}"
+
+
+def of_job(job_id: str) -> Urls:
+    """Every address that belongs to a job."""
+    this = job(job_id)
+    return Urls(
+        self=this,
+        cancel=f"{this}/cancel",
+        retry=f"{this}/retry",
+        preview=f"{this}/preview",
+        output=f"{this}/output",
+    )
+
+
+def next_page(token: str, status: str | None, limit: int) -> str:
+    """Address of the page of jobs that follows."""
+    parameters = {"page_token": token, "limit": limit} | ({"status": status} if status else {})
+    return f"{base()}/v1/jobs?{urlencode(parameters)}"

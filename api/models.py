@@ -1,0 +1,131 @@
+"""What the API takes: one strict model a body. Unknown fields are errors.
+
+Only what a field can say about itself is checked here; whether an upload is there or a worker is live is the
+business of `api.submit`.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from shared.spec import SpecRequest
+
+UPLOAD_SCHEME = "upload:"
+DATA_SCHEME = "data:"
+_URL_LENGTH = 8192
+#: A bound for the schema; the service's own, lower one is `Settings.max_styles`.
+_STYLES = 64
+_DEADLINE = 30 * 86_400.0
+_IMAGE_FORMS = "an http or https URL, `upload:<id>` from POST /v1/uploads, or a data URI"
+
+
+def _image(value: str) -> str:
+    """Check an image's form; what it names is looked at later."""
+    if value.startswith((UPLOAD_SCHEME, DATA_SCHEME)):
+        return value
+    try:
+        url = urlsplit(value)
+        sound = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port)
+    except ValueError:
+        sound = False
+    if not sound or any(character <= " " for character in value):
+        raise PydanticCustomError("image", "an image is {forms}", {"forms": _IMAGE_FORMS})
+    if len(value) > _URL_LENGTH:
+        raise PydanticCustomError("image", "a URL may have {limit} characters", {"limit": _URL_LENGTH})
+    return value
+
+
+Image = Annotated[
+    str,
+    AfterValidator(_image),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^(https?://|upload:|data:)",
+            "description": f"A picture: {_IMAGE_FORMS}.",
+            "examples": ["https://example.org/bridge.jpg", "upload:up_01JZ0000000000000000000000"],
+        }
+    ),
+]
+
+
+class Body(BaseModel):
+    """Base of all request bodies."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Style(Body):
+    """A style picture and its share among several."""
+
+    image: Image
+    """The picture."""
+
+    weight: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
+    """Its share; only the proportion to the other styles' weights matters."""
+
+
+def _form_of_style(value: object) -> str | None:
+    if isinstance(value, str):
+        return "string"
+    return "object" if isinstance(value, dict | Style) else None
+
+
+StyleItem = Annotated[
+    Annotated[Image, Tag("string")] | Annotated[Style, Tag("object")],
+    Discriminator(
+        _form_of_style,
+        custom_error_type="style",
+        custom_error_message='a style is a string naming an image, or an object such as {"image": "...", '
+        '"weight": 0.5}',
+    ),
+]
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+class JobRequest(Body):
+    """A picture to paint."""
+
+    content: Image
+    """The picture to repaint."""
+
+    styles: list[StyleItem] = Field(min_length=1, max_length=_STYLES)
+    """The pictures to repaint it after. How many a service takes is a setting, 8 by default."""
+
+    spec: SpecRequest = Field(default_factory=SpecRequest)  # type: ignore[valid-type]
+    """How to paint; every field has a default."""
+
+    metadata: dict[MetadataKey, MetadataValue] = Field(default={}, max_length=16)
+    """Whatever helps the caller to recognise the job; given back with it."""
+
+    priority: int = Field(default=0, ge=0, le=9)
+    """9 is taken up first, 0 last, among the owner's own jobs."""
+
+    deadline_seconds: float | None = Field(default=None, ge=1, le=_DEADLINE, allow_inf_nan=False)
+    """Seconds from now after which the job is ended if it has not by then; a setting by default."""
+
+    @property
+    def weighted_styles(self) -> list[Style]:
+        """The styles, all in the long form."""
+        return [Style(image=style) if isinstance(style, str) else style for style in self.styles]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is asked for: the same for a body that only writes the same thing differently."""
+        plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
+        plain["styles"] = [[style.image, style.weight] for style in self.weighted_styles]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,143 @@
+"""The OpenAPI 3.1 document: operations from `api.operations`, schemas from the models by pydantic."""
+
+import json
+import sys
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from api.operations import HEADERS, OPERATIONS, Answer, Operation, Parameter, faults_of
+from api.problems import PROBLEM_TYPE
+from api.version import VERSION
+from api.views import Problem
+from shared.errors import Fault
+
+_REF = "#/components/schemas/{model}"
+_DESCRIPTION = (
+    "Neural style transfer as a job service: POST two pictures, poll a job, collect a painting. "
+    "Errors are RFC 9457 problems; `code` tells programs which."
+)
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole document, the same for every installation: paths are relative to where it was fetched."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Impasto", "version": VERSION, "description": _DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Only where the service has tokens.",
+                }
+            },
+        },
+    }
+
+
+def every_fault() -> list[type[Fault]]:
+    """Every named fault, in the order of `shared.errors`; those that only a job can have too."""
+    found: list[type[Fault]] = []
+    for kind in Fault.__subclasses__():
+        found.append(kind)
+        found.extend(kind.__subclasses__())
+    return found
+
+
+def _schemas() -> dict[str, Any]:
+    wanted: dict[type[BaseModel], JsonSchemaMode] = {Problem: "serialization"}
+    for operation in OPERATIONS:
+        if isinstance(operation.body, type):
+            wanted[operation.body] = "validation"
+        wanted.update((view, "serialization") for answer in operation.answers for view in answer.views)
+    _, definitions = models_json_schema(list(wanted.items()), ref_template=_REF)
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    made: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    if operation.description:
+        made["description"] = operation.description
+    if operation.parameters:
+        made["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+    if operation.body:
+        made["requestBody"] = _body(operation.body)
+    if operation.guarded:
+        made["security"] = [{}, {"token": []}]
+    made["responses"] = {str(answer.status): _answer(answer) for answer in operation.answers}
+    made["responses"].update(_problems(faults_of(operation)))
+    return made
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.where == "path",
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+
+
+def _body(body: type[BaseModel] | str) -> dict[str, Any]:
+    if isinstance(body, type):
+        return {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    form = {
+        "type": "object",
+        "properties": {"file": files},
+        "required": ["file"],
+        "additionalProperties": False,
+    }
+    return {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": form}, "image/*": {}, "application/octet-stream": {}},
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    made: dict[str, Any] = {"description": answer.description}
+    if answer.headers:
+        made["headers"] = {
+            name: {"description": HEADERS[name][0], "schema": HEADERS[name][1]} for name in answer.headers
+        }
+    if answer.views:
+        schemas = [_ref(view) for view in answer.views]
+        made["content"] = {
+            "application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
+        }
+    elif answer.media:
+        made["content"] = {media: {} for media in answer.media}
+    return made
+
+
+def _problems(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
+    by_status: dict[int, list[type[Fault]]] = {}
+    for fault in faults:
+        by_status.setdefault(fault.status, []).append(fault)
+    return {
+        str(status): {
+            "description": " ".join(f"`{fault.code}`: {fault.title}." for fault in kinds),
+            "content": {PROBLEM_TYPE: {"schema": _ref(Problem)}},
+        }
+        for status, kinds in sorted(by_status.items())
+    }
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(document(), indent=1) + "\n")

@@ -1,0 +1,314 @@
+"""Every operation of the API as OpenAPI needs it: one entry each, in the order the documentation shows them.
+
+A test holds the entries to the application's routes, and real answers to the schemas named here.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from api.jobs import IDEMPOTENCY_HEADER, REPLAYED_HEADER
+from api.models import JobRequest
+from api.views import (
+    BackboneList,
+    Health,
+    JobPage,
+    JobView,
+    PresetList,
+    Readiness,
+    UploadList,
+    UploadView,
+)
+from shared.errors import (
+    BackboneUnavailable,
+    Conflict,
+    Fault,
+    IdempotencyMismatch,
+    InternalFault,
+    InvalidRequest,
+    MalformedRequest,
+    NotFound,
+    PictureTooLarge,
+    PictureUnreadable,
+    RangeNotSatisfiable,
+    StorageUnavailable,
+    StoreUnavailable,
+    TooLarge,
+    Unauthorized,
+    UnsupportedMediaType,
+    UploadNotFound,
+)
+from shared.jobs.record import Status
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Something outside the body that the caller may send."""
+
+    name: str
+    where: Literal["path", "query", "header"]
+    description: str
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an operation answers when it went well.
+
+    Attributes:
+        status: HTTP status. description: one sentence.
+        views: the JSON document, or the alternatives.
+        media: media types of a body that is not JSON.
+        headers: names of headers, described in `HEADERS`.
+    """
+
+    status: int
+    description: str
+    views: tuple[type[BaseModel], ...] = ()
+    media: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path."""
+
+    method: Literal["get", "post", "put", "delete"]
+    path: str
+    name: str
+    summary: str
+    answers: tuple[Answer, ...]
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: type[BaseModel] | Literal["picture"] | None = None
+    faults: tuple[type[Fault], ...] = ()
+
+    @property
+    def guarded(self) -> bool:
+        """Whether it asks for a token where tokens are set."""
+        return self.path.startswith("/v1/")
+
+
+HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Location": ("Address of the job, or of the picture.", {"type": "string", "format": "uri"}),
+    "Retry-After": ("Seconds until another poll may show something new.", {"type": "integer", "minimum": 1}),
+    "ETag": ("Send it back as `If-None-Match` to be told 304 while nothing has changed.", {"type": "string"}),
+    REPLAYED_HEADER: ("`true` when an earlier request has made this job.", {"type": "string"}),
+}
+
+_JOB_ID = Parameter("id", "path", "The job's ID.", {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"})
+_KEY = Parameter(
+    IDEMPOTENCY_HEADER,
+    "header",
+    "Any unique string: the same key with the same body gives the same job for 24 hours.",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+)
+_NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
+_RANGE = Parameter("Range", "header", "A part of the picture, such as `bytes=0-1023`.", {"type": "string"})
+_UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag",))
+_ACCEPTED = Answer(
+    202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", REPLAYED_HEADER)
+)
+#: Media types of results.
+_RESULTS = ("image/png", "image/jpeg", "image/webp")
+_SUBMIT_FAULTS = (
+    MalformedRequest,
+    TooLarge,
+    UnsupportedMediaType,
+    InvalidRequest,
+    BackboneUnavailable,
+    UploadNotFound,
+    PictureUnreadable,
+    PictureTooLarge,
+    StoreUnavailable,
+    StorageUnavailable,
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "post",
+        "/v1/jobs",
+        "createJob",
+        "Submit a job",
+        (_ACCEPTED,),
+        "The pictures are fetched and painted after the answer: poll the address in `Location`.",
+        (_KEY,),
+        JobRequest,
+        (*_SUBMIT_FAULTS, IdempotencyMismatch),
+    ),
+    Operation(
+        "put",
+        "/v1/jobs/{id}",
+        "putJob",
+        "Submit a job under your own ID",
+        (
+            Answer(
+                200, "The job was there already, from the same body.", (JobView,), headers=("Retry-After",)
+            ),
+            Answer(202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After")),
+        ),
+        "May be sent again at any time: the same body changes nothing, another is a conflict.",
+        (_JOB_ID,),
+        JobRequest,
+        (*_SUBMIT_FAULTS, Conflict),
+    ),
+    Operation(
+        "get",
+        "/v1/jobs/{id}",
+        "getJob",
+        "Poll a job",
+        (Answer(200, "The job as it stands.", (JobView,), headers=("ETag", "Retry-After")), _UNCHANGED),
+        "A job that failed is a 200 with its `error` inside.",
+        (_JOB_ID, _NONE_MATCH),
+        faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/jobs",
+        "listJobs",
+        "List jobs",
+        (Answer(200, "Some jobs, newest first.", (JobPage,)),),
+        parameters=(
+            Parameter(
+                "status", "query", "Only jobs of this status.", {"enum": list(Status), "type": "string"}
+            ),
+            Parameter(
+                "limit",
+                "query",
+                "Jobs on a page; 1000 at most.",
+                {"type": "integer", "minimum": 1, "default": 100},
+            ),
+            Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"}),
+        ),
+        faults=(InvalidRequest, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/jobs/{id}/cancel",
+        "cancelJob",
+        "Cancel a job",
+        (
+            Answer(200, "The job is canceled.", (JobView,)),
+            Answer(202, "The worker stops as soon as it can.", (JobView,), headers=("Retry-After",)),
+        ),
+        parameters=(_JOB_ID,),
+        faults=(NotFound, Conflict, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/jobs/{id}/retry",
+        "retryJob",
+        "Run an ended job again",
+        (_ACCEPTED,),
+        "Makes a new job on the same pictures and spec; its `retry_of` names the old one.",
+        (_JOB_ID, _KEY),
+        faults=(
+            NotFound,
+            Conflict,
+            InvalidRequest,
+            BackboneUnavailable,
+            IdempotencyMismatch,
+            StoreUnavailable,
+        ),
+    ),
+    Operation(
+        "delete",
+        "/v1/jobs/{id}",
+        "deleteJob",
+        "Delete an ended job and its pictures",
+        (Answer(204, "Everything of the job is gone."),),
+        "A job that has not ended is canceled first: deleting never cancels.",
+        (_JOB_ID,),
+        faults=(NotFound, Conflict, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/jobs/{id}/output",
+        "getOutput",
+        "Get the finished picture",
+        (
+            Answer(200, "The picture.", media=_RESULTS, headers=("ETag",)),
+            Answer(
+                206,
+                "A range of the picture.",
+                media=_RESULTS,
+                headers=("ETag",),
+            ),
+            Answer(302, "The picture is kept at this address for a while.", headers=("Location",)),
+            _UNCHANGED,
+        ),
+        "A range may be asked for.",
+        (_JOB_ID, _NONE_MATCH, _RANGE),
+        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/jobs/{id}/preview",
+        "getPreview",
+        "Get the latest preview",
+        (
+            Answer(200, "The picture as far as it is painted.", media=("image/jpeg",), headers=("ETag",)),
+            Answer(206, "A range of it.", media=("image/jpeg",), headers=("ETag",)),
+            _UNCHANGED,
+        ),
+        parameters=(_JOB_ID, _NONE_MATCH, _RANGE),
+        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/uploads",
+        "createUpload",
+        "Upload a picture",
+        (Answer(201, "The picture is kept; several are answered as a list.", (UploadView, UploadList)),),
+        "Multipart with one or more files in the field `file`, or one picture as the body.",
+        body="picture",
+        faults=(
+            MalformedRequest,
+            TooLarge,
+            UnsupportedMediaType,
+            InvalidRequest,
+            PictureUnreadable,
+            PictureTooLarge,
+            StoreUnavailable,
+            StorageUnavailable,
+        ),
+    ),
+    Operation(
+        "get",
+        "/v1/backbones",
+        "listBackbones",
+        "List backbones",
+        (Answer(200, "The catalogue, and what of it is available now.", (BackboneList,)),),
+        faults=(StoreUnavailable,),
+    ),
+    Operation(
+        "get", "/v1/presets", "listPresets", "List presets", (Answer(200, "The named specs.", (PresetList,)),)
+    ),
+    Operation(
+        "get", "/healthz", "health", "Whether the process lives", (Answer(200, "It does.", (Health,)),)
+    ),
+    Operation(
+        "get",
+        "/readyz",
+        "readiness",
+        "Whether jobs can be accepted",
+        (Answer(200, "Job store and object store answer.", (Readiness,)),),
+        faults=(StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/openapi.json",
+        "openapi",
+        "This description",
+        (Answer(200, "An OpenAPI 3.1 document.", media=("application/json",)),),
+    ),
+    Operation(
+        "get", "/docs", "docs", "This description for people", (Answer(200, "A page.", media=("text/html",)),)
+    ),
+)
+
+
+def faults_of(operation: Operation) -> tuple[type[Fault], ...]:
+    """Every fault that an operation can answer with."""
+    return (*operation.faults, *((Unauthorized,) if operation.guarded else ()), InternalFault)

@@ -1,0 +1,13 @@
+"""A view as a JSON answer."""
+
+from collections.abc import Mapping
+
+from flask import Response
+from pydantic import BaseModel
+
+
+def reply(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer. Callers may keep it, but ask whether it still holds before using it again."""
+    response = Response(view.model_dump_json(), status=status, mimetype="application/json", headers=headers)
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    return response

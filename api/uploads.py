@@ -1,0 +1,92 @@
+"""Pictures sent to the service itself, for callers whose pictures have no address.
+
+Every picture is decoded and cleaned at once, in the same sandbox that intake uses, so that a bad one is
+refused while its sender listens.
+"""
+
+import time
+from collections.abc import Sequence
+
+from flask import Blueprint, Response, g, request
+
+from api import wire
+from api.bodies import whole
+from api.models import UPLOAD_SCHEME
+from api.problems import raise_all
+from api.replies import reply
+from api.services import Services, services
+from api.views import UploadList, UploadView
+from shared.errors import Fault, InvalidRequest, PictureTooLarge, PictureUnreadable, UnsupportedMediaType
+from shared.ids import new_id
+from shared.pictures import CleanPicture, PictureLimits, clean, keep
+
+blueprint = Blueprint("uploads", __name__)
+
+FIELD = "file"
+#: What multipart adds around the pictures.
+_ENVELOPE_BYTES = 64 * 1024
+
+
+@blueprint.post("/v1/uploads")
+def create() -> Response:
+    """Keep one picture or several."""
+    found = services()
+    bodies, several = _bodies(found.settings.picture_bytes)
+    views = [_keep(picture, g.owner, found) for picture in _clean(bodies, found)]
+    return reply(UploadList(uploads=views) if several else views[0], 201)
+
+
+def _bodies(limit: int) -> tuple[list[tuple[str, bytes]], bool]:
+    """The pictures with a pointer to each, and whether they are to be answered as a list.
+
+    Args:
+        limit: bytes that they may have together.
+    """
+    if request.mimetype == "multipart/form-data":
+        request.max_content_length = limit + _ENVELOPE_BYTES
+        files = request.files.getlist(FIELD)
+        others = sorted({*request.files, *request.form} - {FIELD})
+        faults: list[Fault] = [
+            InvalidRequest(
+                f"There is no field {name}; a picture is a file in the field {FIELD}.", pointer=f"/{name}"
+            )
+            for name in others
+        ]
+        if not files:
+            faults.append(InvalidRequest("At least one file is needed.", pointer=f"/{FIELD}"))
+        raise_all(faults)
+        return [(f"/{FIELD}/{index}", file.read()) for index, file in enumerate(files)], len(files) > 1
+    if request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
+        return [("", whole(limit))], False
+    raise UnsupportedMediaType(
+        f"Send multipart/form-data with files in the field {FIELD}, or a picture with its own Content-Type."
+    )
+
+
+def _clean(bodies: Sequence[tuple[str, bytes]], found: Services) -> list[CleanPicture]:
+    """All pictures or none: what is wrong with each is said at once."""
+    limits = PictureLimits.of(found.settings)
+    cleaned: list[CleanPicture] = []
+    faults: list[Fault] = []
+    for pointer, data in bodies:
+        try:
+            cleaned.append(clean(data, limits))
+        except (PictureUnreadable, PictureTooLarge) as fault:
+            fault.pointer = pointer
+            faults.append(fault)
+    raise_all(faults)
+    return cleaned
+
+
+def _keep(cleaned: CleanPicture, owner: str, found: Services) -> UploadView:
+    upload_id = new_id("up")
+    found.store.add_upload(owner, upload_id, keep(cleaned, found.store, found.objects))
+    return UploadView(
+        id=upload_id,
+        image=UPLOAD_SCHEME + upload_id,
+        width=cleaned.width,
+        height=cleaned.height,
+        bytes=len(cleaned.png),
+        sha256=cleaned.sha256,
+        expires_at=wire.timestamp(time.time() + found.settings.retention_seconds),
+    )

@@ -1,0 +1,5 @@
+"""The software's version, as installed."""
+
+from importlib.metadata import version
+
+VERSION = version("impasto")

@@ -1,0 +1,369 @@
+"""What the API answers: one model a document, for OpenAPI and for the answers themselves."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from shared.jobs.record import Stage, Status
+from shared.spec import Spec
+
+Timestamp = Annotated[
+    str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]})
+]
+Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
+
+
+class View(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+
+
+class FieldError(View):
+    """One fault of a request."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) into the body, such as `/spec/size`; what is not in the body is found under
+    `/query`, `/headers` and `/path`."""
+
+    detail: str
+    """What is wrong, and what would be right."""
+
+
+class Problem(View):
+    """An error, as RFC 9457 describes it."""
+
+    type: Url
+    """Where this kind of error is described."""
+
+    title: str
+    """One line, the same for every error of this code."""
+
+    status: int
+    """The HTTP status."""
+
+    detail: str
+    """What went wrong this time, and what to do about it."""
+
+    code: str
+    """Stable identifier for programs."""
+
+    request_id: str
+    """The request's name in the service's log; also in the header `X-Request-Id`."""
+
+    errors: list[FieldError] = []
+    """Every fault that has a place in the request."""
+
+
+class PictureView(View):
+    """An input picture."""
+
+    image: str
+    """As the request named it; `data:` for a picture sent inside the request."""
+
+    weight: float
+    """The style's share; 1 for the content."""
+
+    width: int | None
+    """Width in pixels, once the picture has been fetched."""
+
+    height: int | None
+    """Height in pixels, once the picture has been fetched."""
+
+    sha256: str | None
+    """Hash of the cleaned copy, once the picture has been fetched."""
+
+
+class OutputView(View):
+    """The finished picture."""
+
+    url: Url
+    """Where to get it: answers with the picture or redirects to it."""
+
+    width: int
+    """Pixels."""
+
+    height: int
+    """Pixels."""
+
+    bytes: int
+    """Size of the file."""
+
+    sha256: str
+    """Hash of the file."""
+
+    content_type: str
+    """Media type of the file."""
+
+
+class Progress(View):
+    """How far painting has come."""
+
+    fraction: float = Field(ge=0, le=1)
+    """Share of the steps that are done."""
+
+    step: int
+    """Evaluations of the network done, over all levels."""
+
+    steps: int
+    """Evaluations in all."""
+
+    level: int
+    """Level of the pyramid being painted."""
+
+    levels: int
+    """Levels in all."""
+
+    loss: dict[str, float]
+    """Latest value of each term of the loss."""
+
+
+class Place(View):
+    """A job's place among those that wait."""
+
+    position: int = Field(ge=1)
+    """1 is the next to be taken up, as far as can be foretold."""
+
+
+class JobError(View):
+    """Why a job ended without a picture."""
+
+    code: str
+    """Stable identifier for programs."""
+
+    title: str
+    """One line, the same for every error of this code."""
+
+    detail: str
+    """What went wrong, and what to do about it."""
+
+    pointer: str | None
+    """JSON pointer to the field of the request that was at fault, where there is one."""
+
+
+class Urls(View):
+    """Addresses that belong to the job."""
+
+    self: Url
+    """The job: GET it, or DELETE it once it has ended."""
+
+    cancel: Url
+    """POST to cancel."""
+
+    retry: Url
+    """POST to run an ended job again, as a new job."""
+
+    preview: Url
+    """GET the latest preview (JPEG) while it is being painted."""
+
+    output: Url
+    """GET the finished picture."""
+
+
+class Metrics(View):
+    """What an ended job has cost."""
+
+    seconds: dict[str, float]
+    """Seconds by part: fetch, wait, paint, store."""
+
+    evaluations: int | None
+    """Evaluations of the network."""
+
+    loss: dict[str, float]
+    """Final value of each term of the loss."""
+
+
+class JobView(View):
+    """A job. It has ended when `status` is succeeded, failed, canceled or expired."""
+
+    id: str
+    """The job's ID."""
+
+    status: Status
+    """Where the job is in its life."""
+
+    stage: Stage | None
+    """What a job that has not ended is doing."""
+
+    progress: Progress | None
+    """How far painting has come; null before it begins."""
+
+    queue: Place | None
+    """The job's place while it waits; null when it does not, and in lists."""
+
+    output: OutputView | None
+    """The finished picture; null until the job has succeeded."""
+
+    error: JobError | None
+    """Why the job has no picture; null unless it failed, expired or ran past its deadline."""
+
+    spec: Spec
+    """What is painted and how, with every default filled in."""
+
+    content: PictureView
+    """The picture that is repainted."""
+
+    styles: list[PictureView]
+    """The pictures it is repainted after."""
+
+    attempt: int
+    """Attempts that the present stage has begun; more than one after an infrastructure fault."""
+
+    priority: int
+    """0 (last) to 9 (first), among the owner's own jobs."""
+
+    cancel_requested: bool
+    """True from a cancel request until the worker has stopped."""
+
+    retry_of: str | None
+    """ID of the job that this one repeats."""
+
+    created_at: Timestamp
+    """When the job was accepted."""
+
+    started_at: Timestamp | None
+    """When painting began."""
+
+    completed_at: Timestamp | None
+    """When the job ended."""
+
+    deadline_at: Timestamp
+    """When the job is ended if it has not by then."""
+
+    expires_at: Timestamp | None
+    """When an ended job and its picture are deleted."""
+
+    metadata: dict[str, str]
+    """What the caller attached."""
+
+    urls: Urls
+    """Where to go from here; there is no need to build an address."""
+
+    metrics: Metrics | None
+    """What the job has cost; null until it has ended."""
+
+
+class JobPage(View):
+    """Some of the owner's jobs, newest first."""
+
+    jobs: list[JobView]
+    """The jobs of this page."""
+
+    next_page_token: str | None
+    """What `page_token` asks for the next page with; null on the last."""
+
+    next_url: Url | None
+    """Address of the next page; null on the last."""
+
+
+class UploadView(View):
+    """A kept picture."""
+
+    id: str
+    """The upload's ID."""
+
+    image: str
+    """What a job names the picture by: `upload:<id>`."""
+
+    width: int
+    """Pixels, after turning by the EXIF orientation."""
+
+    height: int
+    """Pixels."""
+
+    bytes: int
+    """Size of the cleaned copy."""
+
+    sha256: str
+    """Hash of the cleaned copy."""
+
+    expires_at: Timestamp
+    """When the upload is deleted; jobs that name it keep the picture for themselves."""
+
+
+class UploadList(View):
+    """Several pictures uploaded at once, in the order they came."""
+
+    uploads: list[UploadView]
+    """The kept pictures."""
+
+
+class BackboneView(View):
+    """A feature network that a spec can name."""
+
+    name: str
+    """What `spec.backbone` takes."""
+
+    description: str
+    """One sentence."""
+
+    available: bool
+    """Whether a live worker offers it, so that a job may name it now."""
+
+    devices: list[str]
+    """Devices of the live workers that offer it."""
+
+    layers: list[str]
+    """Names that `spec.content_layers` and `spec.style_layers` may use, shallow to deep."""
+
+    content_layers: dict[str, float]
+    """Default content layers and their weights."""
+
+    style_layers: dict[str, float]
+    """Default style layers and their weights."""
+
+    shipped: bool
+    """Whether its weights come with the software."""
+
+
+class BackboneList(View):
+    """The catalogue of backbones."""
+
+    auto: str | None
+    """What `auto` stands for now; null while no paint worker is live."""
+
+    backbones: list[BackboneView]
+    """All that a spec can name."""
+
+
+class PresetView(View):
+    """A named spec."""
+
+    name: str
+    """What `spec.preset` takes."""
+
+    description: str
+    """One sentence."""
+
+    spec: Spec
+    """Every value it stands for; layers that are null are the backbone's own."""
+
+
+class PresetList(View):
+    """The presets."""
+
+    default: str
+    """The one used when a spec names none."""
+
+    presets: list[PresetView]
+    """All that a spec can name."""
+
+
+class Health(View):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+    """Always `ok`."""
+
+    version: str
+    """Version of the software."""
+
+
+class Readiness(View):
+    """Everything needed to accept a job answers."""
+
+    status: Literal["ready"] = "ready"
+    """Always `ready`; otherwise the answer is a problem with status 503."""
+
+    painters: int
+    """Live paint workers; with none, jobs are refused with `backbone_unavailable`."""

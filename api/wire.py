@@ -1,0 +1,118 @@
+"""A job's record as callers see it."""
+
+from datetime import UTC, datetime
+
+from api import links
+from api.views import (
+    JobError,
+    JobView,
+    Metrics,
+    OutputView,
+    PictureView,
+    Place,
+    Progress,
+)
+from shared.jobs.record import Job, PaintProgress, Picture, Status
+
+_SOONEST, _LATEST = 1, 10
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def job_view(job: Job, position: int | None) -> JobView:
+    """A job as an answer shows it.
+
+    Args:
+        job: the record.
+        position: its 1-based place among those that wait, None when it does not wait.
+    """
+    urls = links.of_job(job.id)
+    output, error = job.output, job.error
+    return JobView(
+        id=job.id,
+        status=job.status,
+        stage=job.stage,
+        progress=_progress(job.progress) if job.progress else None,
+        queue=Place(position=position) if position else None,
+        output=OutputView(
+            url=urls.output,
+            width=output.width,
+            height=output.height,
+            bytes=output.bytes,
+            sha256=output.sha256,
+            content_type=output.content_type,
+        )
+        if output
+        else None,
+        error=JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
+        if error
+        else None,
+        spec=job.spec,
+        content=_picture(job.content),
+        styles=[_picture(style) for style in job.styles],
+        attempt=job.attempt,
+        priority=job.priority,
+        cancel_requested=job.cancel_requested,
+        retry_of=job.retry_of,
+        created_at=timestamp(job.created_at),
+        started_at=_maybe(job.started_at),
+        completed_at=_maybe(job.completed_at),
+        deadline_at=timestamp(job.deadline_at),
+        expires_at=_maybe(job.expires_at),
+        metadata=dict(job.metadata),
+        urls=urls,
+        metrics=Metrics(seconds=dict(job.seconds), evaluations=job.evaluations, loss=dict(job.loss))
+        if job.status.terminal
+        else None,
+    )
+
+
+def etag(job: Job, position: int | None) -> str:
+    """Weak validator (RFC 9110, section 8.8.1) of what `job_view` shows: changes whenever that does."""
+    return f'W/"{job.uid}.{job.version}.{position or 0}"'
+
+
+def retry_after(job: Job, position: int | None, now: float) -> int | None:
+    """Seconds until another poll may show something new; None for a job that has ended.
+
+    Args:
+        job: the record.
+        position: its place among those that wait.
+        now: seconds since the epoch.
+    """
+    if job.status.terminal:
+        return None
+    seconds = 1.0 + (position or 0) / 2
+    progress = job.progress
+    if job.status is Status.PROCESSING and progress and progress.step and job.started_at:
+        seconds = (now - job.started_at) * (progress.steps - progress.step) / progress.step
+    return round(min(max(seconds, _SOONEST), _LATEST))
+
+
+def _picture(picture: Picture) -> PictureView:
+    return PictureView(
+        image=picture.source,
+        weight=picture.weight,
+        width=picture.width,
+        height=picture.height,
+        sha256=picture.sha256,
+    )
+
+
+def _progress(progress: PaintProgress) -> Progress:
+    fraction = min(progress.step / progress.steps, 1.0) if progress.steps else 0.0
+    return Progress(
+        fraction=round(fraction, 4),
+        step=progress.step,
+        steps=progress.steps,
+        level=progress.level,
+        levels=progress.levels,
+        loss=dict(progress.loss),
+    )
+
+
+def _maybe(seconds: float | None) -> str | None:
+    return None if seconds is None else timestamp(seconds)

@@ -1,0 +1,146 @@
+"""Uploads, results and previews."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.jobs.store import JobStore
+from shared.objects import ObjectStore
+from tests.support.api import finish, picture_bytes, start_painting
+
+Submit = Callable[..., dict[str, Any]]
+
+
+def test_an_upload_is_kept_clean_and_may_be_named_by_a_job(http: httpx.Client, objects: ObjectStore) -> None:
+    answer = http.post("/v1/uploads", files={"file": ("bridge.jpg", picture_bytes(64, 48, "JPEG"))})
+    assert answer.status_code == 201
+    upload = answer.json()
+    assert upload["image"] == f"upload:{upload['id']}"
+    assert upload["id"].startswith("up_")
+    assert (upload["width"], upload["height"]) == (64, 48)
+    kept = objects.get(f"inputs/{upload['sha256']}")
+    assert (hashlib.sha256(kept).hexdigest(), len(kept)) == (upload["sha256"], upload["bytes"])
+    assert kept.startswith(b"\x89PNG")
+
+
+def test_a_picture_may_be_the_body_itself(http: httpx.Client) -> None:
+    answer = http.post(
+        "/v1/uploads", content=picture_bytes(64, 48, "WEBP"), headers={"Content-Type": "image/webp"}
+    )
+    assert (answer.status_code, answer.json()["width"]) == (201, 64)
+
+
+def test_several_pictures_are_answered_in_order(http: httpx.Client) -> None:
+    files = [("file", (f"{width}.png", picture_bytes(width, 20))) for width in (20, 30)]
+    answer = http.post("/v1/uploads", files=files)
+    assert [upload["width"] for upload in answer.json()["uploads"]] == [20, 30]
+
+
+def test_bad_pictures_are_all_named_and_none_is_kept(http: httpx.Client, objects: ObjectStore) -> None:
+    before = {stat.key for stat in objects.list("inputs/")}
+    files = [("file", ("a", picture_bytes())), ("file", ("b", b"text")), ("file", ("c", b""))]
+    answer = http.post("/v1/uploads", files=files)
+    assert (answer.status_code, answer.json()["code"]) == (422, "picture_unreadable")
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/file/1", "/file/2"]
+    assert {stat.key for stat in objects.list("inputs/")} == before
+
+
+def test_a_form_without_the_field_says_its_name(http: httpx.Client) -> None:
+    answer = http.post("/v1/uploads", files={"image": picture_bytes()})
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"/image", "/file"}
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/json", ""])
+def test_other_bodies_are_refused_by_their_type(http: httpx.Client, content_type: str) -> None:
+    answer = http.post("/v1/uploads", content=b"x", headers={"Content-Type": content_type})
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("boundary", ["", "; boundary=", "; boundary=x"])
+def test_a_broken_form_is_a_problem(http: httpx.Client, boundary: str) -> None:
+    headers = {"Content-Type": f"multipart/form-data{boundary}"}
+    answer = http.post("/v1/uploads", content=b"--x\r\nnonsense", headers=headers)
+    assert answer.status_code in (400, 422)
+
+
+def test_an_upload_over_the_limit_is_too_large(http: httpx.Client) -> None:
+    body = b"x" * (33 * 2**20)
+    answer = http.post("/v1/uploads", content=body, headers={"Content-Type": "image/png"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_a_result_is_streamed_with_its_type_name_and_hash(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore
+) -> None:
+    data = picture_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    job = submit()
+    finish(store, objects, start_painting(store), data, sha256)
+    answer = http.get(http.get(job["urls"]["self"]).json()["output"]["url"])
+    assert (answer.status_code, answer.content) == (200, data)
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["Content-Disposition"] == f'inline; filename="{job["id"]}.png"'
+    assert answer.headers["ETag"] == f'"{sha256}"'
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    again = http.get(job["urls"]["output"], headers={"If-None-Match": f'"{sha256}"'})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_range_of_a_result_is_served(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore
+) -> None:
+    data = picture_bytes()
+    job = submit()
+    finish(store, objects, start_painting(store), data, hashlib.sha256(data).hexdigest())
+    answer = http.get(job["urls"]["output"], headers={"Range": "bytes=4-9"})
+    assert (answer.status_code, answer.content) == (206, data[4:10])
+    assert answer.headers["Content-Range"] == f"bytes 4-9/{len(data)}"
+    beyond = http.get(job["urls"]["output"], headers={"Range": "bytes=999999-"})
+    assert (beyond.status_code, beyond.json()["code"]) == (416, "range_not_satisfiable")
+    assert beyond.headers["Content-Range"] == f"bytes */{len(data)}"
+
+
+def test_there_is_no_result_before_the_end(http: httpx.Client, submit: Submit) -> None:
+    answer = http.get(submit()["urls"]["output"])
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "queued" in answer.json()["detail"]
+
+
+def test_a_result_whose_object_is_gone_is_not_found(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore
+) -> None:
+    job = submit()
+    objects.delete(finish(store, objects, start_painting(store), b"x", "0" * 64))
+    assert http.get(job["urls"]["output"]).status_code == 404
+
+
+def test_a_preview_is_there_once_the_worker_has_stored_one(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore
+) -> None:
+    job = submit()
+    assert http.get(job["urls"]["preview"]).json()["code"] == "not_found"
+    claim = start_painting(store)
+    key, data = f"previews/{claim.job.uid}", picture_bytes(kind="JPEG")
+    objects.put(key, data, "image/jpeg")
+    store.renew(claim, preview_key=key)
+    answer = http.get(job["urls"]["preview"])
+    assert (answer.status_code, answer.content, answer.headers["Content-Type"]) == (200, data, "image/jpeg")
+    headers = {"If-None-Match": answer.headers["ETag"]}
+    assert http.get(job["urls"]["preview"], headers=headers).status_code == 304
+    newer = picture_bytes(kind="JPEG")
+    objects.put(key, newer, "image/jpeg")
+    assert http.get(job["urls"]["preview"], headers=headers).content == newer
+
+
+def test_a_file_name_has_nothing_that_a_shell_or_a_header_could_mistake(
+    http: httpx.Client, store: JobStore, objects: ObjectStore
+) -> None:
+    body = {"content": "https://example.org/1.jpg", "styles": ["https://example.org/2.jpg"]}
+    http.put("/v1/jobs/..~a", json=body)
+    finish(store, objects, start_painting(store), b"x", "0" * 64)
+    answer = http.get("/v1/jobs/..~a/output")
+    assert answer.headers["Content-Disposition"] == 'inline; filename="a.png"'

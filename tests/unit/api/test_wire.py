@@ -1,0 +1,147 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from api import wire
+from shared.errors import ErrorInfo
+from shared.jobs.record import Job, Output, PaintProgress, Picture, Stage, Status
+from shared.spec import Spec
+
+
+def job(**changes: Any) -> Job:
+    values: dict[str, Any] = dict.fromkeys(Job.__dataclass_fields__)
+    values |= {
+        "uid": "uid_1",
+        "id": "A-17",
+        "owner": "alice",
+        "schema": 1,
+        "version": 4,
+        "status": Status.QUEUED,
+        "stage": Stage.WAITING,
+        "spec": Spec(backbone="compact"),
+        "content": Picture("https://example.org/a.jpg"),
+        "styles": (Picture("upload:up_1", 0.5, "inputs/abc", "abc", 640, 480),),
+        "metadata": {"order": "A-17"},
+        "body_hash": "x",
+        "priority": 0,
+        "attempt": 0,
+        "attempt_errors": (),
+        "cancel_requested": False,
+        "created_at": 1_700_000_000.123,
+        "deadline_at": 1_700_086_400.0,
+        "seconds": {},
+        "loss": {},
+    }
+    return Job(**(values | changes))
+
+
+def shown(app: Flask, record: Job, position: int | None = None) -> dict[str, Any]:
+    with app.test_request_context(base_url="http://paint.example.org"):
+        return wire.job_view(record, position).model_dump(mode="json")
+
+
+def test_a_waiting_job_shows_its_place_and_nothing_that_is_not_yet(make_app: Callable[..., Flask]) -> None:
+    view = shown(make_app(), job(), 3)
+    assert view["queue"] == {"position": 3}
+    assert [view[name] for name in ("progress", "output", "error", "started_at", "metrics")] == [None] * 5
+    assert view["created_at"] == "2023-11-14T22:13:20.123Z"
+    assert view["styles"] == [
+        {"image": "upload:up_1", "weight": 0.5, "width": 640, "height": 480, "sha256": "abc"}
+    ]
+    assert view["urls"]["cancel"] == "http://paint.example.org/v1/jobs/A-17/cancel"
+
+
+def test_object_keys_and_worker_names_stay_inside(make_app: Callable[..., Flask]) -> None:
+    output = Output("outputs/uid_1/1-a.png", "f00", 10, 3, 2, "image/png")
+    record = job(
+        status=Status.SUCCEEDED, stage=None, output=output, worker="painter-7", preview_key="previews/u"
+    )
+    text = str(shown(make_app(), record))
+    for secret in ("outputs/", "inputs/", "previews/", "painter-7", "uid_1", "alice", "body_hash"):
+        assert secret not in text
+
+
+def test_an_ended_job_shows_its_picture_and_what_it_cost(make_app: Callable[..., Flask]) -> None:
+    output = Output("outputs/uid_1/1-a.png", "f00", 10, 3, 2, "image/png")
+    record = job(
+        status=Status.SUCCEEDED,
+        stage=None,
+        output=output,
+        completed_at=1_700_000_009.0,
+        seconds={"paint": 8.5},
+        evaluations=430,
+        loss={"style": 0.5},
+    )
+    view = shown(make_app(), record)
+    assert view["output"] == {
+        "url": "http://paint.example.org/v1/jobs/A-17/output",
+        "width": 3,
+        "height": 2,
+        "bytes": 10,
+        "sha256": "f00",
+        "content_type": "image/png",
+    }
+    assert view["metrics"] == {"seconds": {"paint": 8.5}, "evaluations": 430, "loss": {"style": 0.5}}
+    assert view["completed_at"] == "2023-11-14T22:13:29.000Z"
+
+
+def test_a_failed_job_says_why(make_app: Callable[..., Flask]) -> None:
+    error = ErrorInfo("fetch_failed", "The picture could not be fetched", "404 from example.org", "/content")
+    view = shown(make_app(), job(status=Status.FAILED, stage=None, error=error))
+    assert view["error"] == {
+        "code": "fetch_failed",
+        "title": "The picture could not be fetched",
+        "detail": "404 from example.org",
+        "pointer": "/content",
+    }
+
+
+def test_progress_is_a_share_of_the_steps(make_app: Callable[..., Flask]) -> None:
+    progress = PaintProgress(step=100, steps=430, level=2, levels=3, loss={"content": 0.25})
+    view = shown(make_app(), job(status=Status.PROCESSING, stage=Stage.PAINTING, progress=progress))
+    assert view["progress"] == {
+        "fraction": 0.2326,
+        "step": 100,
+        "steps": 430,
+        "level": 2,
+        "levels": 3,
+        "loss": {"content": 0.25},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "position", "expected"),
+    [
+        ({}, None, 1),
+        ({}, 3, 2),
+        ({}, 500, 10),
+        ({"status": Status.PROCESSING, "stage": Stage.PAINTING}, None, 1),
+        ({"status": Status.SUCCEEDED, "stage": None}, None, None),
+        ({"status": Status.EXPIRED, "stage": None}, None, None),
+    ],
+)
+def test_the_next_poll_is_suggested_by_place_in_the_queue(
+    change: dict[str, Any], position: int | None, expected: int | None
+) -> None:
+    assert wire.retry_after(job(**change), position, 1_700_000_010.0) == expected
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 1), (1, 10), (50, 4), (99, 1), (100, 1)])
+def test_the_next_poll_is_suggested_by_what_is_left_to_paint(step: int, expected: int) -> None:
+    progress = PaintProgress(step=step, steps=100, level=1, levels=1)
+    record = job(status=Status.PROCESSING, stage=Stage.PAINTING, progress=progress, started_at=1000.0)
+    assert wire.retry_after(record, None, 1004.0) == expected
+
+
+def test_the_etag_changes_with_record_version_and_place() -> None:
+    tags = {
+        wire.etag(job(), None),
+        wire.etag(job(), 1),
+        wire.etag(job(), 2),
+        wire.etag(job(version=5), 1),
+        wire.etag(job(uid="uid_2"), 1),
+    }
+    assert len(tags) == 5
+    assert all(tag.startswith('W/"') for tag in tags)

@@ -164,7 +164,7 @@ local function inputs_of(content, styles)
   local pictures = cjson.decode(styles)
   pictures[#pictures + 1] = cjson.decode(content)
   for _, picture in ipairs(pictures) do
-    if picture.sha256 and picture.sha256 ~= cjson.null then found[#found + 1] = picture.sha256 end
+    if picture.sha256 then found[#found + 1] = picture.sha256 end
   end
   return found
 end

@@ -140,7 +140,7 @@ class JobStore(InputStore):
         outcome, record = reply
         job = _job(record)
         if outcome == "conflict":
-            raise Conflict(f"the job has {job.status} already")
+            raise Conflict(f"the job is {job.status} and cannot be canceled")
         return job
 
     def purge(self, owner: str, id: str) -> Purged:  # noqa: A002

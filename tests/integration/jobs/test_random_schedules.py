@@ -1,0 +1,36 @@
+"""The job store's proof: whatever the schedule, what must hold holds (see `machine.py` for the steps)."""
+
+import os
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from shared.jobs.store import JobStore
+from shared.settings import Settings
+from tests.integration.jobs.machine import Schedules
+from tests.support.clock import Clock
+
+#: The suite runs the same schedules every time; IMPASTO_TEST_SCHEDULES=5000 tries so many new ones.
+TRIED = int(os.environ.get("IMPASTO_TEST_SCHEDULES", "0"))
+
+
+def test_no_schedule_of_callers_workers_and_crashes_breaks_the_store(
+    store: JobStore, config: Settings, clock: Clock, redis_client: redis.Redis
+) -> None:
+    class Here(Schedules):
+        pass
+
+    Here.client, Here.store, Here.config, Here.clock = redis_client, store, config, clock
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=TRIED or 20,
+            stateful_step_count=50,
+            derandomize=not TRIED,
+            database=None,
+            deadline=None,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,168 @@
+"""A recount of the whole job store from its records, against every index that the scripts keep.
+
+It reads Redis with commands that the service itself never uses (KEYS), and asserts.
+"""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from shared.jobs.keys import Key
+
+TERMINAL = {"succeeded", "failed", "canceled", "expired"}
+#: Orders of acceptance stay below this, so that priority decides first.
+PRIORITY = 10**13
+
+Zset = dict[str, float]
+
+
+@dataclass
+class Snapshot:
+    """Everything in the store at one moment."""
+
+    raw: dict[str, Any]
+    records: dict[str, dict[str, str]] = field(default_factory=dict)
+    waiting: dict[str, dict[str, Zset]] = field(default_factory=lambda: defaultdict(dict))
+    turns: dict[str, Zset] = field(default_factory=dict)
+
+    def zset(self, key: str) -> Zset:
+        return self.raw.get(key, {})
+
+    def hash(self, key: str) -> dict[str, str]:
+        return self.raw.get(key, {})
+
+    def place(self, uid: str) -> list[str]:
+        """Where a job is kept: what it waits in, or what it ended in."""
+        places = [
+            f"waiting in {lane}" for lane, owners in self.waiting.items() for o in owners.values() if uid in o
+        ]
+        places += [key for key in (Key.DELAYED, Key.LEASES, Key.ENDED) if uid in self.zset(key)]
+        return places
+
+
+#: Reads everything in one round trip.
+_DUMP = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', 'im:*')) do
+  local kind = redis.call('TYPE', key).ok
+  local value
+  if kind == 'hash' then value = redis.call('HGETALL', key)
+  elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  else value = redis.call('GET', key) end
+  found[#found + 1] = {key, kind, value}
+end
+return found
+"""
+
+
+def snapshot(client: redis.Redis) -> Snapshot:
+    """Everything in the store."""
+    found = Snapshot({})
+    for key, kind, reply in sorted(client.eval(_DUMP, 0)):
+        value = reply
+        if kind != "string":
+            pairs = zip(reply[::2], reply[1::2], strict=True)
+            value = {name: float(score) for name, score in pairs} if kind == "zset" else dict(pairs)
+        found.raw[key] = value
+        if key.startswith(Key.JOB):
+            found.records[key.removeprefix(Key.JOB)] = value
+        elif key.startswith(Key.WAIT):
+            lane, owner = key.removeprefix(Key.WAIT).split(":", 1)
+            found.waiting[lane][owner] = value
+        elif key.startswith(Key.TURNS):
+            found.turns[key.removeprefix(Key.TURNS)] = value
+    return found
+
+
+def audit(client: redis.Redis) -> Snapshot:
+    """Assert that records and indexes agree; returns what was read."""
+    store = snapshot(client)
+    for uid, record in store.records.items():
+        _check_state(store, uid, record)
+    _check_waiting(store)
+    _check_lists(store)
+    _check_references(store)
+    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES):
+        assert store.zset(key).keys() <= store.records.keys(), f"{key} names a job without a record"
+    return store
+
+
+def _check_state(store: Snapshot, uid: str, record: dict[str, str]) -> None:
+    """One job stands in exactly one place, and it is the one that its state says."""
+    status, stage, fence = record["status"], record.get("stage"), record.get("fence")
+    place = store.place(uid)
+    assert len(place) == 1, f"{uid} ({status}/{stage}) stands in {place}"
+    if status in TERMINAL:
+        assert place == [Key.ENDED]
+        assert stage is None
+        assert fence is None
+        assert store.zset(Key.ENDED)[uid] == int(record["expires_at"])
+        assert uid not in store.zset(Key.DEADLINES)
+        return
+    assert "completed_at" not in record
+    assert (place == [Key.LEASES]) == (fence is not None), f"{uid} has fence {fence} and stands in {place}"
+    if status == "processing":
+        assert stage in ("painting", "storing")
+        assert place == [Key.LEASES]
+        assert record["worker"]
+    else:
+        assert status == "queued"
+        assert stage in ("fetching", "waiting")
+        assert stage == "fetching" or fence is None
+        assert store.zset(Key.DEADLINES)[uid] == int(record["deadline_at"])
+        lane = "intake" if stage == "fetching" else record["lane"]
+        assert place[0] in (f"waiting in {lane}", Key.DELAYED, Key.LEASES)
+
+
+def _check_waiting(store: Snapshot) -> None:
+    """The lines are in order, and lanes and turns know of exactly the owners in them."""
+    counted = {}
+    for lane, owners in store.waiting.items():
+        counted[lane] = sum(map(len, owners.values()))
+        assert owners.keys() == store.turns[lane].keys(), f"turns of {lane}"
+        turns = list(store.turns[lane].values())
+        assert len(set(turns)) == len(turns), f"two owners have one turn in {lane}"
+        for owner, line in owners.items():
+            for uid, place in line.items():
+                record = store.records[uid]
+                assert record["owner"] == owner
+                assert place == (9 - int(record["priority"])) * PRIORITY + int(record["order"])
+    assert store.turns.keys() == store.waiting.keys()
+    kept = {lane: int(n) for lane, n in store.hash(Key.WAITING).items() if int(n)}
+    assert kept == counted, "jobs waiting"
+
+
+def _check_lists(store: Snapshot) -> None:
+    """Lists, IDs and counts name exactly the records there are."""
+    lists: dict[str, Zset] = defaultdict(dict)
+    ids: dict[str, dict[str, str]] = defaultdict(dict)
+    for uid, record in store.records.items():
+        for part in ("all", record["status"]):
+            lists[f"{Key.LIST}{part}:{record['owner']}"][uid] = int(record["order"])
+        ids[Key.IDS + record["owner"]][record["id"]] = uid
+    assert {k: v for k, v in store.raw.items() if k.startswith(Key.LIST)} == lists
+    assert {k: v for k, v in store.raw.items() if k.startswith(Key.IDS)} == ids
+    counts = {status: int(n) for status, n in store.hash(Key.COUNTS).items() if int(n)}
+    assert counts == Counter(record["status"] for record in store.records.values())
+
+
+def _check_references(store: Snapshot) -> None:
+    """Reference counts are what jobs and uploads name; what is unused or being deleted is named by none."""
+    named: Counter[str] = Counter()
+    for record in store.records.values():
+        for picture in [json.loads(record["content"]), *json.loads(record["styles"])]:
+            if picture.get("sha256"):
+                named[picture["sha256"]] += 1
+    uploads = set()
+    for key, pictures in store.raw.items():
+        if key.startswith(Key.UPLOADS):
+            for upload_id, picture in pictures.items():
+                named[json.loads(picture)["sha256"]] += 1
+                uploads.add(f"{upload_id}:{key.removeprefix(Key.UPLOADS)}")
+    assert {sha256: int(n) for sha256, n in store.hash(Key.REFS).items()} == named
+    assert not store.zset(Key.UNUSED).keys() & named.keys()
+    assert not store.zset(Key.SWEEPING).keys() & named.keys()
+    assert store.zset(Key.UPLOAD_ENDS).keys() == uploads

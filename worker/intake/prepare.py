@@ -1,0 +1,74 @@
+"""Every picture that a job names brought into the house: fetched, made clean and kept."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from shared.errors import Fault, UploadNotFound
+from shared.jobs.record import Job, Picture
+from shared.jobs.store import JobStore
+from shared.objects import ObjectStore
+from shared.pictures import PictureLimits, clean, keep
+from shared.settings import Settings
+from worker.intake.fetch import FetchPolicy, fetch
+
+_UPLOAD = "upload:"
+#: Pictures of one job that are fetched at a time: all of them, for most jobs.
+_AT_A_TIME = 9
+
+
+def prepare(
+    job: Job, store: JobStore, objects: ObjectStore, settings: Settings
+) -> tuple[Picture, tuple[Picture, ...]]:
+    """The job's content and styles, each with its clean copy.
+
+    A picture that has its copy already stays as it is: what an earlier attempt has fetched is not fetched
+    again, so a source that changes meanwhile does not change the job. One source is fetched once.
+
+    Raises:
+        Fault: the first that another attempt would meet again, else the first; with a pointer to the picture.
+    """
+    pictures = (job.content, *job.styles)
+    pointers = ("/content", *(f"/styles/{index}" for index in range(len(job.styles))))
+    missing = dict.fromkeys(picture.source for picture in pictures if picture.key is None)
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="intake") as pool:
+        work = {
+            source: pool.submit(_bring_in, source, job.owner, store, objects, settings) for source in missing
+        }
+    faults = [
+        fault
+        for picture, pointer in zip(pictures, pointers, strict=True)
+        if (fault := _fault(picture, pointer, work))
+    ]
+    if faults:
+        raise min(faults, key=lambda fault: fault.retryable)
+    content, *styles = (_with_copy(picture, work) for picture in pictures)
+    return content, tuple(styles)
+
+
+def _bring_in(source: str, owner: str, store: JobStore, objects: ObjectStore, settings: Settings) -> Picture:
+    if source.startswith(_UPLOAD):
+        found = store.upload(owner, source.removeprefix(_UPLOAD))
+        if found is None or found.sha256 is None:
+            raise UploadNotFound("There is no such upload, or it has expired; POST /v1/uploads gives an ID.")
+        store.hold(found.sha256)
+        return found
+    data = fetch(source, FetchPolicy.of(settings))
+    return keep(clean(data, PictureLimits.of(settings)), store, objects, source=source)
+
+
+def _fault(picture: Picture, pointer: str, work: Mapping[str, Future[Picture]]) -> Fault | None:
+    """What went wrong with a picture; an error that is no fault is ours and goes on its way."""
+    error = work[picture.source].exception() if picture.key is None else None
+    if error is None:
+        return None
+    if not isinstance(error, Fault):
+        raise error
+    error.pointer = error.pointer or pointer
+    return error
+
+
+def _with_copy(picture: Picture, work: Mapping[str, Future[Picture]]) -> Picture:
+    if picture.key is not None:
+        return picture
+    return replace(work[picture.source].result(), source=picture.source, weight=picture.weight)

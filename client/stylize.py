@@ -1,18 +1,20 @@
 """`impasto stylize`: paint on this machine, without a service. The engine is loaded only to paint."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from client.console import FAILED, leave, reported, say
+from client.errors import ImpastoError
 from client.options import given_spec, mix_option, spec_options
 from client.parameters import weighted
 from client.progress import ProgressBar
 from shared.backbones import BACKBONES
 from shared.spec import Spec, UnresolvableSpecError, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: What a file's suffix says of its format.
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -79,42 +81,40 @@ def stylize(
     if options["output_format"] is None:
         options["output_format"] = FORMATS.get(output.suffix.lower())
     spec = local_spec(given_spec(options))
-    with reported(), engine_errors():
-        print(_paint(content, pairs, spec, output, Machine(device, dtype, weights_dir)))
+    with reported():
+        try:
+            print(_paint(content, pairs, spec, output, Machine(device, dtype, weights_dir)))
+        except ModuleNotFoundError as error:
+            leave(FAILED, f"painting here needs {error.name}: pip install 'impasto[client,engine]'")
 
 
 def _paint(content: Path, styles: list[tuple[Path, float]], spec: Spec, output: Path, on: Machine) -> Path:
     # Loaded here: torch takes seconds, and the other commands do without it.
-    from worker.engine import Engine, Progress, Style  # noqa: PLC0415
+    from worker.engine import Engine, EngineError, Progress, Style  # noqa: PLC0415
     from worker.engine.files import decode, encode  # noqa: PLC0415
 
-    engine = Engine(on.weights_dir, on.device, on.dtype)
-    pictures = [Style(decode(path.read_bytes()), weight) for path, weight in styles]
+    def read(path: Path) -> "Tensor":
+        try:
+            return decode(path.read_bytes())
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say it
+            raise ImpastoError(f"{path} cannot be read as a picture: {error}") from error
+
     with ProgressBar() as bar:
-        bar.say("painting")
 
         def on_progress(progress: Progress) -> None:
             bar.step(progress.step, progress.steps, progress.losses)
 
-        outcome = engine.stylize(decode(content.read_bytes()), pictures, spec, on_progress=on_progress)
+        bar.say("painting")
+        picture, pictures = read(content), [Style(read(path), weight) for path, weight in styles]
+        try:
+            engine = Engine(on.weights_dir, on.device, on.dtype)
+            outcome = engine.stylize(picture, pictures, spec, on_progress=on_progress)
+        except (EngineError, ValueError) as error:
+            raise ImpastoError(str(error)) from error
     output.write_bytes(encode(outcome.image, spec.output_format, spec.output_quality))
     height, width = outcome.image.shape[-2:]
     say(f"{width} x {height} in {outcome.seconds:.1f} s on {outcome.device}, {spec.backbone}")
     return output
-
-
-@contextmanager
-def engine_errors() -> Iterator[None]:
-    """Turn what the engine raises into a message and an exit code."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        leave(FAILED, f"painting here needs {error.name}: pip install 'impasto[client,engine]'")
-    except Exception as error:
-        # The engine's classes cannot be named before it is loaded.
-        if type(error).__module__ in ("worker.engine.errors", "PIL"):
-            leave(FAILED, str(error))
-        raise
 
 
 def local_spec(request: dict[str, Any]) -> Spec:

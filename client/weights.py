@@ -1,10 +1,12 @@
 """`impasto weights`: bring a backbone's weights to where the paint worker looks for them.
 
 Paint workers have no way out to the network, so this is done beforehand: download once, check, put in place
-in one step. Beside the file stands `<file>.sha256`, which the engine checks at every load. Needs no torch.
+in one step. Beside the file stands `<name>.json` with its SHA-256, which the engine checks at every load.
+Needs no torch.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -120,12 +122,12 @@ def download(published: Published, name: str, folder: Path) -> Path:
                 bar.update(received - bar.n)
 
             transport.save(published.url, target, published.sha256, on_chunk)
-    _state_hash(target, published.sha256)
+    _state_hash(target, published.sha256, published.url)
     return target
 
 
 def take(name: str, source: Path, folder: Path, sha256: str | None) -> Path:
-    """Copy a weights file into a folder, under the name that the engine looks for; returns the copy.
+    """Copy a weights file into a folder, in place of the backbone's former ones; returns the copy.
 
     Raises:
         DamagedError: the file does not have the SHA-256 asked for.
@@ -133,16 +135,18 @@ def take(name: str, source: Path, folder: Path, sha256: str | None) -> Path:
     target = folder / f"{name}{source.suffix}"
     found = _sha256(source)
     write_checked(target, _chunks(source), sha256 or found)
-    _state_hash(target, found)
+    for other in set(SUFFIXES) - {source.suffix}:
+        target.with_suffix(other).unlink(missing_ok=True)  # the engine would go on with the old one
+    _state_hash(target, found, source.name)
     known = found == PUBLISHED[name].sha256
     say(f"SHA-256 {found}, {'the published file' if known else 'not the published file'}")
     return target
 
 
-def _state_hash(path: Path, sha256: str) -> None:
-    """Say what the file must be, as `sha256sum` writes it, for the engine to check at every load."""
-    beside = path.with_name(f"{path.name}.sha256")
-    beside.write_text(f"{sha256}  {path.name}\n", encoding="ascii")
+def _state_hash(path: Path, sha256: str, source: str) -> None:
+    """Say what the file must be, for the engine to check at every load, and where it came from."""
+    stated = json.dumps({"sha256": sha256, "source": source}, indent=2)
+    path.with_suffix(".json").write_text(stated + "\n", encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

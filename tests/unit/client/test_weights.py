@@ -1,6 +1,7 @@
 """Weights are fetched once, checked, and put where the worker looks, whole or not at all."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,8 +36,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
 
 
-def stated(name: str, sha256: str = SHA256) -> bytes:
-    return f"{sha256}  {name}\n".encode()
+def stated(source: str) -> bytes:
+    return (json.dumps({"sha256": SHA256, "source": source}, indent=2) + "\n").encode()
 
 
 def test_every_backbone_has_weights_in_the_package_or_published() -> None:
@@ -55,7 +56,7 @@ def test_a_download_is_checked_and_its_hash_stated_beside_it(web: Web, folder: P
     result = fetch(folder, "--url", url, "--sha256", SHA256.upper())
     name = f"vgg19-{SHA256[:8]}.pth"
     assert (result.exit_code, result.stdout) == (0, f"{folder / name}\n")
-    assert contents(folder) == {name: FILE, f"{name}.sha256": stated(name)}
+    assert contents(folder) == {name: FILE, f"vgg19-{SHA256[:8]}.json": stated(url)}
 
 
 def test_a_mirror_may_redirect(web: Web, folder: Path) -> None:
@@ -114,7 +115,13 @@ def test_a_file_at_hand_is_copied_under_the_backbones_name(folder: Path, suffix:
     assert result.exit_code == 0
     assert "not the published file" in result.stderr
     name = f"vgg19{suffix}"
-    assert contents(folder) == {name: FILE, f"{name}.sha256": stated(name)}
+    assert contents(folder) == {name: FILE, "vgg19.json": stated(source.name)}
+
+
+def test_a_file_at_hand_takes_the_place_of_one_in_the_other_format(folder: Path) -> None:
+    fetch(folder, "--from", str(make(folder, "old.safetensors", b"old")))
+    fetch(folder, "--from", str(make(folder, "new.pth", FILE)))
+    assert contents(folder) == {"vgg19.pth": FILE, "vgg19.json": stated("new.pth")}
 
 
 @pytest.mark.parametrize(

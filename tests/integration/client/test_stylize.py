@@ -1,0 +1,87 @@
+"""Painting without a service: the command around the real engine, with random weights made here."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from safetensors.torch import save_file
+
+from client.cli import main
+from worker.engine.vgg import LAYOUTS, VGG
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Random weights for `compact`, in a folder of their own."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)  # tiny pictures: threads would only wait for each other
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_file(VGG(LAYOUTS["compact"]).state_dict(), folder / "compact.safetensors")
+    return folder
+
+
+def stylize(weights: Path, *arguments: str | Path) -> Result:
+    options = ("--weights-dir", weights, "--device=cpu", "--size=32", "--steps=2", "--pyramid=1")
+    return CliRunner().invoke(main, ["stylize", *map(str, (*options, *arguments))])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG")])
+def test_a_picture_is_painted_in_the_format_of_its_name(
+    weights: Path, pictures: tuple[Path, Path], tmp_path: Path, name: str, kind: str
+) -> None:
+    done = stylize(weights, *pictures, pictures[0], "--mix=1,0.5", "-o", tmp_path / name)
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / name}\n"), done.stderr
+    assert "32 x 24 in" in done.stderr
+    with Image.open(tmp_path / name) as picture:
+        assert (picture.format, picture.size) == (kind, (32, 24))
+
+
+def test_the_options_reach_the_engine(weights: Path, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    for name, seed in (("a.png", "--seed=1"), ("b.png", "--seed=2")):
+        assert stylize(weights, *pictures, "--init=noise", seed, "-o", tmp_path / name).exit_code == 0
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_without_the_weights_it_says_what_to_run(weights: Path, pictures: tuple[Path, Path]) -> None:
+    done = stylize(weights, *pictures, "-o", "a.png", "--backbone=vgg16")
+    assert done.exit_code == 1
+    assert "impasto weights fetch vgg16" in done.stderr
+
+
+def test_fetched_weights_are_what_the_engine_loads_and_damage_is_noticed(
+    weights: Path, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    torch.save(VGG(((4,) * 2,)).state_dict(), tmp_path / "small.pth")
+    fetched = CliRunner().invoke(
+        main, ["weights", "fetch", "vgg19", "--dir", str(weights), "--from", str(tmp_path / "small.pth")]
+    )
+    assert fetched.exit_code == 0, fetched.stderr
+    paint = (*pictures, "-o", tmp_path / "a.png", "--backbone=vgg19")
+    too_small = stylize(weights, *paint)
+    assert too_small.exit_code == 1
+    assert "vgg19.pth lacks" in too_small.stderr
+    with (weights / "vgg19.pth").open("ab") as file:
+        file.write(b"!")
+    damaged = stylize(weights, *paint)
+    assert damaged.exit_code == 1
+    assert "fetch it again" in damaged.stderr
+
+
+def test_a_device_that_is_not_there_is_an_error_without_a_traceback(
+    weights: Path, pictures: tuple[Path, Path]
+) -> None:
+    done = stylize(weights, *pictures, "-o", "a.png", "--device=tape")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "impasto: 'tape' is no device name")
+
+
+def test_a_file_that_is_no_picture_is_named(
+    weights: Path, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text.jpg").write_text("not a picture")
+    done = stylize(weights, pictures[0], tmp_path / "text.jpg", "-o", tmp_path / "a.png")
+    assert done.exit_code == 1
+    assert "text.jpg cannot be read as a picture" in done.stderr
+    assert not (tmp_path / "a.png").exists()

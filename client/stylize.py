@@ -1,7 +1,7 @@
 """`impasto stylize`: paint on this machine, without a service. The engine is loaded only to paint."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -12,9 +12,6 @@ from client.parameters import weighted
 from client.progress import ProgressBar
 from shared.backbones import BACKBONES
 from shared.spec import Spec, UnresolvableSpecError, resolve
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: What a file's suffix says of its format.
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -93,9 +90,9 @@ def _paint(content: Path, styles: list[tuple[Path, float]], spec: Spec, output: 
     from worker.engine import Engine, EngineError, Progress, Style  # noqa: PLC0415
     from worker.engine.files import decode, encode  # noqa: PLC0415
 
-    def read(path: Path) -> "Tensor":
+    def read(path: Path, weight: float = 1.0) -> Style:
         try:
-            return decode(path.read_bytes())
+            return Style(decode(path.read_bytes()), weight)
         except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say it
             raise ImpastoError(f"{path} cannot be read as a picture: {error}") from error
 
@@ -105,7 +102,7 @@ def _paint(content: Path, styles: list[tuple[Path, float]], spec: Spec, output: 
             bar.step(progress.step, progress.steps, progress.losses)
 
         bar.say("painting")
-        picture, pictures = read(content), [Style(read(path), weight) for path, weight in styles]
+        picture, pictures = read(content).image, [read(*style) for style in styles]
         try:
             engine = Engine(on.weights_dir, on.device, on.dtype)
             outcome = engine.stylize(picture, pictures, spec, on_progress=on_progress)

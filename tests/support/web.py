@@ -26,6 +26,7 @@ class Web:
 
     Attributes:
         seen: the requests so far.
+        context: the TLS context, of a server that has one.
         closing: set when the server stops; an answer that drips or hangs waits on it instead of sleeping.
     """
 
@@ -35,6 +36,7 @@ class Web:
         self._routes: dict[str, Answer] = {}
         self._default: Answer = missing
         self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self.context = tls
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port: int = self._server.server_address[1]

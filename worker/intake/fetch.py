@@ -130,10 +130,6 @@ def _request(here: Target, policy: FetchPolicy, deadline: float) -> bytes | _Red
                 return _read(response, policy.bytes)
             finally:
                 response.close()
-    except httpcore.ConnectError as error:
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-            raise FetchFailed("The server's certificate is not valid for this address.") from error
-        raise FetchUnreachable(_AWAY) from error
     except (httpcore.TimeoutException, httpcore.NetworkError) as error:
         raise FetchUnreachable(_AWAY) from error
     except httpcore.ProtocolError as error:
@@ -258,7 +254,13 @@ class _TimedStream(httpcore.NetworkStream):
         timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
         left = _left(self._deadline, _CONNECT_SECONDS, httpcore.ConnectTimeout)
-        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+        try:
+            secured = self._stream.start_tls(ssl_context, server_hostname, left)
+        except httpcore.ConnectError as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise FetchFailed("The server's certificate is not valid for this address.") from error
+            raise
+        return _TimedStream(secured, self._deadline)
 
     def get_extra_info(self, info: str) -> object:
         return self._stream.get_extra_info(info)

@@ -137,12 +137,16 @@ def _accepted(submitted: Submitted) -> Response:
 
 def _show(job: Job, status: int = 200) -> Response:
     position = services().store.position(job) if job.status is Status.QUEUED else None
-    response = reply(wire.job_view(job, position), status)
+    etag = wire.etag(job, position)
+    polled = request.method in ("GET", "HEAD")
+    if polled and request.if_none_match.contains_weak(etag):
+        response = Response(status=304)
+    else:
+        response = reply(wire.job_view(job, position), status)
+    if polled:
+        response.set_etag(etag, weak=True)
     if (seconds := wire.retry_after(job, position, time.time())) is not None:
         response.headers["Retry-After"] = str(seconds)
-    if request.method in ("GET", "HEAD"):
-        response.headers["ETag"] = wire.etag(job, position)
-        response.make_conditional(request)
     return response
 
 

@@ -106,7 +106,7 @@ _KEY = Parameter(
 )
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
 _RANGE = Parameter("Range", "header", "A part of the picture, such as `bytes=0-1023`.", {"type": "string"})
-_UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag",))
+_UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After"))
 _ACCEPTED = Answer(
     202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", REPLAYED_HEADER)
 )

@@ -71,8 +71,8 @@ def job_view(job: Job, position: int | None) -> JobView:
 
 
 def etag(job: Job, position: int | None) -> str:
-    """Weak validator (RFC 9110, section 8.8.1) of what `job_view` shows: changes whenever that does."""
-    return f'W/"{job.uid}.{job.version}.{position or 0}"'
+    """Weak entity tag (RFC 9110, section 8.8.1) of what `job_view` shows: changes whenever that does."""
+    return f"{job.uid}.{job.version}.{position or 0}"
 
 
 def retry_after(job: Job, position: int | None, now: float) -> int | None:

@@ -26,6 +26,7 @@ from tests.support.valkey import free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
+APPLICATION = "api.app:from_environment()"
 CONTENT, STYLE = "https://example.org/bridge.jpg", "https://example.org/starry.jpg"
 BODY = {"content": CONTENT, "styles": [STYLE]}
 
@@ -38,18 +39,21 @@ class ApiServer:
         log: file with what it wrote to standard error.
     """
 
-    def __init__(self, data_dir: Path, redis_url: str, **settings: str) -> None:
+    def __init__(
+        self, data_dir: Path, redis_url: str, *, application: str = APPLICATION, **settings: str
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = data_dir / f"api-{port}.log"
         given = {"data_dir": str(data_dir), "redis_url": redis_url, "api_port": str(port), **settings}
+        self._command = gunicorn(application)
         self._environment = environment(given)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                gunicorn(), cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stderr=log
+                self._command, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stderr=log
             )
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -74,9 +78,9 @@ class ApiServer:
             self._process.wait(START_SECONDS)
 
 
-def gunicorn() -> list[str]:
-    """The command that serves the API."""
-    return [sys.executable, "-m", "gunicorn", "-c", "python:api.gunicorn", "api.app:from_environment()"]
+def gunicorn(application: str = APPLICATION) -> list[str]:
+    """The command that serves the API, or another application as the API is served."""
+    return [sys.executable, "-m", "gunicorn", "-c", "python:api.gunicorn", application]
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

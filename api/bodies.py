@@ -105,7 +105,7 @@ def _tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
     except ValueError as error:  # a number with thousands of digits
         raise MalformedRequest("The body has a number that is too long.") from error
     if twice:
-        places = ", ".join(f"{_path_to(owner, tree)}/{_escape(name)}" for owner, name in twice)
+        places = ", ".join(f"{_path_to(owner, tree)}/{escape(name)}" for owner, name in twice)
         raise MalformedRequest(f"The body gives {places} more than once; give each name once.")
     return tree
 
@@ -122,11 +122,11 @@ def _path_to(target: object, tree: Any) -> str:  # noqa: ANN401
         if node is target:
             return path
         items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-        waiting.extend((f"{path}/{_escape(key)}", child) for key, child in items)
+        waiting.extend((f"{path}/{escape(key)}", child) for key, child in items)
     return ""
 
 
-def _escape(part: object) -> str:
+def escape(part: object) -> str:
     """One token of a JSON pointer (RFC 6901, section 3)."""
     return str(part).replace("~", "~0").replace("/", "~1")
 
@@ -137,7 +137,7 @@ def _faults(error: ValidationError) -> list[Fault]:
         if item["type"] == "json_invalid":  # a lone surrogate: our reading takes it, pydantic's does not
             raise MalformedRequest(f"The body is not JSON: {item['ctx']['error']}.")
         loc = _located(item["loc"])
-        pointer = "".join(f"/{_escape(part)}" for part in loc)
+        pointer = "".join(f"/{escape(part)}" for part in loc)
         found.append(InvalidRequest(_say(item["type"], item["msg"], loc), pointer=pointer))
     return found
 

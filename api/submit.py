@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from api.bodies import Parsed
+from api.bodies import Parsed, escape
 from api.catalogue import AUTO, BACKBONE_POINTER, choose
 from api.models import DATA_SCHEME, UPLOAD_SCHEME, JobRequest
 from api.problems import raise_all
@@ -137,7 +137,7 @@ def _spec(parsed: Parsed[JobRequest], services: Services) -> Spec | None:
     given = parsed.tree.get("spec", {}) if isinstance(parsed.tree, dict) else {}
     if not isinstance(given, dict) or not parsed.sound(BACKBONE_POINTER):
         return None
-    sound = {name: value for name, value in given.items() if parsed.sound(f"/spec/{name}")}
+    sound = {name: value for name, value in given.items() if parsed.sound(f"/spec/{escape(name)}")}
     backbone = _backbone(sound.get("backbone") or AUTO, parsed, services)
     while backbone:
         try:

@@ -112,6 +112,7 @@ def test_every_fault_of_a_request_is_found_at_once(http: httpx.Client, store: Jo
                     "size": 1,
                     "content_layers": {"conv9_9": 1},
                     "style_layers": {"conv8_8": 1},
+                    "a/b": 1,
                 },
                 "metadata": {"a": 1},
                 "surprise": True,
@@ -126,6 +127,7 @@ def test_every_fault_of_a_request_is_found_at_once(http: httpx.Client, store: Jo
         "/spec/size",
         "/spec/content_layers",
         "/spec/style_layers",
+        "/spec/a~1b",
         "/metadata/a",
         "/surprise",
     }

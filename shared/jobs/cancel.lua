@@ -6,8 +6,7 @@
 --   wait:<lane>:<owner>, turns:<lane>, waiting.
 -- Returns {outcome, record}: outcome is `ok` or `conflict` (it has ended otherwise); empty when there is none.
 
-local uid = redis.call('HGET', K.ids .. arg.owner, arg.id)
-local job = uid and load_job(uid)
+local job = find_job(arg.owner, arg.id)
 if not job then return {} end
 local outcome = 'ok'
 if later_schema(job) then

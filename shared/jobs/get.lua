@@ -5,5 +5,5 @@
 -- Keys: ids:<owner>, job:<uid>.
 -- Returns the record, empty when there is none.
 
-local uid = redis.call('HGET', K.ids .. arg.owner, arg.id)
-return uid and redis.call('HGETALL', K.job .. uid) or {}
+local job = find_job(arg.owner, arg.id)
+return job and redis.call('HGETALL', K.job .. job.uid) or {}

@@ -11,8 +11,8 @@ class Key(StrEnum):
     """Key names and prefixes. The scripts see them as `K.job`, `K.ids` and so on."""
 
     JOB = "im:job:"  # [uid] hash: the record
-    IDS = "im:ids:"  # [owner] hash: the caller's ID -> uid
-    LIST = "im:list:"  # [status or `all`]:[owner] zset: uid by order of acceptance
+    IDS = "im:ids:"  # [owner] hash: an ID of the caller's own -> uid; a job whose ID is its uid is not in it
+    LIST = "im:list:"  # [status]:[owner] zset: uid by order of acceptance
     COUNTS = "im:counts"  # hash: status -> records
     ORDER = "im:order"  # counter: order of acceptance
     IDEMPOTENCY = "im:idempotency:"  # [Idempotency-Key]:[owner] string: uid; expires

@@ -16,6 +16,13 @@ local function load_job(uid)
   return job
 end
 
+-- The job that an owner calls by this ID; nil when there is none.
+local function find_job(owner, id)
+  local job = load_job(redis.call('HGET', K.ids .. owner, id) or id)
+  if job and job.owner == owner and job.id == id then return job end
+  return nil
+end
+
 -- The job that `arg.uid` names, when `arg.fence` is its current fence; nil when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
@@ -100,6 +107,7 @@ local function end_job(job, time, status, changes)
   changes.fence = false
   changes.completed_at = time
   changes.expires_at = time + arg.retention
+  for _, name in ipairs({'lane', 'fences', 'waiting_since', 'waited'}) do changes[name] = false end
   save(job, changes)
 end
 

@@ -8,6 +8,8 @@ says when one is wanted.
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound
@@ -107,14 +109,14 @@ class JobStore(InputStore):
         """
         limit = max(1, min(limit, MAX_PAGE))
         start = page_start(page_token)
-        with translated():
-            found: Any = self._redis.zrevrangebyscore(
-                f"{Key.LIST}{status or 'all'}:{owner}", start, "-inf", start=0, num=limit + 1, withscores=True
-            )
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for uid, _ in found[:limit]:
-                    pipeline.hgetall(Key.JOB + uid)
-                records = pipeline.execute()
+        with translated(), self._redis.pipeline() as pipeline:
+            for part in [status] if status else Status:
+                key = f"{Key.LIST}{part}:{owner}"
+                pipeline.zrevrangebyscore(key, start, "-inf", start=0, num=limit + 1, withscores=True)
+            found = sorted(chain.from_iterable(pipeline.execute()), key=itemgetter(1), reverse=True)
+            for uid, _ in found[:limit]:
+                pipeline.hgetall(Key.JOB + uid)
+            records = pipeline.execute()
         jobs = [Job.from_hash(record) for record in records if record]
         token = page_token_of(found[limit - 1][1]) if len(found) > limit else None
         return Page([job for job in jobs if status in (None, job.status)], token)

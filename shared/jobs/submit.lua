@@ -5,7 +5,7 @@
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, spec, content, styles, metadata,
 --   body_hash, priority, lane, retry_of), stage (`fetching` or `waiting`), deadline (ms from now), bells,
 --   idempotency_key (optional), idempotency_ttl (ms).
--- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:all:<owner>, list:queued:<owner>, counts,
+-- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
 --   deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
 -- Returns {outcome, ring, record}: outcome is `created`, `existing`, `conflict` (the ID is another request's)
 --   or `mismatch` (the Idempotency-Key is).
@@ -28,8 +28,7 @@ local known = idempotency and redis.call('GET', idempotency)
 local existing = known and load_job(known)
 if existing then return answer(existing, 'mismatch') end
 
-known = redis.call('HGET', K.ids .. given.owner, given.id)
-existing = known and load_job(known)
+existing = find_job(given.owner, given.id)
 if existing then
   local reply = answer(existing, 'conflict')
   if reply[1] ~= 'conflict' then remember(existing.uid) end
@@ -45,9 +44,8 @@ job.deadline_at = time + arg.deadline
 job.order = redis.call('INCR', K.order)
 job.version = 1
 for name, value in pairs(job) do redis.call('HSET', K.job .. job.uid, name, value) end
-redis.call('HSET', K.ids .. job.owner, job.id, job.uid)
+if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
 remember(job.uid)
-redis.call('ZADD', K.list .. 'all:' .. job.owner, job.order, job.uid)
 redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
 redis.call('HINCRBY', K.counts, 'queued', 1)
 redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)

@@ -140,9 +140,9 @@ def _check_lists(store: Snapshot) -> None:
     lists: dict[str, Zset] = defaultdict(dict)
     ids: dict[str, dict[str, str]] = defaultdict(dict)
     for uid, record in store.records.items():
-        for part in ("all", record["status"]):
-            lists[f"{Key.LIST}{part}:{record['owner']}"][uid] = int(record["order"])
-        ids[Key.IDS + record["owner"]][record["id"]] = uid
+        lists[f"{Key.LIST}{record['status']}:{record['owner']}"][uid] = int(record["order"])
+        if record["id"] != uid:
+            ids[Key.IDS + record["owner"]][record["id"]] = uid
     assert {k: v for k, v in store.raw.items() if k.startswith(Key.LIST)} == lists
     assert {k: v for k, v in store.raw.items() if k.startswith(Key.IDS)} == ids
     counts = {status: int(n) for status, n in store.hash(Key.COUNTS).items() if int(n)}

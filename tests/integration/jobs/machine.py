@@ -82,7 +82,7 @@ class Schedules(RuleBasedStateMachine):
     @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES)
     def submit_by_url(self, owner: str, priority: int, deadline: float) -> NewJob:
         job = new_job(owner, priority=priority, deadline_seconds=deadline)
-        return self.accept(replace(job, idempotency_key=f"key-{job.id}"))
+        return self.accept(replace(job, id=f"own-{job.uid}", idempotency_key=f"key-{job.uid}"))
 
     @rule(
         target=jobs,
@@ -277,7 +277,7 @@ class Schedules(RuleBasedStateMachine):
     def retention_ends(self) -> None:
         self.clock.advance(self.config.retention_seconds)
         due = self.store.due_for_purge(1000)
-        uids = {self.before.hash(Key.IDS + owner)[name] for owner, name in due}
+        uids = {self.store.get(owner, name).uid for owner, name in due}
         assert uids == self.ended.keys()
 
     # What must hold.

@@ -1,9 +1,10 @@
 """VGG feature networks with named layers, built from a table of widths.
 
 One class serves torchvision's VGG-16 and VGG-19 and the project's own `compact`. A layer is named as in the
-style transfer literature: `conv4_2` is the convolution's output *before* the ReLU, `relu4_2` after it, `pool3`
-the output of the third pooling. (The papers write "conv4_2" for what is `relu4_2` here.) This module leaves to
-others which layers are tapped, how their channels are calibrated, and where weights come from.
+style transfer literature: `conv4_2` is the convolution's output *before* the ReLU, `relu4_2` after it,
+`pool3` the output of the third pooling. (The papers write "conv4_2" for what is `relu4_2` here.) This
+module leaves to others which layers are tapped, how their channels are calibrated, and where weights come
+from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ LAYOUTS: dict[str, Widths] = {
     "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
     "compact": ((16,) * 2, (32,) * 2, (64,) * 4, (128,) * 4, (128,)),
 }
-"""Simonyan and Zisserman 2015, table 1, columns D and E; `compact` is VGG-19 to conv5_1 at a quarter of its widths."""
+"""Simonyan and Zisserman 2015, table 1, columns D and E; `compact` is E to conv5_1, a quarter as wide."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 class VGG(nn.Module):
     """The convolutional part of a VGG network, with every layer named.
 
-    `pooling` is average by default (Gatys et al. 2016, section 2) and max on request. `padding` is how every 3x3
-    convolution sees beyond the picture's edge; zeros, which the ImageNet weights were trained with, darken and
-    frame the painted picture, so replication is the default.
+    `pooling` is average by default (Gatys et al. 2016, section 2) and max on request. `padding` is how
+    every 3x3 convolution sees beyond the picture's edge; zeros, which the ImageNet weights were trained
+    with, darken and frame the painted picture, so replication is the default.
     """
 
     mean: Tensor
@@ -141,9 +142,10 @@ class VGG(nn.Module):
 def from_torchvision_state(state: Mapping[str, Tensor], widths: Widths) -> dict[str, Tensor]:
     """Rename torchvision's `features.N.weight` and `.bias` to this module's `convB_I.weight` and `.bias`.
 
-    A state of the whole network (its classifier is left aside) and of `features` alone (`N.weight`) both serve.
-    torchvision counts ReLU and pooling as modules of their own, so N follows from the widths; layers behind
-    the table's last one are dropped. Raises ValueError when a tensor is missing or has another shape.
+    A state of the whole network (its classifier is left aside) and of `features` alone (`N.weight`) both
+    serve. torchvision counts ReLU and pooling as modules of their own, so N follows from the widths; layers
+    behind the table's last one are dropped. Raises ValueError when a tensor is missing or has another
+    shape.
     """
     renamed: dict[str, Tensor] = {}
     index, inputs = 0, 3

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torchvision
+from torchvision.models import vgg as torchvision_vgg
 
 from worker.engine.vgg import IMAGENET, LAYOUTS, VGG, Preprocessing, from_torchvision_state
 
@@ -95,12 +95,12 @@ def test_an_unknown_pooling_is_refused() -> None:
         VGG(SMALL, pooling="median")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
-def test_torchvisions_weights_give_torchvisions_features(name: str) -> None:
+@pytest.mark.parametrize(("name", "column"), [("vgg16", "D"), ("vgg19", "E")])
+def test_torchvisions_weights_give_torchvisions_features(name: str, column: str) -> None:
     # Given torchvision's network at random weights, padding and pooling as it was trained
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        theirs = getattr(torchvision.models, name)(weights=None, num_classes=2).features.eval()
+        theirs = torchvision_vgg.make_layers(torchvision_vgg.cfgs[column])
     ours = VGG(LAYOUTS[name], pooling="max", padding="zeros", preprocessing=UNCHANGED)
     ours.load_state_dict(from_torchvision_state(theirs.state_dict(), LAYOUTS[name]))
     # I expect the same features at every layer

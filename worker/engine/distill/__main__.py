@@ -28,13 +28,17 @@ def arguments() -> argparse.ArgumentParser:
         required=True,
         help="torchvision's vgg19 or vgg16 (.pth, .safetensors), or a Collaborative Distillation encoder",
     )
-    parser.add_argument("--images", type=Path, required=True, help="a folder of pictures; a tenth is held out")
-    parser.add_argument("--out", type=Path, required=True, help="the .safetensors to write, a .json beside it")
+    parser.add_argument(
+        "--images", type=Path, required=True, help="a folder of pictures; a tenth is held out"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the .safetensors to write, a .json beside it"
+    )
     parser.add_argument("--student", choices=sorted(LAYOUTS), default="compact", help="the student's layout")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--crop", type=int, default=96, help="side of the square crops, px")
     parser.add_argument("--batch", type=int, default=16, help="crops a step")
-    parser.add_argument("--lr", type=float, default=2e-3, help="Adam's highest learning rate")
+    parser.add_argument("--lr", type=float, help="learning rate, if not the learner's own")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--report-every", type=int, default=500, help="steps between checkpoints and reports")
@@ -64,8 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     distillation = fresh(student, teacher, pictures, plan)
     # Convolutions of few channels run a quarter faster with channels last on CPUs (measured on two cores).
-    distillation.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    distillation.to(memory_format=torch.channels_last)
+    teacher.to(memory_format=torch.channels_last)
 
     def report(done: int, errors: Errors) -> None:
         export(options.out, distillation, plan, provenance, done, errors)

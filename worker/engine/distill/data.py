@@ -1,6 +1,7 @@
-"""Training pictures: read once into memory, cropped at several scales, disturbed as an optimiser's pictures are.
+"""Training pictures: read once into memory, cropped at several scales, disturbed as an optimiser does.
 
-Every batch is a function of the seed and the step alone, so a resumed run sees what an uninterrupted one sees.
+Every batch is a function of the seed and the step alone, so a resumed run sees what an uninterrupted one
+sees.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 LONGEST_SIDES = (640, 448, 320, 224, 160)
-"""Each picture is kept at these sizes: a crop from a small one shows large forms, from a large one fine texture."""
+"""Each picture is kept at these sizes: crops of small ones show large forms, of large ones texture."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def load_pictures(folder: Path, crop: int, held_out: float = 0.1) -> Pictures:
         (kept_aside if share < held_out else training).append(scales)
     if not training or not kept_aside:
         raise ValueError(
-            f"{folder} gives {len(training)} pictures to train on and {len(kept_aside)} held out; both are needed"
+            f"{folder} gives {len(training)} pictures to train on and {len(kept_aside)} to hold out: too few"
         )
     return Pictures(training, kept_aside)
 
@@ -63,7 +64,7 @@ def _read(path: Path, crop: int) -> Scales | None:
             picture = opened.convert("RGB")
     except (UnidentifiedImageError, OSError):
         return None
-    versions = []
+    versions: list[Tensor] = []
     for longest in LONGEST_SIDES:
         if max(picture.size) > longest:
             picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
@@ -106,8 +107,8 @@ def _crop(pictures: Sequence[Scales], crop: int, generator: torch.Generator) -> 
 def _disturb(crops: Tensor, generator: torch.Generator) -> Tensor:
     """Colour jitter on all crops, noise on half of them, and one in 32 replaced by noise alone.
 
-    The pictures an optimiser visits are off in colour, noisy, and, with L-BFGS, leave [0, 1] a little: nothing
-    is clamped here either.
+    The pictures an optimiser visits are off in colour, noisy, and, with L-BFGS, leave [0, 1] a little:
+    nothing is clamped here either.
     """
 
     def uniform(low: float, high: float, channels: int = 1) -> Tensor:

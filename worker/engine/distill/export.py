@@ -1,7 +1,6 @@
-"""What a training run leaves behind: half-precision weights, and beside them a JSON that says what they are."""
+"""What a training run leaves behind: half-precision weights, and a JSON that says what they are."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,9 +25,10 @@ class Provenance:
 def rescaled_state(distillation: Distillation) -> dict[str, Tensor]:
     """The student's weights with the teacher's proportions between channels put back.
 
-    Training divides each channel by its deviation; that is undone here, but for one factor a layer which keeps the
-    layer's mean deviation at 1, inside the range of half precision. Exact, as ReLU and both poolings commute
-    with positive factors: conv'(x) = r_out * conv(x / r_in). Layers behind a projection keep their own scale.
+    Training divides each channel by its deviation; that is undone here, but for one factor a layer which
+    keeps the layer's mean deviation at 1, inside the range of half precision. Exact, as ReLU and both
+    poolings commute with positive factors: conv'(x) = r_out * conv(x / r_in). Layers behind a projection
+    keep their own scale.
     """
     state = {name: tensor.detach().clone() for name, tensor in distillation.student.state_dict().items()}
     before: Tensor | None = None
@@ -66,8 +66,8 @@ def export(
         "training": {**asdict(provenance), **asdict(plan), "steps_done": done},
         "held_out_error": {name: round(error, 5) for name, error in errors.items()},
     }
-    os.replace(beside, path)
+    beside.replace(path)
     sidecar = path.with_suffix(".json")
     beside = sidecar.with_name(sidecar.name + ".part")
     beside.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, sidecar)
+    beside.replace(sidecar)

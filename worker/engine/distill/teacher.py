@@ -1,8 +1,8 @@
 """Teachers: anything that gives pre-activations by VGG layer names for RGB in [0, 1].
 
-Two files are understood: torchvision's VGG-19 or VGG-16 (.pth or .safetensors), and the encoder of Collaborative
-Distillation (Wang et al., CVPR 2020). A further one is a class with `convolutions` and `forward`, and one line in
-`load_teacher`.
+Two files are understood: torchvision's VGG-19 or VGG-16 (.pth or .safetensors), and the encoder of
+Collaborative Distillation (Wang et al., CVPR 2020). A further one is a class with `convolutions` and
+`forward`, and one line in `load_teacher`.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ class Teacher(Protocol):
 class CollaborativeEncoder(nn.Module):
     """The quarter-width encoder of Collaborative Distillation, run as style transfer runs a network.
 
-    Its 1x1 `conv0` turns RGB in [0, 1] into what the rest expects. It was trained with max pooling and reflection
-    padding; `pooling` and `padding` here are the student's, so that the student learns what it will compute.
-    The `aux` layers, which lift features to VGG-19's widths, are left aside.
+    Its 1x1 `conv0` turns RGB in [0, 1] into what the rest expects. It was trained with max pooling and
+    reflection padding; `pooling` and `padding` here are the student's, so that the student learns what it
+    will compute. The `aux` layers, which lift features to VGG-19's widths, are left aside.
     """
 
     def __init__(self, state: Mapping[str, Tensor], *, pooling: Pooling, padding: Padding) -> None:
@@ -69,11 +69,13 @@ def _widths(state: Mapping[str, Tensor]) -> Widths:
     return tuple(tuple(widths) for _, widths in sorted(blocks.items()))
 
 
-def load_teacher(path: Path, *, pooling: Pooling = "avg", padding: Padding = "replicate") -> VGG | CollaborativeEncoder:
+def load_teacher(
+    path: Path, *, pooling: Pooling = "avg", padding: Padding = "replicate"
+) -> VGG | CollaborativeEncoder:
     """Read a teacher's file, find out which network it holds, and freeze it.
 
-    Pickles are read with `weights_only`: they may hold tensors, never code. Raises ValueError when the file holds
-    no network that is known here.
+    Pickles are read with `weights_only`: they may hold tensors, never code. Raises ValueError when the file
+    holds no network that is known here.
     """
     state = read_state(path)
     teacher: VGG | CollaborativeEncoder
@@ -93,7 +95,9 @@ def _recognise(path: Path, state: Mapping[str, Tensor]) -> tuple[Widths, dict[st
             return LAYOUTS[name], from_torchvision_state(state, LAYOUTS[name])
         except ValueError:
             continue
-    raise ValueError(f"{path} holds neither a VGG in torchvision's layout nor a Collaborative Distillation encoder")
+    raise ValueError(
+        f"{path} holds neither a VGG in torchvision's layout nor a Collaborative Distillation encoder"
+    )
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

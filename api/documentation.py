@@ -1,9 +1,11 @@
 """The API's description: `/openapi.json` for programs, `/docs` for people."""
 
 import json
+import re
 from functools import cache
 
 from flask import Blueprint, Response, render_template
+from markupsafe import Markup, escape
 
 from api.openapi import document, every_fault
 
@@ -11,6 +13,12 @@ blueprint = Blueprint("documentation", __name__)
 
 #: The page brings its own style and loads nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+@blueprint.app_template_filter("marked")
+def marked(text: str | None) -> Markup:
+    """Text with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text or "")))  # noqa: S704 - escaped
 
 
 @blueprint.get("/openapi.json")

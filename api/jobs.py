@@ -15,7 +15,6 @@ from api.services import services
 from api.submit import Name, resubmit, submit
 from api.views import JobPage
 from shared.errors import Conflict, Fault, InvalidRequest, NotFound, StorageUnavailable
-from shared.ids import new_id
 from shared.jobs.record import Job, Status
 from shared.jobs.store import Purged, Submitted
 
@@ -35,7 +34,7 @@ _QUERY = ("status", "limit", "page_token")
 def create() -> Response:
     """Submit a job under an ID made here."""
     parsed = read(JobRequest)
-    name = Name(g.owner, new_id("job"), _idempotency_key(parsed.faults))
+    name = Name.made_here(g.owner, _idempotency_key(parsed.faults))
     return _accepted(submit(parsed, name, services()))
 
 
@@ -48,7 +47,7 @@ def put(job_id: str) -> Response:
         parsed.faults.append(InvalidRequest(detail, pointer="/path/id"))
     elif existing := _same(job_id, parsed):
         return _show(existing)
-    submitted = submit(parsed, Name(g.owner, job_id), services())
+    submitted = submit(parsed, Name.given(g.owner, job_id), services())
     return _accepted(submitted) if submitted.created else _show(submitted.job)
 
 
@@ -101,7 +100,7 @@ def retry(job_id: str) -> Response:
     job = services().store.get(g.owner, job_id)
     if not job.status.terminal:
         raise Conflict(f"The job is {job.status}; only a job that has ended can be retried.")
-    return _accepted(resubmit(job, Name(g.owner, new_id("job"), key), services()))
+    return _accepted(resubmit(job, Name.made_here(g.owner, key), services()))
 
 
 @blueprint.delete("/v1/jobs/<job_id>")

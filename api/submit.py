@@ -38,13 +38,26 @@ class Name:
 
     Attributes:
         owner: whose it is.
-        id: the job's ID, unique within the owner.
+        uid: the job's internal ID.
+        id: the caller's ID for it, unique within the owner; the internal one where the caller brings none.
         idempotency_key: the request's, if it has one.
     """
 
     owner: str
+    uid: str
     id: str
     idempotency_key: str | None = None
+
+    @classmethod
+    def made_here(cls, owner: str, idempotency_key: str | None) -> "Name":
+        """A name for a job whose caller brings none."""
+        uid = new_id("job")
+        return cls(owner, uid, uid, idempotency_key)
+
+    @classmethod
+    def given(cls, owner: str, job_id: str) -> "Name":
+        """A name for a job that its caller calls `job_id`."""
+        return cls(owner, new_id("job"), job_id)
 
 
 def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submitted:
@@ -71,7 +84,7 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
     weights = [style.weight for style in body.weighted_styles]
     return _write(
         NewJob(
-            uid=new_id("uid"),
+            uid=name.uid,
             id=name.id,
             owner=name.owner,
             spec=spec,
@@ -99,7 +112,7 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
     choose(job.spec.backbone, services.painters)
     return _write(
         NewJob(
-            uid=new_id("uid"),
+            uid=name.uid,
             id=name.id,
             owner=name.owner,
             spec=job.spec,

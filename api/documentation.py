@@ -18,7 +18,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 @blueprint.app_template_filter("marked")
 def marked(text: str | None) -> Markup:
     """Text with what stands in backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text or "")))  # noqa: S704 - escaped
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text or ""))))  # noqa: S704 - escaped
 
 
 @blueprint.get("/openapi.json")

@@ -75,6 +75,13 @@ def test_the_page_shows_every_path_schema_and_error(http: FlaskClient) -> None:
         assert f'id="{fault.code}"' in page
 
 
+def test_the_page_shows_names_as_code_and_the_rest_as_text(http: FlaskClient) -> None:
+    page = http.get("/docs").text
+    assert "poll the address in <code>Location</code>" in page
+    assert "`" not in page
+    assert "&lt;id&gt;" in page  # `upload:<id>` is no tag
+
+
 def test_the_page_loads_nothing(http: FlaskClient) -> None:
     answer = http.get("/docs")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

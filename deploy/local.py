@@ -68,7 +68,7 @@ class House:
         self._children = [
             Child(name, command, python_environ(**environ)) for name, command in commands.items()
         ]
-        self._leaving = threading.Event()
+        self._leaving, self._unattended, self._left = threading.Event(), threading.Event(), threading.Event()
         self._keeper = threading.Thread(target=self._look_after, name="keeper", daemon=True)
         self._keeper.start()
 
@@ -105,7 +105,7 @@ class House:
     def stop(self) -> None:
         """End everything: the API and the workers first, then the store that they use."""
         self._leaving.set()
-        self._keeper.join()
+        self._unattended.wait()
         for child in self._children:
             child.terminate()
         deadline = time.monotonic() + LEAVE_SECONDS
@@ -114,14 +114,22 @@ class House:
         if self._store is not None:
             self._store.terminate()
             self._store.wait_or_kill(time.monotonic() + LEAVE_SECONDS)
+        self._left.set()
+        self._keeper.join()
         self._lock.close()
 
     def _look_after(self) -> None:
-        """Start again what has died, until the house is left."""
+        """Start again what has died, until the house is left.
+
+        The thread lives until everything has ended: to the kernel it is the parent of what it started, and
+        its end would end the store before the workers.
+        """
         while not self._leaving.wait(LOOK_SECONDS):
             for child in (self._store, *self._children):
                 if child is not None:
                     child.look_after()
+        self._unattended.set()
+        self._left.wait()
 
     def _ready(self) -> bool:
         try:

@@ -19,6 +19,7 @@ port {port}
 requirepass {password}
 dir {directory}
 logfile ""
+loglevel warning
 appendonly yes
 appendfsync everysec
 save ""

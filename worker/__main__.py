@@ -27,7 +27,9 @@ def _paint(around: Surroundings) -> Stage:
     backbones = engine.backbones()
     for backbone in backbones[:1]:
         engine.warm(backbone)
-    log.info("painting on %s with %s", engine.device, ", ".join(backbones))
+    if not backbones:
+        log.error("no weights here: run `impasto weights fetch vgg19`, or set IMPASTO_WEIGHTS_DIR")
+    log.info("painting on %s with %s", engine.device, ", ".join(backbones) or "nothing")
     painter = Painter(around.store, around.objects, engine, config, around.name, around.draining)
     return Stage(painter.work, backbones, engine.device)
 

@@ -8,9 +8,11 @@ import logging
 import os
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 
 from shared.bells import ring
@@ -81,6 +83,8 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
     def drain(**_: object) -> None:
         draining.set()
 
+    # Celery warns of root because of pickled messages; ours are JSON and name a stage, nothing else.
+    warnings.simplefilter("ignore", SecurityWarning)
     worker_shutting_down.connect(drain, weak=False)
     ticker.start()
     try:

@@ -32,6 +32,12 @@ def picture(width: int = 96, height: int = 64, hue: int = 0) -> bytes:
     return buffer.getvalue()
 
 
+def facts(data: bytes) -> tuple[str | None, tuple[int, int]]:
+    """Format and size of a picture file."""
+    with Image.open(io.BytesIO(data)) as image:
+        return image.format, image.size
+
+
 def wait_until_painting(impasto: Impasto, job_id: str) -> Job:
     """The job, once a worker paints it and has said how far it is."""
 

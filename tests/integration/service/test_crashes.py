@@ -85,6 +85,6 @@ def _data(house: House) -> Path:
 
 def _succeeds_with_one_output(impasto: Impasto, house: House, submitted: Job) -> Job:
     job = impasto.wait(submitted.id, timeout=SECONDS)
-    painted = [path.read_bytes() for path in (_data(house) / "outputs").rglob("*") if path.is_file()]
-    assert [hashlib.sha256(data).hexdigest() for data in painted].count(job.output.sha256) == 1
+    painted = list((_data(house) / "outputs" / job.id).iterdir())
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in painted] == [job.output.sha256]
     return job

@@ -7,11 +7,12 @@ in the folder given and then, for those the package ships, in `worker/engine/wei
     <name>.pth            a torch pickle in torchvision's format, whole network or `features` alone
     <name>-<hash>.pth     the same, as torchvision publishes it: the first digits of its SHA-256 in its name
 
-A file with a neighbour `<file>.sha256` (as `sha256sum` writes it), or with a hash in its name, is checked
-against it.
+A file with a hash in its name, or with a `<name>.json` beside it that has one under `sha256` (distillation
+writes it), is checked against that.
 """
 
 import hashlib
+import json
 import pickle
 import re
 from pathlib import Path
@@ -56,7 +57,7 @@ def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> VGG:
 
 
 def check_hash(path: Path) -> None:
-    """Compare a file with the SHA-256 stated beside it or in its name; one without either passes.
+    """Compare a file with the SHA-256 stated in its name or beside it; one without either passes.
 
     Raises:
         WeightsCorruptError: they differ.
@@ -83,11 +84,17 @@ def _find(name: str, weights_dir: Path | None) -> Path | None:
 
 
 def _stated_hash(path: Path) -> str | None:
-    beside = path.with_name(path.name + ".sha256")
-    if beside.is_file():
-        return beside.read_text(encoding="ascii").split()[0].lower()
     in_name = re.search(r"-([0-9a-f]{8,64})$", path.stem)
-    return in_name[1] if in_name else None
+    if in_name:
+        return in_name[1]
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return None
+    try:
+        stated = json.loads(beside.read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsCorruptError(f"{beside.name} states no SHA-256: {error}") from error
+    return str(stated).lower()
 
 
 def _network_state(path: Path, widths: Widths, network: VGG) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ class Checkpoint:
         level: the level they ended in.
         image: (3, H, W) float32 on the CPU, not clamped: the next picture to evaluate.
         losses: the last evaluation's losses by term; empty before the first.
-        optimizer: the optimiser's state; empty where it would be large, then the optimiser starts afresh.
+        optimizer: as much of the optimiser's state as was small enough; without any it starts afresh.
     """
 
     fingerprint: str

@@ -39,6 +39,8 @@ class Features:
 
     def __init__(self, network: VGG) -> None:
         self.network = network
+        # The same whatever is tapped, so that targets and pictures are always padded alike.
+        self._least_side = network.stride(network.convolutions[-1])
         self._scales: dict[str, Tensor] = {}
 
     def __call__(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tap]:
@@ -48,9 +50,8 @@ class Features:
         """
         scales = self.scales(layers)
         inner = [_inner(layer) for layer in layers]
-        least = max((self.network.stride(name) for name in inner), default=1)
         weights = next(self.network.parameters())
-        found = self.network(_at_least(image[None], least).to(weights.dtype), inner)
+        found = self.network(_at_least(image[None], self._least_side).to(weights.dtype), inner)
         return {
             layer: Tap(found[name][0].flatten(1).float(), scales[layer])
             for layer, name in zip(layers, inner, strict=True)

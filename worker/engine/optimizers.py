@@ -23,6 +23,9 @@ GROWTH = 2.0
 """A step is undone when it multiplies the loss by more than this. Without a line search L-BFGS may rise a
 little on its way; a blow-up rises by orders of magnitude."""
 
+UNBOUNDED = 2**62
+"""A budget of bytes that nothing exceeds."""
+
 LEAST_CURVATURE = 1e-10
 """As in `torch.optim.LBFGS`: a step along which the gradient changes no more than this teaches nothing."""
 
@@ -37,8 +40,11 @@ class Optimizer(Protocol):
             DivergedError: no usable step was found.
         """
 
-    def state(self) -> dict[str, Tensor]:
-        """All that `restore` needs to go on undisturbed, on the CPU; empty before the first step."""
+    def state(self, budget: int = UNBOUNDED) -> dict[str, Tensor]:
+        """What `restore` needs to go on undisturbed, on the CPU; empty before the first step.
+
+        What does not fit into `budget` bytes is left out: the optimiser then goes on with less experience.
+        """
 
     def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
         """Take over what `state` made, on `device`. Raises KeyError for another optimiser's."""
@@ -126,13 +132,17 @@ class LBFGS:
             q.addcmul_(s, alpha - rho * torch.dot(y, q))
         return q.view_as(gradient)
 
-    def state(self) -> dict[str, Tensor]:
-        """See `Optimizer.state`."""
+    def state(self, budget: int = UNBOUNDED) -> dict[str, Tensor]:
+        """See `Optimizer.state`. The newest pairs go first; without one, nothing is worth keeping."""
         if self._before is None:
             return {}
+        pictures = budget // self._before.x.nbytes
+        if pictures < 4:
+            return {}
         state = _pack(self._before) | {"rejections": torch.tensor(self._rejections)}
-        if self._pairs:
-            columns = zip(*self._pairs, strict=True)
+        kept = list(self._pairs)[-((pictures - 2) // 2) :]
+        if kept:
+            columns = zip(*kept, strict=True)
             state |= {name: torch.stack(column).cpu() for name, column in zip("syr", columns, strict=True)}
         return state
 
@@ -188,9 +198,9 @@ class Adam:
         spread = (second / (1 - decay2**self._count)).sqrt()
         return (point.x - self.learning_rate * mean / (spread + self.epsilon)).clamp(0, 1)
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self, budget: int = UNBOUNDED) -> dict[str, Tensor]:
         """See `Optimizer.state`."""
-        if self._before is None or self._moments is None:
+        if self._before is None or self._moments is None or 4 * self._before.x.nbytes > budget:
             return {}
         return _pack(self._before) | {
             "first": self._moments[0].cpu(),

@@ -12,11 +12,11 @@ from api.models import JobRequest
 from api.problems import raise_all
 from api.replies import reply
 from api.services import services
-from api.submit import Name, resubmit, submit
+from api.submit import Name, resubmit, retry_hash, submit
 from api.views import JobPage
-from shared.errors import Conflict, Fault, InvalidRequest, NotFound, StorageUnavailable
+from shared.errors import Conflict, Fault, IdempotencyMismatch, InvalidRequest, NotFound, StorageUnavailable
 from shared.jobs.record import Job, Status
-from shared.jobs.store import Purged, Submitted
+from shared.jobs.store import Purged
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("jobs", __name__)
@@ -35,7 +35,10 @@ def create() -> Response:
     """Submit a job under an ID made here."""
     parsed = read(JobRequest)
     name = Name.made_here(g.owner, _idempotency_key(parsed.faults))
-    return _accepted(submit(parsed, name, services()))
+    if parsed.model and (earlier := _replayed(name, parsed.model.fingerprint)):
+        return _accepted(earlier, created=False)
+    submitted = submit(parsed, name, services())
+    return _accepted(submitted.job, created=submitted.created)
 
 
 @blueprint.put("/v1/jobs/<job_id>")
@@ -48,7 +51,7 @@ def put(job_id: str) -> Response:
     elif existing := _same(job_id, parsed):
         return _show(existing)
     submitted = submit(parsed, Name.given(g.owner, job_id), services())
-    return _accepted(submitted) if submitted.created else _show(submitted.job)
+    return _accepted(submitted.job, created=True) if submitted.created else _show(submitted.job)
 
 
 @blueprint.get("/v1/jobs/<job_id>")
@@ -100,7 +103,11 @@ def retry(job_id: str) -> Response:
     job = services().store.get(g.owner, job_id)
     if not job.status.terminal:
         raise Conflict(f"The job is {job.status}; only a job that has ended can be retried.")
-    return _accepted(resubmit(job, Name.made_here(g.owner, key), services()))
+    name = Name.made_here(g.owner, key)
+    if earlier := _replayed(name, retry_hash(job)):
+        return _accepted(earlier, created=False)
+    submitted = resubmit(job, name, services())
+    return _accepted(submitted.job, created=submitted.created)
 
 
 @blueprint.delete("/v1/jobs/<job_id>")
@@ -126,10 +133,20 @@ def _same(job_id: str, parsed: Parsed[JobRequest]) -> Job | None:
     return job
 
 
-def _accepted(submitted: Submitted) -> Response:
-    response = _show(submitted.job, status=202)
-    response.headers["Location"] = links.job(submitted.job.id)
-    if not submitted.created:
+def _replayed(name: Name, body_hash: str) -> Job | None:
+    """The job that an earlier request with the same key made, asked for as early as in `_same`."""
+    if name.idempotency_key is None:
+        return None
+    job = services().store.submitted_with(name.owner, name.idempotency_key)
+    if job and job.body_hash != body_hash:
+        raise IdempotencyMismatch("Use another key for another request; a UUID for each will do.")
+    return job
+
+
+def _accepted(job: Job, *, created: bool) -> Response:
+    response = _show(job, status=202)
+    response.headers["Location"] = links.job(job.id)
+    if not created:
         response.headers[REPLAYED_HEADER] = "true"
     return response
 
@@ -151,10 +168,11 @@ def _show(job: Job, status: int = 200) -> Response:
 
 def _idempotency_key(faults: list[Fault]) -> str | None:
     key = request.headers.get(IDEMPOTENCY_HEADER)
-    if key is not None and not _KEY.fullmatch(key):
-        detail = "An idempotency key is 1 to 255 visible ASCII characters, such as a UUID."
-        faults.append(InvalidRequest(detail, pointer=f"/headers/{IDEMPOTENCY_HEADER}"))
-    return key
+    if key is None or _KEY.fullmatch(key):
+        return key
+    detail = "An idempotency key is 1 to 255 visible ASCII characters, such as a UUID."
+    faults.append(InvalidRequest(detail, pointer=f"/headers/{IDEMPOTENCY_HEADER}"))
+    return None
 
 
 def _status(faults: list[Fault]) -> Status | None:

@@ -93,6 +93,12 @@ class JobStore(InputStore):
             record: Any = self._redis.hgetall(Key.JOB + uid)
         return Job.from_hash(record) if record else None
 
+    def submitted_with(self, owner: str, idempotency_key: str) -> Job | None:
+        """The job that an earlier submit with this key made, for the 24 hours that the key is kept."""
+        with translated():
+            uid: Any = self._redis.get(f"{Key.IDEMPOTENCY}{idempotency_key}:{owner}")
+        return self.by_uid(uid) if uid else None
+
     def list(
         self, owner: str, *, status: Status | None = None, limit: int = 100, page_token: str | None = None
     ) -> Page:

@@ -92,6 +92,16 @@ def test_twenty_puts_of_one_id_make_one_job(http: httpx.Client, store: JobStore)
     assert len(store.list("local").jobs) == 1
 
 
+def test_a_key_gives_its_job_after_the_last_painter_left(http: httpx.Client, painter: Workers) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first = http.post("/v1/jobs", json=BODY, headers=headers)
+    painter.withdraw("painter")
+    http.get("/v1/backbones")  # looks afresh
+    again = http.post("/v1/jobs", json=BODY, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
 def test_a_key_is_bound_to_its_body(http: httpx.Client) -> None:
     headers = {"Idempotency-Key": "once"}
     http.post("/v1/jobs", json=BODY, headers=headers)

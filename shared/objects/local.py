@@ -110,11 +110,12 @@ class LocalObjects:
             try:
                 _make_folder(path.parent)
                 temporary.replace(path)
-                _sync_folder(path.parent)
-                return
-            except FileNotFoundError:
+                break
+            except (FileNotFoundError, FileExistsError):  # pruned at this moment
                 if not tries_left:
                     raise
+        with suppress(FileNotFoundError):  # deleted already
+            _sync_folder(path.parent)
 
     def _prune(self, folder: Path) -> None:
         while folder != self._root:

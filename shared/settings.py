@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     data_uri_bytes: int = Field(default=256 * 2**10, ge=1024)
     """Bytes that a picture given as a data URI may have."""
 
-    decode_seconds: Seconds = 20.0
+    decode_seconds: Seconds = 60.0
     """Seconds of CPU that decoding one picture may take in its child process."""
 
     decode_memory: int = Field(default=2 * 2**30, ge=2**28)

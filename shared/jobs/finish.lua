@@ -14,5 +14,6 @@ for name, value in pairs(cjson.decode(arg.seconds)) do seconds[name] = value end
 seconds.wait = (job.waited or 0) / 1000
 end_job(job, now(), 'succeeded', {
   output = arg.output, seconds = cjson.encode(seconds), loss = arg.loss, evaluations = arg.evaluations,
+  progress = false,
 })
 return {1}

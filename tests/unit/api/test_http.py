@@ -108,7 +108,18 @@ def test_a_request_id_that_could_do_harm_is_replaced(http: FlaskClient, given: s
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer wrong", "Basic alice-secret", "alice-secret", "Bearer ä"]
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        "Bearer alice-secre",
+        "Bearer alice-secrets",
+        "Basic alice-secret",
+        "alice-secret",
+        "Bearer ä",
+    ],
 )
 def test_without_a_known_token_nothing_is_served(
     make_app: Callable[..., Flask], authorization: str | None

@@ -19,7 +19,7 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
 @pytest.fixture
 def redis_client(valkey_server: ValkeyServer) -> Iterator[redis.Redis]:
     """A client of the session's server, emptied first."""
-    with redis.Redis.from_url(valkey_server.url, decode_responses=True) as client:
+    with redis.Redis.from_url(valkey_server.url, decode_responses=True, socket_timeout=60) as client:
         client.flushall()
         yield client
 

@@ -13,8 +13,8 @@ from tests.support.clock import Clock
 
 @pytest.fixture
 def config(valkey: str) -> Settings:
-    """Settings for the session's server; ended jobs are kept for less time than a deadline is long."""
-    return Settings(redis_url=valkey, retention_seconds=1000)
+    """Settings for the session's server: patience for a busy machine, a retention shorter than a deadline."""
+    return Settings(redis_url=valkey, redis_timeout=60, retention_seconds=1000)
 
 
 @pytest.fixture

@@ -65,6 +65,7 @@ def test_an_own_id_may_be_put_again_but_not_for_another_body(http: httpx.Client)
 def test_a_put_is_repeatable_after_the_last_painter_left(http: httpx.Client, painter: Workers) -> None:
     http.put("/v1/jobs/mine", json=BODY)
     painter.withdraw("painter")
+    http.get("/v1/backbones")  # looks afresh
     assert http.put("/v1/jobs/mine", json=BODY).status_code == 200
 
 

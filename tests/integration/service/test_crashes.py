@@ -48,19 +48,19 @@ def test_a_job_survives_the_kill_of_intake_in_mid_fetch(impasto: Impasto, house:
     assert job.metrics["seconds"]["fetch"] > 0
 
 
-def test_a_killed_painting_goes_on_from_its_checkpoint(impasto: Impasto, house: House):
+def test_a_killed_painting_goes_on_from_its_checkpoint(
+    impasto: Impasto, house: House, capfd: pytest.CaptureFixture[str]
+):
     submitted = impasto.submit(picture(), [picture(hue=78)], spec={**SOME_SECONDS, "steps": 900})
-    checkpoints = _data(house) / "checkpoints"
-    wait_for(lambda: any(p.is_file() for p in checkpoints.rglob("*")), "a checkpoint", SECONDS)
+    checkpoints = _data(house) / "checkpoints" / submitted.id
+    # A second one is begun only when the record points at the first.
+    wait_for(lambda: list(checkpoints.glob("*-2")), "a second checkpoint", SECONDS)
 
     _kill(house, "paint")
 
-    again = wait_for(
-        lambda: (job := impasto.get(submitted.id)).attempt > 1 and job.progress and job, "a second attempt"
-    )
-    assert again.progress.step > 1
-    _succeeds_with_one_output(impasto, house, submitted)
-    assert not [path for path in checkpoints.rglob("*") if path.is_file()]
+    job = _succeeds_with_one_output(impasto, house, submitted)
+    assert job.attempt == 2
+    assert f"job {job.id}: going on from step" in capfd.readouterr().err
 
 
 def test_a_paint_worker_told_to_leave_puts_its_job_back_uncharged(impasto: Impasto, house: House):

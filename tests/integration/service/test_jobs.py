@@ -8,6 +8,7 @@ import pytest
 
 from client import ApiError, Impasto, JobFailed, Style
 from client.models import JobError
+from deploy.local import House
 from tests.integration.service.support import LONG, SECONDS, SMALL, facts, picture, wait_until_painting
 from tests.support.waiting import wait_for
 from tests.support.web import Web
@@ -88,6 +89,19 @@ def test_a_url_that_answers_404_fails_the_job_and_names_the_field(impasto: Impas
 
     assert (error.code, error.pointer) == ("fetch_failed", "/styles/0")
     assert "404" in error.detail
+
+
+def test_an_ended_job_leaves_its_result_and_nothing_else_of_its_own(impasto: Impasto, house: House):
+    submitted = impasto.submit(picture(), [picture(hue=8)], spec={**LONG, "steps": 400})
+
+    impasto.wait(submitted.id, timeout=SECONDS)
+
+    objects = house.data_dir / "objects"
+
+    def left() -> set[str]:
+        return {path.relative_to(objects).parts[0] for path in objects.rglob(f"*{submitted.id}*")}
+
+    wait_for(lambda: left() == {"outputs"}, "checkpoints and preview to be gone")
 
 
 def test_a_picture_of_one_pixel_is_painted(impasto: Impasto, tmp_path: Path):

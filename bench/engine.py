@@ -2,7 +2,7 @@
 
     python bench/engine.py [--json] [--threads N] [--sizes 256 512] [--networks compact vgg19]
 
-The baseline is the same network in the textbook way: autograd, a Gram matrix a layer, `torch.optim.LBFGS` with
+The baseline is the same network in the textbook way: autograd, a Gram matrix a layer, `torch.optim.LBFGS`,
 one evaluation a step. Engine and baseline take turns, so that both meet the same noise; medians are given.
 Weights are random: they cost what trained ones cost.
 """

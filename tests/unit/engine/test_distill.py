@@ -266,5 +266,8 @@ def test_the_command_writes_weights_that_their_json_describes(
     )
     assert all(math.isfinite(error) for error in card["held_out_error"].values())
     state = load_file(out)
+    # Once more: nothing is left to learn, the same weights are written
+    assert main([*command, "--resume"]) == 0
+    assert json.loads(out.with_suffix(".json").read_text()) == card
     assert {tensor.dtype for tensor in state.values()} == {torch.float16}
     VGG(tuple(tuple(block) for block in card["widths"]), padding=card["padding"]).load_state_dict(state)

@@ -57,6 +57,8 @@ def export(
     }
     beside = path.with_name(path.name + ".part")
     save_file(state, beside)
+    # safetensors lets nobody else read what it writes; these are meant for everybody.
+    beside.chmod(0o644)
     card = {
         "sha256": sha256(beside),
         "widths": student.widths,
@@ -64,7 +66,7 @@ def export(
         "padding": student.padding,
         "preprocessing": asdict(student.preprocessing),
         "training": {**asdict(provenance), **asdict(plan), "steps_done": done},
-        "held_out_error": {name: round(error, 5) for name, error in errors.items()},
+        "held_out_error": {name: float(f"{error:.2g}") for name, error in errors.items()},
     }
     beside.replace(path)
     sidecar = path.with_suffix(".json")

@@ -186,10 +186,14 @@ def train(
     """Train to the plan's end, or until `time_limit` seconds have passed; says whether the end was reached.
 
     Goes on from `checkpoint` where that file exists. Every `report_every` steps, and when it stops, it
-    writes the checkpoint and calls `on_report(step, held-out errors)`.
+    writes the checkpoint and calls `on_report(step, held-out errors)`. A finished checkpoint is only
+    measured and reported again.
     """
     learner = learner_for(distillation, plan)
     done = _restore(checkpoint, distillation, learner, plan) if checkpoint.exists() else 0
+    if done >= plan.steps:
+        on_report(done, held_out_errors(distillation, teacher, pictures.held_out, plan))
+        return True
     started = time.monotonic()
     with tqdm(total=plan.steps, initial=done, desc="distilling", unit="step") as bar:
         for step in range(done, plan.steps):

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from worker.engine import images
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((100, 200), (64, 128)), ((200, 100), (128, 64)), ((1, 1), (128, 128)), ((3, 5000), (1, 128))],
+)
+def test_the_longest_side_is_as_asked_and_no_side_vanishes(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert images.size_for(torch.zeros(3, *shape), 128) == size
+
+
+def test_resizing_overshoots_neither_range_nor_size() -> None:
+    checks = (torch.arange(40) // 4 % 2).float().expand(3, 40, 40)
+    for size in ((13, 9), (81, 120)):
+        resized = images.resize(checks, size)
+        assert resized.shape == (3, *size)
+        assert 0 <= float(resized.min()) <= float(resized.max()) <= 1
+
+
+def test_covering_keeps_the_aspect_and_the_middle() -> None:
+    # Given a wide picture whose middle third is white, a square cut of a third of its width is white.
+    wide = torch.zeros(3, 30, 90)
+    wide[:, :, 30:60] = 1
+    cut = images.cover(wide, (30, 30))
+    assert cut.shape == (3, 30, 30)
+    assert float(cut[:, :, 2:-2].min()) == 1
+
+
+def test_noise_is_the_seed_s_and_white() -> None:
+    noise = images.white_noise((64, 64), seed=7)
+    assert torch.equal(noise, images.white_noise((64, 64), seed=7))
+    assert not torch.equal(noise, images.white_noise((64, 64), seed=8))
+    centred = noise - noise.mean()
+    neighbours = (centred[:, :, 1:] * centred[:, :, :-1]).mean() / centred.square().mean()
+    assert abs(float(neighbours)) < 0.03
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.zeros(1, 4, 4),
+        torch.zeros(3, 4),
+        torch.zeros(3, 0, 4),
+        torch.zeros(3, 4, 4, dtype=torch.uint8),
+        torch.full((3, 4, 4), float("nan")),
+    ],
+)
+def test_what_is_no_picture_is_refused_by_name(image: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="the content"):
+        images.check(image, "the content")

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from worker.engine import losses
+
+
+def features(channels: int, positions: int, seed: int) -> Tensor:
+    """Post-ReLU features in float64, so that gradients can be compared closely."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(channels, positions, generator=generator, dtype=torch.float64).relu()
+
+
+def test_the_content_gradient_is_f_minus_p() -> None:
+    F, P = features(5, 12, 1).requires_grad_(), features(5, 12, 2)
+    losses.content_loss(F, P, "paper").backward()
+    assert F.grad is not None
+    torch.testing.assert_close(F.grad, F.detach() - P)
+
+
+def test_the_style_gradient_is_the_paper_s_for_pictures_of_different_sizes() -> None:
+    N, M_g, M_s = 5, 12, 20
+    F, S = features(N, M_g, 1).requires_grad_(), features(N, M_s, 2)
+    A = S @ S.T
+    losses.style_loss(losses.gram(F), A / M_s, "paper").backward()
+    f = F.detach()
+    expected = 1 / (N**2 * M_g) * (f @ f.T / M_g - A / M_s) @ f
+    assert F.grad is not None
+    torch.testing.assert_close(F.grad, expected)
+
+
+def test_with_equal_sizes_the_style_loss_is_equation_4_to_the_letter() -> None:
+    N, M = 5, 12
+    F, S = features(N, M, 1).numpy(), features(N, M, 2).numpy()
+    G, A = F @ F.T, S @ S.T
+    expected = ((G - A) ** 2).sum() / (4 * N**2 * M**2)
+    found = losses.style_loss(losses.gram(torch.from_numpy(F)), losses.gram(torch.from_numpy(S)), "paper")
+    assert float(found) == pytest.approx(expected, rel=1e-12)
+
+
+def test_losses_agree_with_sums_written_out_in_numpy() -> None:
+    F, P, S = features(4, 9, 1).numpy(), features(4, 9, 2).numpy(), features(4, 7, 3).numpy()
+    G = np.array([[sum(F[i] * F[j]) / 9 for j in range(4)] for i in range(4)])
+    A = np.array([[sum(S[i] * S[j]) / 7 for j in range(4)] for i in range(4)])
+    f, p, g, a = (torch.from_numpy(array) for array in (F, P, G, A))
+    cases = [
+        (losses.content_loss(f, p, "paper"), 0.5 * sum((F - P).ravel() ** 2)),
+        (losses.content_loss(f, p, "normalized"), sum((F - P).ravel() ** 2) / sum(P.ravel() ** 2)),
+        (losses.style_loss(g, a, "paper"), sum((G - A).ravel() ** 2) / (4 * 4**2)),
+        (losses.style_loss(g, a, "normalized"), sum((G - A).ravel() ** 2) / sum(A.ravel() ** 2)),
+        (losses.gram(f)[1, 2], G[1, 2]),
+    ]
+    for found, expected in cases:
+        assert float(found) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_texture_s_own_gram_gives_no_style_loss() -> None:
+    S = features(6, 30, 1)
+    shuffled = S[:, torch.randperm(30, generator=torch.Generator().manual_seed(2))]
+    for weighting in ("paper", "normalized"):
+        assert float(losses.style_loss(losses.gram(shuffled), losses.gram(S), weighting)) < 1e-28
+
+
+def test_nothing_at_all_is_one_away_from_any_target_in_the_normalized_weighting() -> None:
+    P, A = features(4, 9, 1), losses.gram(features(4, 9, 2))
+    assert float(losses.content_loss(torch.zeros_like(P), P, "normalized")) == pytest.approx(1)
+    assert float(losses.style_loss(torch.zeros_like(A), A, "normalized")) == pytest.approx(1)
+
+
+def test_a_target_without_energy_gives_a_finite_loss() -> None:
+    F, dark = features(4, 9, 1), torch.zeros(4, 9, dtype=torch.float64)
+    assert np.isfinite(float(losses.content_loss(F, dark, "normalized")))
+    assert np.isfinite(float(losses.style_loss(losses.gram(F), losses.gram(dark), "normalized")))
+
+
+def test_total_variation_is_the_mean_squared_step_along_both_axes() -> None:
+    image = torch.tensor([[[0.0, 1.0], [0.0, 3.0]]])
+    assert float(losses.total_variation(image)) == pytest.approx((0 + 4) / 2 + (1 + 9) / 2)
+
+
+def test_total_variation_of_a_single_pixel_is_zero() -> None:
+    assert float(losses.total_variation(torch.rand(3, 1, 1))) == 0

@@ -3,6 +3,12 @@
 #   docker build -f deploy/light.Dockerfile -t impasto-light .
 ARG PYTHON_IMAGE=python:3.11-slim
 
+# What the dependencies hang on: not the tables of the tools.
+FROM ${PYTHON_IMAGE} AS project
+WORKDIR /project
+COPY pyproject.toml constraints.txt ./
+RUN sed -i '/^\[tool\./,$d' pyproject.toml && touch README.md LICENSE
+
 # Dependencies in a layer of their own, by way of an empty package: a change of source does not install them again.
 FROM ${PYTHON_IMAGE} AS dependencies
 # Another package index than pip's own, where one is needed.
@@ -10,10 +16,9 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ENV PATH=/opt/impasto/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY pyproject.toml constraints.txt ./
+COPY --from=project /project ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/impasto \
- && touch README.md LICENSE \
  && pip install -c constraints.txt '.[api,client,intake]' \
  && pip uninstall -y impasto
 

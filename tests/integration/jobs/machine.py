@@ -5,6 +5,7 @@ after each step everything in Redis is read, and `tests.support.audit` recounts 
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -208,6 +209,34 @@ class Schedules(RuleBasedStateMachine):
         if all(self.use(claim, write, picture) for write in writes) and not freezes:
             self.held[worker] = claim
         return claim
+
+    @rule(
+        target=claims,
+        worker=st.sampled_from(WORKERS),
+        queue=st.sampled_from(QUEUES),
+        canceled=st.sampled_from([False, False, True]),
+    )
+    def lose(self, worker: str, queue: Queue, canceled: bool) -> Any:
+        """A worker dies or freezes for longer than its lease, perhaps just after a cancel was asked for."""
+        claim = self.held.pop(worker, None) or self.take(worker, queue, BACKBONES)
+        if claim is None:
+            return multiple()
+        self.before = snapshot(self.client)
+        if canceled and claim.job.uid in self.before.records:
+            with suppress(Conflict):
+                self.store.cancel(claim.job.owner, claim.job.id)
+        self.clock.advance(self.config.lease_seconds)
+        self.round_of_the_reaper()
+        return claim
+
+    @rule(claim=claims, worker=st.sampled_from(WORKERS), write=st.sampled_from(WRITES))
+    def thaw_after_a_takeover(self, claim: Claim, worker: str, write: str) -> None:
+        """A worker that was frozen goes on while others are at work, maybe at the same job."""
+        if worker not in self.held:
+            taken = self.take(worker, claim.queue, BACKBONES)
+            if taken is not None:
+                self.held[worker] = taken
+        self.use(claim, write, PICTURES[1])
 
     @rule(claim=claims, write=st.sampled_from(WRITES), picture=st.sampled_from(PICTURES))
     def thaw(self, claim: Claim, write: str, picture: str) -> None:
@@ -443,6 +472,9 @@ class Schedules(RuleBasedStateMachine):
         after = snapshot(self.client)
         lapsed = {uid for uid, end in before.zset(Key.LEASES).items() if end <= self.clock.now}
         assert not lapsed & after.zset(Key.LEASES).keys()
+        for uid in lapsed:
+            if before.records[uid].get("cancel_requested") == "1":
+                assert after.records[uid]["status"] == "canceled", "what was to stop is tried again"
         moved = Counter(
             after.records[uid]["status"]
             for uid in lapsed | {*before.zset(Key.DELAYED)} - {*after.zset(Key.DELAYED)}

@@ -27,7 +27,7 @@ def test_no_schedule_of_callers_workers_and_crashes_breaks_the_store(
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=TRIED or 10,
+            max_examples=TRIED or 20,
             stateful_step_count=50,
             derandomize=not TRIED,
             database=None,

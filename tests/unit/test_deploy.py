@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.settings import PREFIX, Settings
+from shared.errors import Fault
+from shared.settings import CLIENTS, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "docker-compose.yml"
@@ -238,3 +239,16 @@ def test_the_build_context_has_every_package_and_no_secret() -> None:
         assert any(rule.split("/")[0] == package.removesuffix("*") for rule in let_in)
     for secret in (".env", "impasto.env", "var/valkey/password", ".git/config"):
         assert not any(fnmatch(secret, rule) or secret.startswith(f"{rule}/") for rule in let_in)
+
+
+def test_every_fault_code_has_a_line_in_the_troubleshooting_table() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text[text.index("## Troubleshooting") : text.index("| Symptom |")]
+    codes = {Fault.code, *(fault.code for fault in Fault.__subclasses__())}
+    assert [code for code in sorted(codes) if f"`{code}`" not in table] == []
+
+
+def test_the_operations_page_names_settings_that_exist() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", text)) - {*CLIENTS}
+    assert named <= SETTINGS

@@ -68,7 +68,7 @@ def test_the_loss_falls(
     spec = make_spec(optimizer=optimizer, weighting=weighting, init=init, style_weight=style_weight)
     losses: list[float] = []
     engine.stylize(photograph, [Style(texture)], spec, lambda p: losses.append(p.losses["total"]))
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 @pytest.mark.parametrize("weighting", ["normalized", "paper"])

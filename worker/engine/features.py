@@ -6,6 +6,7 @@ itself calls `relu4_2`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,6 +14,9 @@ from torch.nn import functional as F
 from worker.engine import losses
 from worker.engine.calibration import channel_means
 from worker.engine.vgg import VGG
+
+Calibration = Literal["filter", "layer"]
+"""Whether each filter averages 1 over the calibration set, or each layer as a whole."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,16 @@ class Features:
         self.network = network
         # The same whatever is tapped, so that targets and pictures are always padded alike.
         self._least_side = network.stride(network.convolutions[-1])
-        self._scales: dict[str, Tensor] = {}
+        self._means: dict[str, Tensor] = {}
 
-    def __call__(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tap]:
+    def __call__(
+        self, image: Tensor, layers: Sequence[str], calibration: Calibration = "filter"
+    ) -> dict[str, Tap]:
         """Taps of `image` (3, H, W), RGB around [0, 1], at the spec's layers; pictures of any size pass.
 
         Nothing is computed behind the deepest layer. Raises ValueError for a layer the network lacks.
         """
-        scales = self.scales(layers)
+        scales = self.scales(layers, calibration)
         inner = [_inner(layer) for layer in layers]
         weights = next(self.network.parameters())
         found = self.network(_at_least(image[None], self._least_side).to(weights.dtype), inner)
@@ -57,13 +63,17 @@ class Features:
             for layer, name in zip(layers, inner, strict=True)
         }
 
-    def scales(self, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        """What each channel of these layers is multiplied by to average 1; measured when first asked."""
-        missing = [layer for layer in layers if layer not in self._scales]
+    def scales(self, layers: Sequence[str], calibration: Calibration = "filter") -> Mapping[str, Tensor]:
+        """What each channel of these layers is multiplied by, so that its filter or its layer averages 1."""
+        missing = [layer for layer in layers if layer not in self._means]
         if missing:
             means = channel_means(self.network, [_inner(layer) for layer in missing])
-            self._scales |= {layer: means[_inner(layer)].reciprocal() for layer in missing}
-        return self._scales
+            self._means |= {layer: means[_inner(layer)] for layer in missing}
+        if calibration == "filter":
+            return {layer: self._means[layer].reciprocal() for layer in layers}
+        return {
+            layer: self._means[layer].mean().reciprocal().expand_as(self._means[layer]) for layer in layers
+        }
 
 
 def _inner(layer: str) -> str:

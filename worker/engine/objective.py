@@ -1,7 +1,8 @@
 """What is minimised: alpha times content plus beta times style plus total variation, with its gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,8 +10,9 @@ from torch import Tensor
 from shared.spec import Spec
 from worker.engine import losses
 from worker.engine.contract import Style
-from worker.engine.features import Features, Tap
+from worker.engine.features import Calibration, Features, Tap
 
+Taps = Callable[[Tensor, Sequence[str]], dict[str, Tap]]
 TERMS = ("total", "content", "style", "tv")
 
 
@@ -37,15 +39,17 @@ class Objective:
 
     def __init__(self, features: Features, spec: Spec, content: Tensor, styles: Sequence[Style]) -> None:
         """Take the content (3, H, W) and the styles at the level's size, on the network's device."""
-        self._features = features
+        # Why not filter by filter in both: docs/decisions/0003-calibration.md.
+        calibration: Calibration = "filter" if spec.weighting == "paper" else "layer"
+        self._features = partial(features, calibration=calibration)
         self._spec = spec
         self._content_layers = _active(spec.content_layers, spec.content_weight)
         self._style_layers = _active(spec.style_layers, spec.style_weight)
         self._layers = tuple(self._content_layers | self._style_layers)
         with torch.no_grad():
-            seen = features(content, tuple(self._content_layers)) if self._content_layers else {}
+            seen = self._features(content, tuple(self._content_layers)) if self._content_layers else {}
             self._content_targets = {layer: tap.features() for layer, tap in seen.items()}
-            self._style_targets = _mean_grams(features, styles, tuple(self._style_layers))
+            self._style_targets = _mean_grams(self._features, styles, tuple(self._style_layers))
 
     def __call__(self, image: Tensor) -> Evaluation:
         """Evaluate at `image` (3, H, W), which need not lie in [0, 1]."""
@@ -82,7 +86,7 @@ def _active(layers: dict[str, float] | None, term_weight: float) -> dict[str, fl
     return {layer: weight for layer, weight in layers.items() if weight > 0} if term_weight > 0 else {}
 
 
-def _mean_grams(features: Features, styles: Sequence[Style], layers: tuple[str, ...]) -> dict[str, Tensor]:
+def _mean_grams(features: Taps, styles: Sequence[Style], layers: tuple[str, ...]) -> dict[str, Tensor]:
     """Weighted mean of the styles' Gram matrices, by layer."""
     if not layers:
         return {}

@@ -60,7 +60,7 @@ class Spec(BaseModel):
     style_weight: float = Field(default=300.0, ge=0, le=1e12, allow_inf_nan=False)
     """Weight of the style loss: the paper's beta. More of it paints more freely."""
 
-    tv_weight: float = Field(default=50.0, ge=0, le=1e6, allow_inf_nan=False)
+    tv_weight: float = Field(default=20.0, ge=0, le=1e6, allow_inf_nan=False)
     """Weight of the total variation (mean squared difference of neighbouring pixels): removes noise."""
 
     weighting: Literal["normalized", "paper"] = "normalized"

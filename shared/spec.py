@@ -57,10 +57,10 @@ class Spec(BaseModel):
     content_weight: float = Field(default=1.0, ge=0, le=1e9, allow_inf_nan=False)
     """Weight of the content loss: the paper's alpha."""
 
-    style_weight: float = Field(default=300.0, ge=0, le=1e12, allow_inf_nan=False)
+    style_weight: float = Field(default=200.0, ge=0, le=1e12, allow_inf_nan=False)
     """Weight of the style loss: the paper's beta. More of it paints more freely."""
 
-    tv_weight: float = Field(default=20.0, ge=0, le=1e6, allow_inf_nan=False)
+    tv_weight: float = Field(default=30.0, ge=0, le=1e6, allow_inf_nan=False)
     """Weight of the total variation (mean squared difference of neighbouring pixels): removes noise."""
 
     weighting: Literal["normalized", "paper"] = "normalized"
@@ -115,8 +115,8 @@ def _request_model() -> type[BaseModel]:
 #: Presets are named specs: what differs from the defaults.
 PRESETS: dict[str, dict[str, Any]] = {
     "painting": {},
-    "abstract": {"style_weight": 1500.0, "tv_weight": 100.0},
-    "photo": {"style_weight": 30.0, "tv_weight": 20.0},
+    "abstract": {"style_weight": 1000.0, "tv_weight": 60.0},
+    "photo": {"style_weight": 20.0, "tv_weight": 10.0},
     "fast": {"size": 256, "steps": 200, "pyramid": 2},
 }
 PRESET_DESCRIPTIONS: dict[str, str] = {

@@ -28,6 +28,17 @@ def test_over_the_calibration_set_every_live_channel_averages_one(features: Feat
         assert bool((means < 1.01).all())
 
 
+def test_calibrated_by_layer_channels_keep_their_proportions_and_the_layer_averages_one(
+    features: Features,
+) -> None:
+    taps = [features(picture, LAYERS, "layer") for picture in calibration.pictures()]
+    for layer in LAYERS:
+        assert len(taps[0][layer].scale.unique()) == 1
+        mean = torch.stack([tap[layer].features().mean() for tap in taps]).mean()
+        # Below 1 by what the floor of dark channels adds to the layer's mean.
+        assert 0.9 < float(mean) < 1.001
+
+
 def test_the_calibration_set_is_the_same_every_time_and_varied() -> None:
     first, second = calibration.pictures(), calibration.pictures()
     assert torch.equal(first, second)

@@ -22,8 +22,8 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 def main() -> int:
     """Run the demo; the exit status says whether a picture was painted."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description="Paint one sample picture.")
-    parser.add_argument("--content", type=Path, default=SAMPLES / "content" / "coast.jpg")
-    parser.add_argument("--style", type=Path, default=SAMPLES / "style" / "night_brushwork.jpg")
+    parser.add_argument("--content", type=Path, default=SAMPLES / "content" / "town.jpg")
+    parser.add_argument("--style", type=Path, default=SAMPLES / "style" / "stained_glass.jpg")
     parser.add_argument("-o", "--output", type=Path, default=Path("demo-output.png"))
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

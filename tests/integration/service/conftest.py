@@ -1,4 +1,4 @@
-"""The whole house, started once for the tests of this folder, and a client and a file server beside it."""
+"""The whole house, started once for the tests of this folder, and a client beside it."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,6 @@ import pytest
 from client import Impasto
 from deploy.local import House
 from tests.support.house import running_house
-from tests.support.web import Web
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +21,3 @@ def impasto(house: House) -> Iterator[Impasto]:
     """A client of the house."""
     with Impasto(house.url) as client:
         yield client
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A file server on loopback."""
-    with Web() as server:
-        yield server

@@ -17,6 +17,9 @@ from deploy.local import House, RunnerError
 from shared.settings import settings
 
 SAMPLES = Path(__file__).parent.parent / "samples"
+#: What the demo decides by itself, whatever the environment says: it shall meet nobody and leave no trace.
+OWN = {"data_dir": Path("var/demo"), "api_host": "127.0.0.1", "api_port": 0, "storage": "local"}
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -27,17 +30,20 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("demo-output.png"))
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    config = settings().model_copy(update={"data_dir": Path("var/demo"), "api_port": 0})
     started = time.monotonic()
     try:
+        config = settings().model_copy(update=OWN)
         with House(config, embed=True) as house:
             house.wait_until_ready(threading.Event())
             print(f"Impasto is ready after {time.monotonic() - started:.0f} s at {house.url}")
-            with Impasto(house.url) as impasto:
+            token = next((secret.get_secret_value() for secret in config.api_tokens.values()), None)
+            with Impasto(house.url, token) as impasto:
                 _paint(impasto, arguments.content, arguments.style, arguments.output)
-    except RunnerError as error:
+    except (RunnerError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except ImpastoError as error:
         print(f"No picture: {error}", file=sys.stderr)
         return 1

@@ -20,7 +20,7 @@ from typing import IO, Self
 from urllib.error import URLError
 
 from deploy.children import Child, python_environ, say
-from deploy.valkey import embedded_valkey, free_port
+from deploy.valkey import NoValkeyError, embedded_valkey, free_port
 from shared.jobs.record import Queue
 from shared.jobs.workers import Workers
 from shared.redis import connect
@@ -45,19 +45,36 @@ class House:
     Attributes:
         url: where the API listens.
         data_dir: where everything is kept.
+        lease_seconds: how long a dead worker's claim holds.
     """
 
     def __init__(self, config: Settings, *, embed: bool) -> None:
         self.data_dir = config.data_dir
+        self.lease_seconds = config.lease_seconds
+        # Imported here, since it reads the settings: a wrong one is to be told, not to stop an import.
+        from api.auth import OpenToAllError, check_binding  # noqa: PLC0415
+
+        try:
+            check_binding(config)
+        except OpenToAllError as error:
+            raise RunnerError(str(error)) from error
         self._lock = _lock(config.data_dir)
         port = config.api_port or free_port()
         _check_free(config.api_host, port)
         self.url = f"http://{_for_url(config.api_host)}:{port}"
-        environ = {"IMPASTO_DATA_DIR": str(config.data_dir.resolve()), "IMPASTO_API_PORT": str(port)}
+        environ = {
+            "IMPASTO_DATA_DIR": str(config.data_dir.resolve()),
+            "IMPASTO_API_HOST": config.api_host,
+            "IMPASTO_API_PORT": str(port),
+            "IMPASTO_STORAGE": config.storage,
+        }
         self._store: Child | None = None
         self._redis_url = config.redis_url
         if embed:
-            valkey = embedded_valkey(config.data_dir / "valkey")
+            try:
+                valkey = embedded_valkey(config.data_dir / "valkey")
+            except NoValkeyError as error:
+                raise RunnerError(str(error)) from error
             self._redis_url = valkey.url
             self._store = Child("valkey", valkey.command, python_environ())
         environ["IMPASTO_REDIS_URL"] = self._redis_url
@@ -143,8 +160,13 @@ class House:
 
 def _lock(data_dir: Path) -> IO[str]:
     """Hold the data directory: two runners in one would fight over its files."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    lock = (data_dir / "lock").open("w")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("w")
+    except OSError as error:
+        raise RunnerError(
+            f"{data_dir} cannot be used: {error}; set IMPASTO_DATA_DIR to another folder"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,7 +216,7 @@ def main() -> int:
                 say("run", f"Impasto is ready: {house.url} (Ctrl-C stops it)")
             stopped.wait()
             say("run", "stopping")
-    except RunnerError as error:
+    except (RunnerError, ValueError) as error:  # a setting that is unknown or out of bounds is a ValueError
         say("run", str(error))
         return 1
     return 0

@@ -118,15 +118,15 @@ class Settings(BaseSettings):
     """Seconds before a second attempt; doubled for each further one."""
 
     lease_seconds: Seconds = 30.0
-    """Seconds for which a claim holds without a heartbeat; the heartbeat beats three times as often."""
+    """Seconds for which a claim holds without a heartbeat; it beats every second, or three times as often."""
 
     intake_slots: int = Field(default=4, ge=1, le=256)
     """Jobs whose pictures one intake worker fetches at a time."""
 
-    intake_stall_seconds: Seconds = 120.0
+    intake_stall_seconds: Seconds = 600.0
     """Seconds without progress after which an intake attempt counts as stalled and its process ends."""
 
-    paint_stall_seconds: Seconds = 300.0
+    paint_stall_seconds: Seconds = 900.0
     """Seconds without progress after which a paint attempt counts as stalled and its process ends."""
 
     checkpoint_seconds: Seconds = 10.0

@@ -1,5 +1,6 @@
 """Fixtures that every part of the suite may ask for: real servers, one a session."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -28,3 +29,9 @@ def redis_client(valkey_server: ValkeyServer) -> Iterator[redis.Redis]:
 def valkey(valkey_server: ValkeyServer, redis_client: redis.Redis) -> str:  # noqa: ARG001 - empties it
     """URL of the session's server, emptied first."""
     return valkey_server.url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which S3 server the object store was tested against."""
+    given = os.environ.get("IMPASTO_TEST_S3_ENDPOINT")
+    terminalreporter.write_line(f"S3 server: {given or 'moto, started by the tests'}")

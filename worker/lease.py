@@ -96,7 +96,7 @@ class Lease:
     @property
     def stop(self) -> Stop | None:
         """Why the work should stop now, or None: a lost lease before a cancel, a cancel before a drain."""
-        if self._stop is None and time.monotonic() - self._renewed > self._lease_seconds:
+        if time.monotonic() - self._renewed > self._lease_seconds:
             self._stop = Stop.LOST
         return self._stop or (Stop.DRAIN if self._draining.is_set() else None)
 
@@ -120,11 +120,12 @@ class Lease:
         while not self._ended.wait(interval):
             if time.monotonic() - self._moved > self._stall_seconds:
                 self._end_process()
-            if not self._beat():
-                return
+            # Work whose lease is lost may still hang: nothing is renewed, the watchdog stays.
+            if self._stop is not Stop.LOST:
+                self._beat()
 
-    def _beat(self) -> bool:
-        """Renew once; False when there is nothing left to renew."""
+    def _beat(self) -> None:
+        """Renew once."""
         sent_at = time.monotonic()
         try:
             renewal = self._store.renew(
@@ -133,14 +134,16 @@ class Lease:
         except LeaseLostError:
             log.warning("job %s: lease lost", self.claim.job.id)
             self._stop = Stop.LOST
-            return False
+            return
         except StoreUnavailable:
-            log.warning("job %s: the job store does not answer; painting on", self.claim.job.id)
-            return True
+            log.warning("job %s: the job store does not answer; working on", self.claim.job.id)
+            return
+        except Exception:
+            log.exception("job %s: a beat failed", self.claim.job.id)
+            return
         self._renewed = sent_at
         if renewal.cancel and self._stop is None:
             self._stop = Stop.CANCEL
-        return True
 
     def _end_process(self) -> None:
         log.critical(

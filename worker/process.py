@@ -75,7 +75,9 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
         if draining.is_set():
             return
         try:
-            if stage.work() and not draining.is_set() and store.depths().get(queue):
+            # What waits for chores is not counted anywhere: there the work itself says whether more is left.
+            more = stage.work() and (queue is Queue.CHORES or store.depths()[queue] > 0)
+            if more and not draining.is_set():
                 ring(queue)
         except StoreUnavailable as fault:
             log.warning("a bell of %s went unanswered: %s", queue, fault.detail)

@@ -75,8 +75,13 @@ class Ticker:
         with translated():
             return bool(self._redis.set(lock, self._info.name, nx=True, px=max(int(seconds * 1000), 50)))
 
+    def _outstanding(self, queue: Queue) -> int:
+        """Bells that nobody has answered yet: the length of the Celery queue's list."""
+        with translated():
+            return int(self._redis.llen(queue))
+
     def _reap(self) -> None:
-        if self._my_turn(CHORES_LOCK, CHORES_SECONDS):
+        if self._my_turn(CHORES_LOCK, CHORES_SECONDS) and not self._outstanding(Queue.CHORES):
             ring(Queue.CHORES)
         if not self._my_turn(REAPER_LOCK, self._config.reap_seconds * 0.9):
             return

@@ -19,6 +19,8 @@ BATCH = 200
 ORPHAN_SECONDS = 3600.0
 #: Seconds between two looks through all objects.
 SWEEP_SECONDS = 3600.0
+#: Deleting unused inputs stops after this long, well before another worker may take over what is left.
+COLLECT_SECONDS = 120.0
 
 
 class Tidy:
@@ -36,7 +38,7 @@ class Tidy:
         swept = self._sweep_leftovers()
         if purged or collected or swept:
             log.info("tidied: %d jobs purged, %d inputs and %d leftovers deleted", purged, collected, swept)
-        return purged == BATCH or collected == BATCH
+        return BATCH in (purged, collected) or swept >= BATCH
 
     def _purge_expired(self) -> int:
         due = self._store.due_for_purge(BATCH)
@@ -49,8 +51,11 @@ class Tidy:
         return len(due)
 
     def _collect_inputs(self) -> int:
+        started = time.monotonic()
         garbage = self._store.garbage(BATCH)
-        for key in garbage:
+        for done, key in enumerate(garbage):
+            if time.monotonic() - started > COLLECT_SECONDS:
+                return done
             self._objects.delete(key)
             self._store.forget(key)
         return len(garbage)
@@ -58,8 +63,10 @@ class Tidy:
     def _sweep_leftovers(self) -> int:
         if time.monotonic() - self._swept_at < SWEEP_SECONDS:
             return 0
-        self._swept_at = time.monotonic()
-        return sum(self._sweep(prefix) for prefix in ("checkpoints/", "outputs/", "previews/"))
+        swept = [self._sweep(prefix) for prefix in ("checkpoints/", "outputs/", "previews/")]
+        if max(swept) < BATCH:
+            self._swept_at = time.monotonic()
+        return sum(swept)
 
     def _sweep(self, prefix: str) -> int:
         """Delete objects below the prefix that no record names and that are old enough to be leftovers."""
@@ -86,11 +93,10 @@ def _uid(stat: ObjectStat) -> str:
 
 
 def _named(job: Job | None, stat: ObjectStat) -> bool:
+    """Whether the job needs the object: its result, and while it has not ended its preview and checkpoint."""
     if job is None:
         return False
-    named = {
-        job.preview_key,
-        job.output.key if job.output else None,
-        job.checkpoint.key if job.checkpoint else None,
-    }
-    return stat.key in named
+    if job.output is not None and stat.key == job.output.key:
+        return True
+    checkpoint = job.checkpoint.key if job.checkpoint else None
+    return not job.status.terminal and stat.key in (job.preview_key, checkpoint)

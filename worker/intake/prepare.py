@@ -1,7 +1,7 @@
 """Every picture that a job names brought into the house: fetched, made clean and kept."""
 
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from shared.errors import Fault, UploadNotFound
@@ -15,26 +15,49 @@ from worker.intake.fetch import FetchPolicy, fetch
 _UPLOAD = "upload:"
 #: Pictures of one job that are fetched at a time: all of them, for most jobs.
 _AT_A_TIME = 9
+_LOOK_SECONDS = 0.25
+
+
+class IntakeStoppedError(Exception):
+    """The work was stopped before every picture was in."""
 
 
 def prepare(
-    job: Job, store: JobStore, objects: ObjectStore, settings: Settings
+    job: Job,
+    store: JobStore,
+    objects: ObjectStore,
+    settings: Settings,
+    on_progress: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Picture, tuple[Picture, ...]]:
     """The job's content and styles, each with its clean copy.
 
     A picture that has its copy already stays as it is: what an earlier attempt has fetched is not fetched
     again, so a source that changes meanwhile does not change the job. One source is fetched once.
 
+    Args:
+        job: the job.
+        store: holds uploads and references.
+        objects: where clean copies are kept.
+        settings: limits.
+        on_progress: called whenever a picture is in or has failed.
+        should_stop: asked again and again meanwhile.
+
     Raises:
+        IntakeStoppedError: `should_stop` said so. Fetches under way end by themselves, within their limits.
         Fault: the first that another attempt would meet again, else the first; with a pointer to the picture.
     """
     pictures = (job.content, *job.styles)
     pointers = ("/content", *(f"/styles/{index}" for index in range(len(job.styles))))
     missing = dict.fromkeys(picture.source for picture in pictures if picture.key is None)
-    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="intake") as pool:
+    pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="intake")
+    try:
         work = {
             source: pool.submit(_bring_in, source, job.owner, store, objects, settings) for source in missing
         }
+        _watch(work.values(), on_progress, should_stop)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     faults = [
         fault
         for picture, pointer in zip(pictures, pointers, strict=True)
@@ -44,6 +67,19 @@ def prepare(
         raise min(faults, key=lambda fault: fault.retryable)
     content, *styles = (_with_copy(picture, work) for picture in pictures)
     return content, tuple(styles)
+
+
+def _watch(
+    work: Iterable[Future[Picture]], on_progress: Callable[[], None], should_stop: Callable[[], bool]
+) -> None:
+    """Wait for all of the work, or until it is not wanted any more."""
+    pending = set(work)
+    while pending:
+        if should_stop():
+            raise IntakeStoppedError
+        done, pending = wait(pending, _LOOK_SECONDS, FIRST_COMPLETED)
+        if done:
+            on_progress()
 
 
 def _bring_in(source: str, owner: str, store: JobStore, objects: ObjectStore, settings: Settings) -> Picture:

@@ -11,8 +11,8 @@ from shared.jobs.record import Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.objects import ObjectStore
 from shared.settings import Settings
-from worker.intake.prepare import prepare
-from worker.lease import Lease
+from worker.intake.prepare import IntakeStoppedError, prepare
+from worker.lease import Lease, Stop
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,19 @@ class Intake:
     def _attempt(self, claim: Claim, lease: Lease) -> None:
         started = time.monotonic()
         try:
-            content, styles = prepare(claim.job, self._store, self._objects, self._config)
+            content, styles = prepare(
+                claim.job,
+                self._store,
+                self._objects,
+                self._config,
+                on_progress=lease.moved,
+                should_stop=lambda: lease.stop is not None,
+            )
         except StoreUnavailable:
             raise
+        except IntakeStoppedError:
+            self._end_early(claim, lease)
+            return
         except Fault as fault:
             self._fail(claim, lease, fault)
             return
@@ -68,6 +78,18 @@ class Intake:
         if lease.insist(advance):
             ring(Queue.PAINT)
         log.info("job %s: %d pictures are in, %.2f s", claim.job.id, 1 + len(styles), seconds["fetch"])
+
+    def _end_early(self, claim: Claim, lease: Lease) -> None:
+        """The fetching was stopped: hand the job back as the reason demands."""
+        match lease.stop:
+            case Stop.DRAIN:
+                if lease.insist(lambda: self._store.release(claim)):
+                    ring(Queue.INTAKE)
+                log.info("job %s: put back", claim.job.id)
+            case Stop.CANCEL:
+                lease.insist(lambda: self._store.canceled(claim))
+            case _:
+                raise LeaseLostError(claim.job.uid)
 
     def _fail(self, claim: Claim, lease: Lease, fault: Fault) -> None:
         log.warning("job %s: %s: %s", claim.job.id, fault.code, fault.detail)

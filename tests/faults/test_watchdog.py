@@ -1,0 +1,41 @@
+"""Work that hangs does not keep its slot for ever: the watchdog ends the process, lease or no lease."""
+
+import subprocess
+import sys
+
+import pytest
+import redis
+
+from shared.jobs.keys import Key
+from shared.jobs.store import JobStore
+from shared.settings import Settings
+from tests.support.jobs import new_job
+from worker.lease import STALLED_EXIT
+
+HANG = """
+import sys, threading
+from shared.jobs.record import Queue
+from shared.jobs.store import JobStore
+from shared.redis import connect
+from shared.settings import Settings
+from worker.lease import Lease
+
+config = Settings(redis_url=sys.argv[1], lease_seconds=3)
+store = JobStore(connect(config), config)
+claim = store.claim(Queue.INTAKE, "worker")
+with Lease(store, claim, lease_seconds=3, stall_seconds=2.5, draining=threading.Event()):
+    print("held", flush=True)
+    threading.Event().wait(60)
+"""
+
+
+@pytest.mark.parametrize("lease", ["held", "lost"])
+def test_a_process_whose_work_hangs_ends_by_itself(lease: str, valkey: str, redis_client: redis.Redis):
+    job = JobStore(redis_client, Settings(redis_url=valkey)).submit(new_job()).job
+    process = subprocess.Popen([sys.executable, "-c", HANG, valkey], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "held\n"
+        if lease == "lost":
+            redis_client.hdel(f"{Key.JOB}{job.uid}", "fence")
+        assert process.wait(20) == STALLED_EXIT

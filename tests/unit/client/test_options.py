@@ -45,7 +45,8 @@ def test_the_help_tells_defaults_bounds_and_choices() -> None:
     text = help_text()
     assert "[default: (512); 16<=x<=4096]" in text
     assert f"[{'|'.join(PRESETS)}]" in text
-    assert "[default: (300); 0<=x<=" in text
+    style_weight = Spec.model_fields["style_weight"].default
+    assert f"[default: ({style_weight:g}); 0<=x<=" in text
 
 
 def test_nothing_given_is_an_empty_spec_so_that_presets_can_speak() -> None:

@@ -1,16 +1,35 @@
 """What the tests of the whole house share: small jobs, small pictures, and watching a job."""
 
 import io
+import threading
 
 from PIL import Image
 
 from client import Impasto, Job
 from tests.support.waiting import wait_for
+from tests.support.web import Exchange
 
 SMALL = {"size": 64, "steps": 12, "pyramid": 1}
 #: Runs until it is stopped, so that a test can act meanwhile.
 LONG = {"size": 128, "steps": 5000, "pyramid": 1}
 SECONDS = 90
+
+
+class HeldPicture:
+    """A picture whose server keeps the fetcher waiting.
+
+    Attributes:
+        asked: set when it is fetched.
+        go_on: set it to have the picture sent.
+    """
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, exchange: Exchange) -> None:
+        self.asked.set()
+        self.go_on.wait(SECONDS)
+        exchange.reply(200, picture(), Content_Type="image/png")
 
 
 def picture(width: int = 96, height: int = 64, hue: int = 0) -> bytes:

@@ -3,16 +3,15 @@
 import hashlib
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
 from client import Impasto, Job
 from deploy.local import House
-from tests.integration.service.support import SECONDS, picture, wait_until_painting
+from tests.integration.service.support import SECONDS, HeldPicture, picture, wait_until_painting
 from tests.support.waiting import wait_for
-from tests.support.web import Exchange, Web
+from tests.support.web import Web
 
 #: A few seconds of painting: long enough to be killed in, short enough to be painted again.
 SOME_SECONDS = {"size": 128, "steps": 300, "pyramid": 1}
@@ -30,18 +29,12 @@ def test_a_job_survives_the_kill_of(victim: str, impasto: Impasto, house: House)
 
 
 def test_a_job_survives_the_kill_of_intake_in_mid_fetch(impasto: Impasto, house: House, web: Web):
-    asked, go_on = threading.Event(), threading.Event()
-
-    def slow(exchange: Exchange) -> None:
-        asked.set()
-        go_on.wait(SECONDS)
-        exchange.reply(200, picture(), Content_Type="image/png")
-
-    submitted = impasto.submit(web.route("/slow.png", slow), [picture(hue=5)], spec=SOME_SECONDS)
-    assert asked.wait(SECONDS)
+    held = HeldPicture()
+    submitted = impasto.submit(web.route("/slow.png", held), [picture(hue=5)], spec=SOME_SECONDS)
+    assert held.asked.wait(SECONDS)
 
     _kill(house, "intake")
-    go_on.set()
+    held.go_on.set()
 
     job = _succeeds_with_one_output(impasto, house, submitted)
     assert [seen.path for seen in web.seen] == ["/slow.png"] * 2

@@ -2,34 +2,26 @@
 
 import os
 import signal
-import threading
 import time
 
 from client import Impasto
 from deploy.local import House
-from tests.integration.service.support import SECONDS, SMALL, picture
+from tests.integration.service.support import SECONDS, SMALL, HeldPicture, picture
 from tests.support.waiting import wait_for
-from tests.support.web import Exchange, Web
+from tests.support.web import Web
 
 
 def test_an_intake_told_to_leave_in_mid_fetch_puts_its_job_back(impasto: Impasto, house: House, web: Web):
-    asked, go_on = threading.Event(), threading.Event()
-
-    def slow(exchange: Exchange) -> None:
-        asked.set()
-        go_on.wait(SECONDS)
-        exchange.reply(200, picture(), Content_Type="image/png")
-
-    submitted = impasto.submit(web.route("/slow.png", slow), [picture(hue=6)], spec=SMALL)
-    assert asked.wait(SECONDS)
+    held = HeldPicture()
+    submitted = impasto.submit(web.route("/slow.png", held), [picture(hue=6)], spec=SMALL)
+    assert held.asked.wait(SECONDS)
     leaving = house.pids["intake"]
-    asked.clear()
 
     told_at = time.monotonic()
     os.kill(leaving, signal.SIGTERM)
     wait_for(lambda: impasto.get(submitted.id).queue_position, "the job to wait again")
     back_after = time.monotonic() - told_at
-    go_on.set()
+    held.go_on.set()
 
     job = impasto.wait(submitted.id, timeout=SECONDS)
     assert job.attempt == 1

@@ -7,6 +7,7 @@ from api import (
     catalogue,
     documentation,
     health,
+    hosts,
     jobs,
     page,
     problems,
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
     request_ids.register(app)
+    hosts.register(app)
     auth.register(app)
     problems.register(app)
     for blueprint in _ROOMS:

@@ -5,10 +5,10 @@ Without tokens everything belongs to `local`, and the API may be reached over lo
 """
 
 from hmac import compare_digest
-from ipaddress import ip_address
 
 from flask import Flask, g, request
 
+from api.hosts import loopback
 from api.services import services
 from shared.errors import Unauthorized
 from shared.settings import Settings
@@ -28,7 +28,7 @@ def check_binding(settings: Settings) -> None:
     Raises:
         OpenToAllError: with what to set.
     """
-    if not settings.api_tokens and not _loopback(settings.api_host):
+    if not settings.api_tokens and not loopback(settings.api_host):
         raise OpenToAllError(
             f"IMPASTO_API_HOST is {settings.api_host}, but IMPASTO_API_TOKENS is empty: anyone could use it. "
             'Set tokens, such as {"alice": "a-long-random-string"}, or listen on 127.0.0.1.'
@@ -60,10 +60,3 @@ def _owner(authorization: str) -> str:
     if owner is None:
         raise Unauthorized("This token is not known here; check it for missing characters.")
     return owner
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -9,8 +9,8 @@ from api.views import Urls
 
 
 def base() -> str:
-    """Address of the API as the caller sees it, without a slash at its end."""
-    return (services().settings.public_url or request.host_url).rstrip("/")
+    """Address of the API as the caller sees it, without a slash at its end; "" where no Host says it."""
+    return (services().settings.public_url or (request.host and request.host_url)).rstrip("/")
 
 
 def job(job_id: str) -> str:

@@ -112,13 +112,13 @@ def _answer(answer: Answer) -> dict[str, Any]:
         made["headers"] = {
             name: {"description": HEADERS[name][0], "schema": HEADERS[name][1]} for name in answer.headers
         }
+    content: dict[str, Any] = {media: {} for media in answer.media}
     if answer.views:
         schemas = [_ref(view) for view in answer.views]
-        made["content"] = {
-            "application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
-        }
-    elif answer.media:
-        made["content"] = {media: {} for media in answer.media}
+        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        content["application/json"] = {"schema": schema}
+    if content:
+        made["content"] = content
     return made
 
 

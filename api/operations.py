@@ -15,6 +15,7 @@ from api.views import (
     Health,
     JobPage,
     JobView,
+    OutputAddress,
     PresetList,
     Readiness,
     UploadList,
@@ -37,6 +38,7 @@ from shared.errors import (
     TooLarge,
     Unauthorized,
     UnsupportedMediaType,
+    UntrustedHost,
     UploadNotFound,
 )
 from shared.jobs.record import Status
@@ -59,7 +61,7 @@ class Answer:
     Attributes:
         status: HTTP status. description: one sentence.
         views: the JSON document, or the alternatives.
-        media: media types of a body that is not JSON.
+        media: media types of a body that is not JSON; beside `views` where the caller may choose.
         headers: names of headers, described in `HEADERS`.
     """
 
@@ -105,15 +107,21 @@ _KEY = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
-_RANGE = Parameter("Range", "header", "A part of the picture, such as `bytes=0-1023`.", {"type": "string"})
+_RANGE = Parameter(
+    "Range",
+    "header",
+    "One part of the picture, such as `bytes=0-1023`; what is not one valid range is ignored.",
+    {"type": "string"},
+)
 _UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After"))
 _ACCEPTED = Answer(
     202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", REPLAYED_HEADER)
 )
 #: Media types of results.
 _RESULTS = ("image/png", "image/jpeg", "image/webp")
+#: What the header Host alone can be wrong about.
+_EVERYWHERE = (MalformedRequest, UntrustedHost)
 _SUBMIT_FAULTS = (
-    MalformedRequest,
     TooLarge,
     UnsupportedMediaType,
     InvalidRequest,
@@ -228,7 +236,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "getOutput",
         "Get the finished picture",
         (
-            Answer(200, "The picture.", media=_RESULTS, headers=("ETag",)),
+            Answer(
+                200,
+                "The picture, or its address as JSON where that is preferred.",
+                (OutputAddress,),
+                _RESULTS,
+                headers=("ETag",),
+            ),
             Answer(
                 206,
                 "A range of the picture.",
@@ -238,7 +252,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Answer(302, "The picture is kept at this address for a while.", headers=("Location",)),
             _UNCHANGED,
         ),
-        "A range may be asked for.",
+        "A range may be asked for. With `Accept: application/json` its address is answered instead.",
         (_JOB_ID, _NONE_MATCH, _RANGE),
         faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
@@ -264,7 +278,6 @@ OPERATIONS: tuple[Operation, ...] = (
         "Multipart with one or more files in the field `file`, or one picture as the body.",
         body="picture",
         faults=(
-            MalformedRequest,
             TooLarge,
             UnsupportedMediaType,
             InvalidRequest,
@@ -311,4 +324,4 @@ OPERATIONS: tuple[Operation, ...] = (
 
 def faults_of(operation: Operation) -> tuple[type[Fault], ...]:
     """Every fault that an operation can answer with."""
-    return (*operation.faults, *((Unauthorized,) if operation.guarded else ()), InternalFault)
+    return (*_EVERYWHERE, *operation.faults, *((Unauthorized,) if operation.guarded else ()), InternalFault)

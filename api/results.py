@@ -1,11 +1,14 @@
-"""A job's pictures: the finished one and the latest preview."""
+"""A job's pictures: the finished one, or where it is, and the latest preview."""
 
 import hashlib
 import re
 
 from flask import Blueprint, Response, g, request
 
+from api import links
+from api.replies import reply
 from api.services import services
+from api.views import OutputAddress
 from shared.errors import NotFound
 from shared.jobs.record import Job, Output
 from shared.objects import ObjectMissingError
@@ -14,11 +17,17 @@ blueprint = Blueprint("results", __name__)
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 PREVIEW_TYPE = "image/jpeg"
+#: One range of bytes: from a place, between two places, or the last ones (RFC 9110, section 14.1.2).
+_RANGE = re.compile(r"bytes=(?:(\d{1,100})-(\d{1,100})?|-(\d{1,100}))", re.ASCII | re.IGNORECASE)
 
 
 @blueprint.get("/v1/jobs/<job_id>/output")
 def output(job_id: str) -> Response:
-    """The finished picture: a redirect to where it is kept, or the picture itself with local storage."""
+    """The finished picture: a redirect to where it is kept, or the picture itself with local storage.
+
+    Whoever would rather have JSON is told the address: a script cannot follow a redirect to another origin
+    with its token.
+    """
     job = services().store.get(g.owner, job_id)
     if job.output is None:
         raise NotFound(f"The job is {job.status}; it has no picture{'' if job.status.terminal else ' yet'}.")
@@ -29,10 +38,16 @@ def output(job_id: str) -> Response:
         filename=filename,
         content_type=job.output.content_type,
     )
-    if url:
-        # The address is good for a while only, so it is not for keeping.
-        return Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
-    return _picture(_stored(job.output.key), job.output.content_type, job.output.sha256, filename)
+    # A signed address is good for a while only, so it is not for keeping.
+    if _prefers_json(job.output.content_type):
+        address = OutputAddress(url=url or links.of_job(job.id).output)
+        response = reply(address, headers={"Cache-Control": "no-store"})
+    elif url:
+        response = Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
+    else:
+        response = _picture(_stored(job.output.key), job.output.content_type, job.output.sha256, filename)
+    response.vary.add("Accept")
+    return response
 
 
 @blueprint.get("/v1/jobs/<job_id>/preview")
@@ -43,6 +58,12 @@ def preview(job_id: str) -> Response:
         raise NotFound("There is no preview of this job yet; poll the job and ask again.")
     data = _stored(job.preview_key)
     return _picture(data, PREVIEW_TYPE, hashlib.sha256(data).hexdigest(), f"{_stem(job.id)}-preview.jpg")
+
+
+def _prefers_json(content_type: str) -> bool:
+    """Whether JSON has a higher quality than the picture; `*/*` and no header at all ask for the picture."""
+    accepted = request.accept_mimetypes
+    return accepted.quality("application/json") > accepted.quality(content_type)
 
 
 def _stored(key: str) -> bytes:
@@ -59,8 +80,23 @@ def _picture(data: bytes, content_type: str, sha256: str, filename: str) -> Resp
     # Whatever a picture's bytes say, a browser shall not run them.
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response.set_etag(sha256)
-    response.make_conditional(request, accept_ranges=True, complete_length=len(data))
+    response.make_conditional(request, accept_ranges=_range_counts(len(data)), complete_length=len(data))
+    response.accept_ranges = "bytes"
     return response
+
+
+def _range_counts(length: int) -> bool:
+    """Whether the request's Range is one valid range and not the whole; others are ignored (section 14.2).
+
+    A valid one that begins beyond the picture's `length` counts, and is then not satisfiable.
+    """
+    parts = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if request.method != "GET" or not parts:
+        return False
+    first, last, suffix = parts.groups()
+    if suffix:
+        return int(suffix) < length
+    return not last or int(first) <= int(last)
 
 
 def _filename(job: Job, made: Output) -> str:

@@ -31,16 +31,17 @@ _ENVELOPE_BYTES = 64 * 1024
 def create() -> Response:
     """Keep one picture or several."""
     found = services()
-    bodies, several = _bodies(found.settings.picture_bytes)
+    bodies, several = _bodies(found.settings.picture_bytes, found.settings.max_styles + 1)
     views = [_keep(picture, g.owner, found) for picture in _clean(bodies, found)]
     return reply(UploadList(uploads=views) if several else views[0], 201)
 
 
-def _bodies(limit: int) -> tuple[list[tuple[str, bytes]], bool]:
+def _bodies(limit: int, most: int) -> tuple[list[tuple[str, bytes]], bool]:
     """The pictures with a pointer to each, and whether they are to be answered as a list.
 
     Args:
         limit: bytes that they may have together.
+        most: pictures that may come at once: each is decoded in a child process, and one job needs no more.
     """
     if request.mimetype == "multipart/form-data":
         request.max_content_length = limit + _ENVELOPE_BYTES
@@ -54,6 +55,8 @@ def _bodies(limit: int) -> tuple[list[tuple[str, bytes]], bool]:
         ]
         if not files:
             faults.append(InvalidRequest("At least one file is needed.", pointer=f"/{FIELD}"))
+        if len(files) > most:
+            faults.append(InvalidRequest(f"A request may have {most} files here.", pointer=f"/{FIELD}"))
         raise_all(faults)
         return [(f"/{FIELD}/{index}", file.read()) for index, file in enumerate(files)], len(files) > 1
     if request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":

@@ -160,6 +160,14 @@ class Urls(View):
     """GET the finished picture."""
 
 
+class OutputAddress(View):
+    """Where a finished picture is."""
+
+    url: Url
+    """GET the picture here: a signed address that is valid for a while, or this API's own, which asks for the
+    token."""
+
+
 class Metrics(View):
     """What an ended job has cost."""
 

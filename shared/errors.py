@@ -42,6 +42,12 @@ class MalformedRequest(Fault):
     code, title, status = "malformed_request", "The request cannot be read", 400
 
 
+class UntrustedHost(Fault):
+    """Without tokens: the request was sent to a name that anyone could point at this machine."""
+
+    code, title, status = "untrusted_host", "This API does not answer to that name", 400
+
+
 class UnsupportedMediaType(Fault):
     """The body is of another kind than this endpoint takes."""
 

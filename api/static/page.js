@@ -5,11 +5,14 @@ const $ = (id) => document.getElementById(id);
 const BASICS = ["preset", "size", "style_weight", "seed"];
 const HIDDEN = ["content_layers", "style_layers"]; // maps; for programs
 const JOBS_SHOWN = 12;
+const POLL_MS = 1000;
+const RETRY_MS = 2000; // after a poll that failed
 
 class Problem extends Error {
   constructor(problem) {
     super(problem.detail || problem.title || "The service did not answer as expected.");
     this.errors = problem.errors || [];
+    this.status = problem.status;
   }
 }
 
@@ -30,9 +33,13 @@ async function fetchPicture(path) {
   return response.ok ? URL.createObjectURL(await response.blob()) : null;
 }
 
-// Behind a token a picture cannot be an <img src> by itself.
-async function pictureUrl(path) {
-  return $("token").value ? fetchPicture(path) : path;
+// Behind a token a picture cannot be an <img src> by itself: ask where it is. The object store's address is good
+// without a token, but not for fetch; the API's own needs the token.
+async function pictureUrl(output) {
+  const path = pathOf(output);
+  if (!$("token").value) return path;
+  const { body } = await call(path, { headers: { Accept: "application/json" } });
+  return body.url === output ? fetchPicture(path) : body.url;
 }
 
 const pathOf = (url) => new URL(url).pathname.replace(/^\//, "");
@@ -73,10 +80,9 @@ async function buildForm() {
   const specs = Object.fromEntries(presets.presets.map(({ name, spec }) => [name, spec]));
   const names = Object.keys(properties).filter((name) => !HIDDEN.includes(name));
   const defaults = specs[properties.preset.default] || {};
-  for (const name of BASICS) $("basics").append(field(name, properties[name], defaults));
-  for (const name of names.filter((one) => !BASICS.includes(one))) {
-    $("controls").append(field(name, properties[name], defaults));
-  }
+  const fields = (chosen) => chosen.map((name) => field(name, properties[name], defaults));
+  $("basics").replaceChildren(...fields(BASICS));
+  $("controls").replaceChildren(...fields(names.filter((name) => !BASICS.includes(name))));
   $("order").elements.preset.addEventListener("change", (event) => {
     for (const [name, value] of Object.entries(specs[event.target.value] || {})) {
       const input = $("order").elements[name];
@@ -145,30 +151,54 @@ function showJob(job) {
   $("cancel").hidden = !["queued", "processing"].includes(job.status);
 }
 
-async function follow(id) {
-  followed = id;
-  let etag = null;
-  let preview = 0;
-  while (followed === id) {
-    const { response, body: job } = await call(`v1/jobs/${id}`, { headers: etag ? { "If-None-Match": etag } : {} });
-    if (job) {
-      etag = response.headers.get("ETag");
-      showJob(job);
-      if (job.output) {
-        $("picture").src = $("download").href = await pictureUrl(pathOf(job.output.url));
-        $("download").download = `${job.id}.${job.spec.output_format}`;
-        $("download").hidden = false;
-      } else if (job.stage === "painting" && job.urls.preview) {
-        preview += 1;
-        const path = await fetchPicture(`${pathOf(job.urls.preview)}?v=${preview}`);
-        if (path) $("picture").src = path;
-      }
-      if (!job.stage) return showRecent();
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+async function showPicture(job, previews) {
+  if (job.output) {
+    const url = await pictureUrl(job.output.url);
+    if (!url) throw new Problem({ detail: "The painting could not be loaded." });
+    $("picture").src = $("download").href = url;
+    $("download").download = `${job.id}.${job.spec.output_format}`;
+    $("download").hidden = false;
+  } else if (job.stage === "painting" && job.urls.preview) {
+    const url = await fetchPicture(`${pathOf(job.urls.preview)}?v=${previews}`);
+    if (url) $("picture").src = url;
   }
 }
 
+// Polls until the job has ended. A poll that fails is shown and tried again: the job goes on meanwhile.
+async function follow(id) {
+  followed = id;
+  let [etag, ended, failing] = [null, false, false];
+  for (let polls = 1; !ended; polls += 1) {
+    try {
+      const { response, body: job } = await call(`v1/jobs/${id}`, { headers: etag ? { "If-None-Match": etag } : {} });
+      if (followed !== id) return;
+      if (failing) showFaults(null);
+      failing = false;
+      if (job) {
+        showJob(job);
+        await showPicture(job, polls);
+        etag = response.headers.get("ETag");
+        ended = !job.stage;
+      }
+    } catch (problem) {
+      if (followed !== id) return;
+      if (problem.status === 404) throw problem; // deleted
+      showFaults(problem);
+      failing = true;
+    }
+    if (!ended) await pause(failing ? RETRY_MS : POLL_MS);
+    if (followed !== id) return;
+  }
+  await showRecent();
+}
+
+// crypto.randomUUID is there on https and localhost only.
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 async function paint(event) {
   event.preventDefault();
@@ -180,7 +210,7 @@ async function paint(event) {
   try {
     const images = await Promise.all([content, ...styles].map(upload));
     const body = JSON.stringify({ content: images[0], styles: images.slice(1), spec: readSpec() });
-    const headers = { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() };
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": newKey() };
     const { body: job } = await call("v1/jobs", { method: "POST", headers, body });
     $("easel").hidden = false;
     $("download").hidden = true;
@@ -210,13 +240,25 @@ async function showRecent() {
     const image = new Image();
     image.loading = "lazy";
     image.alt = `Painting of ${job.created_at}`;
-    image.src = link.href = await pictureUrl(pathOf(job.output.url));
+    const url = await pictureUrl(job.output.url).catch(() => null); // deleted meanwhile
+    if (url) image.src = link.href = url;
     link.append(image);
     item.append(link);
     return item;
   }));
   $("jobs").replaceChildren(...items);
   $("recent").hidden = !items.length;
+}
+
+// Behind a token nothing can be learnt before it is typed, so this happens again then.
+async function start() {
+  showFaults(null);
+  try {
+    if (!$("basics").children.length) await buildForm();
+    await showRecent();
+  } catch (problem) {
+    showFaults(problem);
+  }
 }
 
 async function cancel() {
@@ -231,5 +273,5 @@ watchDrop($("content-drop"), $("content"));
 watchDrop($("style-drop"), $("style"));
 $("order").addEventListener("submit", paint);
 $("cancel").addEventListener("click", cancel);
-$("token").addEventListener("change", () => showRecent().catch(showFaults));
-buildForm().then(showRecent).catch(showFaults);
+$("token").addEventListener("change", start);
+start();

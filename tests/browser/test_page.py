@@ -2,14 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from deploy.local import House
 from tests.integration.service.support import picture
 from tests.support.house import running_house
+from tests.support.web import Web
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -22,6 +24,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PAINT_MS = 90_000
+TOKEN = "secret-token-123456"
 
 pytestmark = [
     pytest.mark.browser,
@@ -40,7 +43,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def page(house: House) -> Iterator[Page]:
-    """The page, open; an error in its script or console fails the test."""
+    """The page, open."""
+    with _open(house) as page:
+        yield page
+
+
+@contextmanager
+def _open(house: House) -> Iterator[Page]:
+    """The page in a browser of its own; an error in its script fails the test."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
@@ -59,20 +69,50 @@ def _choose(page: Page, folder: Path) -> None:
     page.set_input_files("#style", folder / "style.png")
 
 
-def test_a_picture_is_painted_from_the_page(page: Page, tmp_path: Path):
-    _choose(page, tmp_path)
+def _paint(page: Page, folder: Path) -> None:
+    """Order a small picture."""
+    _choose(page, folder)
     page.select_option("[name=preset]", "fast")
     page.fill("[name=size]", "64")
     page.get_by_text("More controls").click()
     page.fill("[name=steps]", "12")
-
     page.click("#paint")
 
+
+def _width_shown(page: Page) -> int:
+    """Pixels of the painting, once it is there."""
     expect(page.locator("#state")).to_contain_text("Painted in", timeout=PAINT_MS)
     expect(page.locator("#download")).to_be_visible()
-    natural = page.eval_on_selector("#picture", "image => image.decode().then(() => image.naturalWidth)")
-    assert natural == 64
+    width: int = page.eval_on_selector("#picture", "image => image.decode().then(() => image.naturalWidth)")
+    return width
+
+
+def test_a_picture_is_painted_from_the_page(page: Page, tmp_path: Path):
+    page.evaluate("delete Crypto.prototype.randomUUID")  # as on plain http beyond localhost
+    _paint(page, tmp_path)
+
+    assert _width_shown(page) == 64
     expect(page.locator("#jobs img")).not_to_have_count(0)
+
+
+def test_polls_that_fail_are_shown_and_tried_again(page: Page, tmp_path: Path):
+    polls: list[str] = []
+
+    def away_at_first(route: Route) -> None:
+        polls.append(route.request.url)
+        if len(polls) == 1:
+            route.abort()
+        elif len(polls) == 2:
+            route.fulfill(status=503, json={"title": "Away", "status": 503, "detail": "The store is away."})
+        else:
+            route.continue_()
+
+    page.route("**/v1/jobs/job_*", away_at_first)
+    _paint(page, tmp_path)
+
+    expect(page.locator("#faults")).to_contain_text("The store is away.", timeout=PAINT_MS)
+    assert _width_shown(page) == 64
+    expect(page.locator("#faults")).to_be_hidden()
 
 
 def test_a_fault_is_shown_beside_the_field_it_is_about(page: Page, tmp_path: Path):
@@ -95,3 +135,25 @@ def test_a_running_job_can_be_cancelled_from_the_page(page: Page, tmp_path: Path
     page.click("#cancel")
 
     expect(page.locator("#state")).to_contain_text("canceled", timeout=PAINT_MS)
+
+
+def test_behind_tokens_the_page_works_once_the_token_is_typed(tmp_path: Path):
+    with running_house(tmp_path, IMPASTO_API_TOKENS=f'{{"me": "{TOKEN}"}}') as house, _open(house) as page:
+        expect(page.locator("#faults")).to_be_visible()
+        page.fill("#token", TOKEN)
+        page.press("#token", "Tab")
+        expect(page.locator("#faults")).to_be_hidden()
+        _paint(page, tmp_path)
+
+        assert _width_shown(page) == 64
+        expect(page.locator("#jobs img")).to_have_count(1)
+
+        with Web() as storage:  # as with S3: another origin, which lets no script fetch
+            url = storage.file("/painting.png", picture())
+            page.route("**/output", lambda route: route.fulfill(json={"url": url}))
+            page.evaluate("document.getElementById('token').dispatchEvent(new Event('change'))")
+            expect(page.locator("#jobs img")).to_have_attribute("src", url)
+            expect(page.locator("#jobs a")).to_have_attribute("href", url)
+            shown = "image => image.decode().then(() => image.naturalWidth > 0)"
+            assert page.eval_on_selector("#jobs img", shown)
+        assert "Authorization" not in storage.seen[0].headers

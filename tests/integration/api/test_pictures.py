@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +10,8 @@ import pytest
 
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
-from tests.support.api import finish, picture_bytes, start_painting
+from tests.support.api import ApiServer, checked_client, finish, picture_bytes, start_painting
+from tests.support.valkey import ValkeyServer
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -102,6 +104,70 @@ def test_a_range_of_a_result_is_served(
     beyond = http.get(job["urls"]["output"], headers={"Range": "bytes=999999-"})
     assert (beyond.status_code, beyond.json()["code"]) == (416, "range_not_satisfiable")
     assert beyond.headers["Content-Range"] == f"bytes */{len(data)}"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["bytes=9-4", "bytes=x", "bytes=4", "bytes=", "bytes=0-1,4-5", "bytes=--5", "bytes=-99999", "lines=1-2"],
+)
+def test_a_range_that_is_not_one_valid_one_is_ignored(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore, header: str
+) -> None:
+    data = picture_bytes()
+    job = submit()
+    finish(store, objects, start_painting(store), data, hashlib.sha256(data).hexdigest())
+    answer = http.get(job["urls"]["output"], headers={"Range": header})
+    assert (answer.status_code, answer.content) == (200, data)
+    assert answer.headers["Accept-Ranges"] == "bytes"
+
+
+@pytest.mark.parametrize("header", ["bytes=999999-", "bytes=999999-9999999", "bytes=-0"])
+def test_a_valid_range_that_the_picture_has_not_is_a_416(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore, header: str
+) -> None:
+    job = submit()
+    finish(store, objects, start_painting(store), picture_bytes(), "0" * 64)
+    answer = http.get(job["urls"]["output"], headers={"Range": header})
+    assert (answer.status_code, answer.json()["code"]) == (416, "range_not_satisfiable")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/json, */*;q=0.5"])
+def test_who_prefers_json_is_told_the_pictures_address(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore, accept: str
+) -> None:
+    job = submit()
+    finish(store, objects, start_painting(store), picture_bytes(), "0" * 64)
+    answer = http.get(job["urls"]["output"], headers={"Accept": accept})
+    assert (answer.status_code, answer.json()) == (200, {"url": job["urls"]["output"]})
+    assert (answer.headers["Vary"], answer.headers["Cache-Control"]) == ("Accept", "no-store")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "image/*", "application/json, text/plain, */*", ""])
+def test_without_a_preference_for_json_the_picture_is_answered(
+    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore, accept: str
+) -> None:
+    job = submit()
+    finish(store, objects, start_painting(store), picture_bytes(), "0" * 64)
+    answer = http.get(job["urls"]["output"], headers={"Accept": accept})
+    assert (answer.headers["Content-Type"], answer.headers["Vary"]) == ("image/png", "Accept")
+
+
+def test_with_s3_the_address_is_a_signed_one(
+    tmp_path: Path, valkey_server: ValkeyServer, submit: Submit, store: JobStore, objects: ObjectStore
+) -> None:
+    path = f"/v1/jobs/{submit()['id']}/output"
+    key = finish(store, objects, start_painting(store), picture_bytes(), "0" * 64)
+    bucket = "http://127.0.0.1:1/paintings"  # signing asks no server
+    s3 = {"storage": "s3", "s3_endpoint": "http://127.0.0.1:1", "s3_bucket": "paintings"}
+    keys = {"s3_access_key": "key", "s3_secret_key": "secret"}
+    with ApiServer(tmp_path, valkey_server.url, **s3, **keys) as server, checked_client(server.url) as http:
+        told = http.get(path, headers={"Accept": "application/json"})
+        sent = http.get(path)
+    assert told.status_code == 200
+    assert told.json()["url"].startswith(f"{bucket}/{key}?")
+    assert "X-Amz-Signature=" in told.json()["url"]
+    assert (sent.status_code, sent.headers["Vary"]) == (302, "Accept")
+    assert sent.headers["Location"].startswith(f"{bucket}/{key}?")
 
 
 def test_there_is_no_result_before_the_end(http: httpx.Client, submit: Submit) -> None:

@@ -1,5 +1,6 @@
 """What holds for every answer: problems, request IDs, tokens."""
 
+import io
 import json
 from collections.abc import Callable
 
@@ -30,7 +31,7 @@ def test_a_wrong_method_keeps_the_allow_header(http: FlaskClient) -> None:
     "path", ["//v1/jobs", "/v1/jobs/", "/v1/jobs/a/b/c", "/v1/jobs/a%2Fb/nothing", "/static/x"]
 )
 def test_odd_paths_are_problems_not_redirects(http: FlaskClient, path: str) -> None:
-    answer = http.get(path)
+    answer = http.get(f"http://localhost{path}")
     assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
 
 
@@ -152,3 +153,60 @@ def test_forwarded_headers_change_nothing(http: FlaskClient) -> None:
     answer = http.get("/nowhere", headers={"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"})
     assert answer.json
     assert answer.json["type"].startswith("http://localhost/")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.9.9.9:80", "[::1]:8000"])
+def test_without_tokens_loopback_names_are_answered_to(http: FlaskClient, host: str) -> None:
+    assert http.get("/v1/presets", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/presets", "/healthz", "/nowhere"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "0.0.0.0",
+        "[2001:db8::1]:80",
+    ],
+)
+def test_without_tokens_no_other_name_is_answered_to(http: FlaskClient, path: str, host: str) -> None:
+    answer = http.get(path, headers={"Host": host})
+    assert (answer.status_code, answer.json and answer.json["code"]) == (400, "untrusted_host")
+    assert answer.json
+    assert "IMPASTO_PUBLIC_URL" in answer.json["detail"]
+
+
+def test_the_public_addresss_host_is_answered_to(make_app: Callable[..., Flask]) -> None:
+    client = make_app(public_url="https://Paint.example.org/api/").test_client()
+    for host, status in (("paint.example.org", 200), ("paint.example.org:8443", 200), ("evil.example", 400)):
+        assert client.get("/v1/presets", headers={"Host": host}).status_code == status
+
+
+def test_with_tokens_every_name_is_answered_to(make_app: Callable[..., Flask]) -> None:
+    client = make_app(api_tokens=TOKENS).test_client()
+    assert client.get("/healthz", headers={"Host": "paint.example.org"}).status_code == 200
+
+
+@pytest.mark.parametrize("tokens", [{}, TOKENS])
+@pytest.mark.parametrize(
+    "host", ["", "a b", "localhost:", "localhost:0", "localhost:99999", "u@localhost", "localhost/x", "[::1"]
+)
+def test_a_bad_host_is_a_problem(make_app: Callable[..., Flask], tokens: dict[str, str], host: str) -> None:
+    answer = make_app(api_tokens=tokens).test_client().get("/healthz", headers={"Host": host})
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+    assert answer.json
+    assert answer.json["code"] == "malformed_request"
+
+
+def test_more_files_than_a_job_needs_are_refused_before_any_is_decoded(
+    make_app: Callable[..., Flask],
+) -> None:
+    files = [(io.BytesIO(b"no picture"), f"{index}.png") for index in range(4)]
+    client = make_app(max_styles=2).test_client()
+    answer = client.post("/v1/uploads", data={"file": files}, content_type="multipart/form-data")
+    assert (answer.status_code, answer.json and answer.json["code"]) == (422, "invalid_request")
+    assert answer.json
+    assert answer.json["errors"] == [{"pointer": "/file", "detail": "A request may have 3 files here."}]

@@ -184,9 +184,13 @@ def _ok(answer: httpx.Response) -> bool:
         (b"GET /v1/jobs?" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
         (b"nonsense <script>\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: a/b\r\nConnection: close\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 400),
+        (b"GET http://localhost/healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 400),
     ],
 )
-def test_what_is_not_http_is_answered_with_a_problem_too(
+def test_what_is_not_http_or_for_another_host_is_answered_with_a_problem_too(
     server: ApiServer, request_bytes: bytes, status: int
 ) -> None:
     with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=10) as connection:

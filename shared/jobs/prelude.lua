@@ -56,7 +56,7 @@ local function move_status(job, status)
   redis.call('ZADD', K.list .. status .. ':' .. job.owner, job.order, job.uid)
 end
 
--- Waiting. -------------------------------------------------------------------------------------------------
+-- Waiting.
 
 local function queue_of(job)
   return job.stage == 'fetching' and 'intake' or 'paint'
@@ -92,7 +92,7 @@ local function bell_wanted(queue)
   return redis.call('LLEN', queue) < arg.bells and 1 or 0
 end
 
--- Ending. --------------------------------------------------------------------------------------------------
+-- Ending.
 
 -- Give a job its final state. Needs arg.retention.
 local function end_job(job, time, status, changes)
@@ -151,7 +151,7 @@ local function attempt_failed(job, time, error, delay)
   end
 end
 
--- References to inputs. -------------------------------------------------------------------------------------
+-- References to inputs.
 
 local function refer(sha256)
   redis.call('HINCRBY', K.refs, sha256, 1)

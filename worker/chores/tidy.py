@@ -47,7 +47,8 @@ class Tidy:
                 purged = self._store.purge(owner, job_id)
             except (NotFound, Conflict):
                 continue
-            delete_objects(self._objects, purged.keys)
+            for key in purged.keys:
+                self._objects.delete(key)
         return len(due)
 
     def _collect_inputs(self) -> int:
@@ -79,12 +80,6 @@ class Tidy:
                 if swept == BATCH:
                     break
         return swept
-
-
-def delete_objects(objects: ObjectStore, keys: tuple[str, ...]) -> None:
-    """Delete a purged job's objects; absent ones are fine."""
-    for key in keys:
-        objects.delete(key)
 
 
 def _uid(stat: ObjectStat) -> str:

@@ -67,13 +67,33 @@ class Spec(BaseModel):
     """How the loss terms are scaled: `normalized` divides each by its target's own energy, so that one
     style weight serves every backbone, size and style; `paper` takes the formulas as they stand."""
 
-    init: Literal["content", "style", "noise"] = "content"
-    """Picture the optimisation starts from."""
+    alpha_beta: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
+    """Content against style as the paper writes it, alpha / beta, such as 1e-3; takes the place of
+    `content_weight` and `style_weight` by the conversion in docs/engine.md."""
+
+    style_loss: Literal["gram", "moments"] = "gram"
+    """What of the style's features is matched: their Gram matrix, as in the paper, or their mean and
+    covariance."""
+
+    style_scale: float = Field(default=1.0, ge=0.1, le=8, allow_inf_nan=False)
+    """Longest side at which a style is looked at, as a share of the result's: above 1 for larger strokes,
+    below 1 for finer ones."""
+
+    color: Literal["style", "content", "match"] = "style"
+    """Whose colours the result has: the style's; the content's (its chroma is put back afterwards); or the
+    style's forms in colours that were matched to the content's before painting (`match`)."""
+
+    photorealism: float = Field(default=0.0, ge=0, le=1e9, allow_inf_nan=False)
+    """Weight of the matting Laplacian, which allows only such changes as are affine in the content's colours
+    around each pixel: for transfer between photographs, such as day to night."""
+
+    init: Literal["content", "style", "noise", "picture"] = "content"
+    """Picture the optimisation starts from; `picture` takes the one that the job names as `init`."""
 
     seed: int = Field(default=0, ge=0, le=2**53 - 1)
     """Seed of all randomness (the noise of `init`)."""
 
-    size: int = Field(default=512, ge=16, le=4096)
+    size: int = Field(default=512, ge=16, le=8192)
     """Longest side of the result in pixels."""
 
     steps: int = Field(default=430, ge=1, le=20_000)

@@ -1,19 +1,31 @@
 """What goes into `Engine.stylize` and what comes out of it, beside the spec."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from shared.spec import Spec
 from worker.engine.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture, RGB in [0, 1] of shape (3, h, w), and its share among the styles."""
+    """A style picture.
+
+    Attributes:
+        image: RGB in [0, 1], (3, h, w), of any size.
+        weight: its share among the styles of the same region.
+        mask: which part of the style to learn from: (h', w') in [0, 1], soft, of any size; None for all.
+        region: which part of the content to paint with it, likewise; None for all.
+        digest: names the picture's bytes, so that its statistics can be kept; made from `image` when None.
+    """
 
     image: Tensor
     weight: float = 1.0
+    mask: Tensor | None = None
+    region: Tensor | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,19 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Request:
+    """One picture to paint, as `Engine.stylize_batch` takes it; `Engine.stylize` says what each part is."""
+
+    content: Tensor
+    styles: Sequence[Style]
+    spec: Spec
+    init: Tensor | None = None
+    on_progress: Callable[[Progress], None] | None = None
+    should_stop: Callable[[], bool] | None = None
+    resume: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A finished picture.
 
@@ -50,6 +75,8 @@ class Outcome:
         seconds: wall time of this run.
         device: where it ran.
         dtype: the network's arithmetic.
+        batch: pictures that were painted together with this one, itself included.
+        tiled: True when the picture was too large for memory and was evaluated tile by tile.
     """
 
     image: Tensor
@@ -58,6 +85,8 @@ class Outcome:
     seconds: float
     device: str
     dtype: str
+    batch: int = 1
+    tiled: bool = False
 
 
 class Stopped(Exception):  # noqa: N818 - a caller's wish, not an error

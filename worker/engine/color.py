@@ -13,8 +13,8 @@ MAX_GAIN = 4.0
 the noise of its file; without a bound that noise would be painted in full colour."""
 
 LEAST_DEVIATION = 1e-4
-"""A style that varies by less along an axis of colour counts as varying by it: a fortieth of a step of 8 bits,
-where statistics in float32 end."""
+"""A style that varies by less along an axis of colour counts as varying by it: a fortieth of a step of 8
+bits, where statistics in float32 end."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Y of YIQ (ITU-R BT.601), of gamma-encoded RGB as pictures are stored."""

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-5
-"""Levin et al. and Luan et al. take 1e-7. There the grain of a smooth sky may be amplified as far as the style
-likes, and is; from 1e-3 on colours bleed over faint edges. Chosen by looking at 1e-7, 1e-5 and 1e-3."""
+"""Levin et al. and Luan et al. take 1e-7. There the grain of a smooth sky may be amplified as far as the
+style likes, and is; at 1e-3 colours bleed over faint edges. Chosen by looking at 1e-7, 1e-5 and 1e-3."""
 
 STRIP = 2**17
 """Windows worked on at once (50 MB in flight, twice that while L is made), whatever the picture's size."""

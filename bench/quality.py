@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # instead of bench/, where `api.py` would pass for the package `api`
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # instead of bench/, where `api.py` would pass for the package `api`
 
 import argparse
 import json
@@ -237,12 +238,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     contents, styles = read(options.content), read(options.style)
-    judges: dict[str, Network] = {"random": random_network()}
-    if options.teacher:
-        judges["teacher"] = load_teacher(options.teacher)
     painted = list(pictures(contents, styles, options))
     if not painted:
         parser.error("there is none of these pairs in the folders of --painted")
+    judges: dict[str, Network] = {"random": random_network()}
+    if options.teacher:
+        judges["teacher"] = load_teacher(options.teacher)
     figures = [measure(one, contents[one.content], styles[one.style], judges) for one in painted]
     if options.sheet:
         draw(painted, contents, styles, options.sheet)

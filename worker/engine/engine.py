@@ -83,6 +83,7 @@ class Engine:
         on_progress: Callable[[Progress], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         resume: Checkpoint | None = None,
+        init: Tensor | None = None,
     ) -> Outcome:
         """Repaint `content` in the manner of `styles`.
 
@@ -93,9 +94,12 @@ class Engine:
             on_progress: called after every evaluation, in this thread.
             should_stop: asked before every evaluation; True ends the run.
             resume: where an earlier run of the same spec and pictures stood.
+            init: the picture to start from, as `content`; given with `spec.init` = `picture` and only then.
+                Resized to cover the result, its middle counts.
 
         Raises:
-            ValueError: a picture is not as described, no style has a weight above 0, the spec is unresolved.
+            ValueError: a picture is not as described or missing, no style has a weight above 0, the spec is
+                unresolved.
             BackboneUnavailableError: see `warm`; likewise WeightsCorruptError.
             CheckpointError: `resume` belongs to another painting.
             DivergedError: the optimisation found no way on.
@@ -104,8 +108,11 @@ class Engine:
         """
         begun = time.perf_counter()
         _check(content, styles)
+        _check_init(spec, init)
         features = self.warm(spec.backbone, spec.pooling)
-        painting = Painting(features, content.float(), styles, spec, self._device, on_progress, should_stop)
+        painting = Painting(
+            features, content.float(), styles, spec, self._device, on_progress, should_stop, init
+        )
         image = painting.paint(resume)
         seconds = time.perf_counter() - begun
         return Outcome(image, painting.losses, spec.steps, seconds, self.device, self.dtype)
@@ -117,3 +124,10 @@ def _check(content: Tensor, styles: Sequence[Style]) -> None:
         images.check(style.image, f"style {number}")
     if not any(style.weight > 0 for style in styles) or any(style.weight < 0 for style in styles):
         raise ValueError("styles need weights of 0 or more, and one above 0")
+
+
+def _check_init(spec: Spec, init: Tensor | None) -> None:
+    if (init is not None) != (spec.init == "picture"):
+        raise ValueError("a picture to start from goes with the spec's init = picture, and only with it")
+    if init is not None:
+        images.check(init, "the picture to start from")

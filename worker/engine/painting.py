@@ -37,6 +37,7 @@ class Painting:
     device: torch.device
     on_progress: Callable[[Progress], None] | None = None
     should_stop: Callable[[], bool] | None = None
+    init: Tensor | None = None
     losses: dict[str, float] = field(default_factory=dict, init=False)
     _levels: tuple[Level, ...] = field(init=False)
     _fingerprint: str = field(init=False)
@@ -47,7 +48,7 @@ class Painting:
 
     def __post_init__(self) -> None:
         self._levels = plan(self.spec.size, self.spec.steps, self.spec.pyramid)
-        self._fingerprint = fingerprint(self.spec, self.content, self.styles)
+        self._fingerprint = fingerprint(self.spec, self.content, self.styles, self.init)
 
     def paint(self, resume: Checkpoint | None = None) -> Tensor:
         """Paint every level, or those that are left. Raises as `Engine.stylize` does."""
@@ -86,6 +87,8 @@ class Painting:
         return images.size_for(self.content, self._levels[self._level].longest)
 
     def _first_picture(self) -> Tensor:
+        if self.init is not None:
+            return images.cover(self.init, self._size())
         if self.spec.init == "noise":
             return images.white_noise(self._size(), self.spec.seed)
         if self.spec.init == "style":
@@ -142,8 +145,9 @@ class Painting:
         return Checkpoint(self._fingerprint, self._step, self._level, self._x.cpu(), dict(self.losses), state)
 
 
-def fingerprint(spec: Spec, content: Tensor, styles: Sequence[Style]) -> str:
+def fingerprint(spec: Spec, content: Tensor, styles: Sequence[Style], init: Tensor | None = None) -> str:
     """Names what a checkpoint belongs to: the spec, the pictures' shapes and the styles' weights."""
     facts = [spec.model_dump_json(), str(tuple(content.shape))]
     facts += [f"{tuple(style.image.shape)} {style.weight!r}" for style in styles]
+    facts += [str(tuple(init.shape))] if init is not None else []
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

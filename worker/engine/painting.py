@@ -130,7 +130,7 @@ class Painting:
     def _first_picture(self, subject: Subject) -> Tensor:
         request, size = subject.request, self._size()
         if request.init is not None:
-            return images.resize(request.init.float(), size)
+            return images.cover(request.init.float(), size)
         if request.spec.init == "noise":
             return images.white_noise(size, request.spec.seed)
         if request.spec.init == "style":

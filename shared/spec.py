@@ -102,9 +102,9 @@ class Spec(BaseModel):
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """Optimiser: L-BFGS as in the paper, or Adam, which needs less memory."""
 
-    pyramid: int = Field(default=3, ge=1, le=8)
+    pyramid: int = Field(default=0, ge=0, le=8)
     """Levels painted from coarse to fine, each twice the size of the one before; 1 paints at full size
-    only. Levels that would be too small are left out."""
+    only, 0 begins near 128 pixels whatever the size. Levels that would be too small are left out."""
 
     pooling: Literal["avg", "max"] = "avg"
     """Pooling of the network: average as the paper prefers, or max as it was trained."""
@@ -137,13 +137,24 @@ PRESETS: dict[str, dict[str, Any]] = {
     "painting": {},
     "abstract": {"style_weight": 1000.0, "tv_weight": 60.0},
     "photo": {"style_weight": 20.0, "tv_weight": 10.0},
-    "fast": {"size": 256, "steps": 200, "pyramid": 2},
+    "faithful-2016": {
+        "alpha_beta": 1e-3,
+        "weighting": "paper",
+        "init": "noise",
+        "pyramid": 1,
+        "tv_weight": 0.0,
+        "steps": 500,
+    },
+    "fast": {"size": 256, "steps": 200},
+    "print": {"size": 2048, "steps": 600},
 }
 PRESET_DESCRIPTIONS: dict[str, str] = {
     "painting": "The default: the style's forms and strokes, the content still reads.",
     "abstract": "Style first: forms dissolve into strokes.",
     "photo": "A light touch: the content's detail stays.",
+    "faithful-2016": "The paper's settings: its formulas, from white noise, at full size only.",
     "fast": "A small, quick picture to try a pair.",
+    "print": "A large picture, coarse to fine, with few steps at the top.",
 }
 DEFAULT_PRESET = "painting"
 

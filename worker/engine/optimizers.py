@@ -5,8 +5,8 @@ that one of them meets reaches another. Nothing here waits for a device: which s
 undone is decided by masks where the numbers are. One evaluation is one step, so that progress, cancelling
 and checkpoints are possible between any two.
 
-A step that led to a much higher loss is undone and damped, and so is one that led to an explosion or to values
-that are not numbers, which happens less often and is forgiven less often.
+A step that led to a much higher loss is undone and damped, and so is one that led to an explosion or to
+values that are not numbers, which is forgiven less often.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ EXPLOSION, MOST_EXPLOSIONS = 1e3, 2
 """Likewise for a blow-up: the loss rises by orders of magnitude, or is no number any more."""
 
 FIRST_STEP = 0.005
-"""How far the first step changes a pixel's channel on average, of a range of 1: far enough that the gradient's
-change tells of the curvature, in half precision too."""
+"""How far the first step changes a pixel's channel on average, of a range of 1: far enough that the
+gradient's change tells of the curvature, in half precision too."""
 
 UNBOUNDED = 2**62
 """A budget of bytes that nothing exceeds."""

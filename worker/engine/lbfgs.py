@@ -27,6 +27,10 @@ BOLDNESS, MOST_BOLDNESS = 2.0, 16.0
 """Where the curvature is not positive, nothing is remembered and steps follow the gradient, each longer
 than the one before by the first number, at most by the second in all: there, far is safe."""
 
+LONGEST_STEP = 0.2
+"""How far a step may change a pixel's channel on average. Where the curvature's estimate is little more than
+noise, the quasi-Newton step can be longer than the range of pictures by orders of magnitude."""
+
 CHUNK = 2**20
 """Entries of a half-precision memory that are converted at a time."""
 
@@ -147,8 +151,19 @@ class LBFGS:
         else:
             for part, pairs in zip(_chunks(x), _chunks(self._pairs), strict=True):
                 part.baddbmm_(weights, pairs.float(), alpha=-1)
+        self._shorten(x[:, 0])
         if retreat is not None:
             choose(~good & torch.isfinite(retreat.abs().sum(dim=1)), retreat, x[:, 0])
+
+    def _shorten(self, x: Tensor) -> None:
+        """Bring `x` (B, n) back where it went too far."""
+        move = x - self._accepted.x
+        lengths = move.abs().mean(dim=1)
+        too_far = ~(lengths <= LONGEST_STEP)
+        if x.device.type == "cpu" and not bool(too_far.any()):
+            return
+        shorter = torch.addcmul(self._accepted.x, move, (LONGEST_STEP / lengths)[:, None])
+        choose(too_far, shorter, x)
 
     def _coefficients(self, with_gradient: Tensor) -> Tensor:
         """How much of each step and each change the direction holds, (B, 2 m); zero for what is not valid."""

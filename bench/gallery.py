@@ -3,8 +3,8 @@
     python bench/gallery.py [NAME ...] [--out docs/images] [--side 256] [--threads N]
 
 Each control is one strip: the same job with one thing changed from cell to cell. Without names all of them
-are painted, which takes about a quarter of an hour on two cores. `--photographs FOLDER` also paints those that
-want photographs (FOLDER/content, FOLDER/style, with the names in `PHOTOGRAPHS`).
+are painted, which takes about a quarter of an hour on two cores. `--photographs FOLDER` paints those too
+that want photographs (FOLDER/content, FOLDER/style, with the names in `PHOTOGRAPHS`).
 """
 
 import argparse

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Intake is done: keep the clean copies and let the job wait for paint.
 --
--- Arguments: uid, fence, content, styles, seconds (JSON each), grace (ms), bells.
+-- Arguments: uid, fence, content, styles, seconds (JSON each), bucket, grace (ms), bells.
 -- Keys: job:<uid>, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
 -- Returns {ring}; empty when the lease is lost.
 
@@ -13,6 +13,7 @@ for _, sha256 in ipairs(inputs_of(job.content, job.styles)) do unrefer(sha256, t
 redis.call('ZREM', K.leases, job.uid)
 save(job, {
   stage = 'waiting', content = arg.content, styles = arg.styles, seconds = arg.seconds,
+  bucket = arg.bucket,
   attempt = 0, fence = false, worker = false, progress = false, waited = false,
 })
 wait(job, time)

@@ -110,8 +110,9 @@ def test_workers_do_not_import_api_client_or_deploy() -> None:
     assert turned(("worker",), ("api", "client", "deploy", "flask")) == []
 
 
-def test_the_engine_knows_the_spec_and_the_backbones_and_nothing_of_the_service() -> None:
-    assert beyond(("worker.engine",), ("worker.engine", "shared.spec", "shared.backbones")) == []
+def test_the_engine_knows_specs_sizes_and_backbones_and_nothing_of_the_service() -> None:
+    known = ("worker.engine", "shared.spec", "shared.sizes", "shared.backbones")
+    assert beyond(("worker.engine",), known) == []
     service = ("celery", "kombu", "redis", "boto3", "botocore", "httpx", "requests", "flask")
     assert turned(("worker.engine",), service) == []
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from shared import sizes
+
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.25
 """White noise that fills the range and is seldom cut off."""
 
@@ -22,8 +24,7 @@ def check(image: Tensor, what: str) -> None:
 def size_for(image: Tensor, longest: int) -> tuple[int, int]:
     """Height and width with the image's aspect and a longest side of `longest`; no side falls below 1."""
     height, width = image.shape[-2:]
-    scale = longest / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    return sizes.size_for(height, width, longest)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

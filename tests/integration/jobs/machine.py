@@ -15,6 +15,7 @@ from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.jobs.keys import Key
 from shared.jobs.record import NewJob, Queue
 from shared.jobs.store import Claim, LeaseLostError
+from shared.spec import Spec
 from tests.integration.jobs.steps import Steps
 from tests.support.audit import TERMINAL, audit, snapshot
 from tests.support.jobs import SPEC, clean, new_job, sha256
@@ -27,11 +28,17 @@ QUEUES = (Queue.INTAKE, Queue.PAINT)
 PRIORITIES = st.sampled_from([0, 0, 5])
 FREEZES = st.sampled_from([False, False, True])
 DEADLINES = st.sampled_from([100_000, 100_000, 100_000, 20])
+#: Jobs of one size are companions.
+SIZES = st.sampled_from([512, 512, 256])
 #: What a claim may be used for, the first ones more often.
 WRITES = (
     *("advance", "finish", "renew", "fail") * 2,
     *("show", "checkpoint", "release", "spoil", "canceled"),
 )
+
+
+def sized(size: int, backbone: str = "compact") -> Spec:
+    return SPEC.model_copy(update={"size": size, "backbone": backbone})
 
 
 class Schedules(Steps):
@@ -42,9 +49,13 @@ class Schedules(Steps):
 
     # Callers.
 
-    @initialize(target=jobs, kinds=st.lists(st.tuples(st.sampled_from(OWNERS), st.booleans()), max_size=6))
-    def an_open_house(self, kinds: list[tuple[str, bool]]) -> Any:
-        return multiple(*(self.accept(new_job(owner, skip_intake=stored)) for owner, stored in kinds))
+    @initialize(
+        target=jobs,
+        kinds=st.lists(st.tuples(st.sampled_from(OWNERS), st.booleans(), SIZES), min_size=3, max_size=9),
+    )
+    def an_open_house(self, kinds: list[tuple[str, bool, int]]) -> Any:
+        jobs = [new_job(owner, skip_intake=stored, spec=sized(size)) for owner, stored, size in kinds]
+        return multiple(*map(self.accept, jobs))
 
     @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES)
     def submit_by_url(self, owner: str, priority: int, deadline: float) -> NewJob:
@@ -58,7 +69,7 @@ class Schedules(Steps):
         deadline=DEADLINES,
         pictures=st.tuples(st.sampled_from(PICTURES), st.sampled_from(PICTURES)),
         backbone=st.sampled_from(BACKBONES),
-        size=st.sampled_from([512, 512, 512, 256]),
+        size=SIZES,
     )
     def submit_stored(
         self,
@@ -69,7 +80,7 @@ class Schedules(Steps):
         backbone: str,
         size: int,
     ) -> NewJob:
-        spec = SPEC.model_copy(update={"backbone": backbone, "size": size})
+        spec = sized(size, backbone)
         job = new_job(owner, priority=priority, deadline_seconds=deadline, skip_intake=True, spec=spec)
         return self.accept(replace(job, content=clean(pictures[0]), styles=(clean(pictures[1]),)))
 

@@ -21,9 +21,15 @@ def _intake(around: Surroundings) -> Stage:
 def _paint(around: Surroundings) -> Stage:
     from worker.engine import Engine
     from worker.paint import Painter
+    from worker.statistics import StoredStatistics
 
     config = around.config
-    engine = Engine(weights_dir=config.weights_path, device=config.device, dtype=config.dtype)
+    engine = Engine(
+        weights_dir=config.weights_path,
+        device=config.device,
+        dtype=config.dtype,
+        statistics=StoredStatistics(around.objects),
+    )
     backbones = engine.backbones()
     for backbone in backbones[:1]:
         engine.warm(backbone)
@@ -37,7 +43,7 @@ def _paint(around: Surroundings) -> Stage:
 def _chores(around: Surroundings) -> Stage:
     from worker.chores.tidy import Tidy
 
-    return Stage(Tidy(around.store, around.objects).work)
+    return Stage(Tidy(around.store, around.objects, around.config.retention_seconds).work)
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}

@@ -1,8 +1,9 @@
 """Which jobs may be painted together: those of one bucket.
 
-A bucket names everything in which the pictures of a batch must agree, so that an evaluation is one pass of one
-network over tensors of one shape. Weights, styles, seeds, starting pictures and colours are each picture's own.
-That the jobs must also go on from one step is not part of it: a job's step changes, `companions.lua` compares it.
+A bucket names everything in which the pictures of a batch must agree, so that an evaluation is one pass of
+one network over tensors of one shape. Weights, styles, seeds, starting pictures and colours are each one's
+own. That the jobs must also go on from the same step is not part of it: a job's step changes while it lives,
+so `companions.lua` compares that.
 """
 
 import hashlib

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,11 +13,22 @@ from torch import Tensor
 from shared.spec import Spec
 from worker.engine import backbones, images
 from worker.engine.checkpoint import Checkpoint
-from worker.engine.contract import Outcome, Progress, Style
+from worker.engine.contract import Outcome, Progress, Request, Stopped, Style
 from worker.engine.device import pick_device, pick_dtype
+from worker.engine.errors import EngineError
 from worker.engine.features import Features
 from worker.engine.painting import Painting
 from worker.engine.vgg import Pooling
+
+
+class Statistics(Protocol):
+    """Where style statistics are kept between processes."""
+
+    def get(self, key: str) -> bytes | None:
+        """What was put, or None."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep it."""
 
 
 class Engine:
@@ -27,6 +40,7 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         threads: int = 0,
+        statistics: Statistics | None = None,
     ) -> None:
         """Choose where and how to compute.
 
@@ -35,6 +49,7 @@ class Engine:
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             dtype: the network's arithmetic: `auto`, `float32` or `bfloat16`.
             threads: CPU threads for torch, in the whole process; 0 leaves them as they are.
+            statistics: where style statistics are kept between processes.
 
         Raises:
             DeviceUnavailableError: the device is not there or lacks the precision.
@@ -44,6 +59,7 @@ class Engine:
         self._dtype = pick_dtype(dtype, self._device)
         self._features: dict[tuple[str, Pooling], Features] = {}
         self._loading = threading.Lock()
+        self._statistics = statistics
         if threads > 0:
             torch.set_num_threads(threads)
 
@@ -109,6 +125,21 @@ class Engine:
         image = painting.paint(resume)
         seconds = time.perf_counter() - begun
         return Outcome(image, painting.losses, spec.steps, seconds, self.device, self.dtype)
+
+    def capacity(self, spec: Spec, height: int, width: int) -> int:  # noqa: ARG002
+        """How many pictures of this spec and size fit into memory at once and pay."""
+        return 4
+
+    def stylize_batch(self, requests: Sequence[Request]) -> list[Outcome | Exception]:
+        """Paint all; the list answers in order, with an item's exception in its place."""
+        results: list[Outcome | Exception] = []
+        for r in requests:
+            try:
+                outcome = self.stylize(r.content, r.styles, r.spec, r.on_progress, r.should_stop, r.resume)
+                results.append(replace(outcome, batch=len(requests)))
+            except (EngineError, Stopped, ValueError, torch.OutOfMemoryError) as error:
+                results.append(error)
+        return results
 
 
 def _check(content: Tensor, styles: Sequence[Style]) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,12 @@ from tests.integration.service.support import picture
 from tests.support.audit import audit
 from tests.support.jobs import claim_paint, new_job, sha256
 from tests.support.waiting import wait_for
-from worker.engine import Checkpoint, DivergedError, Engine, Outcome
+from worker.engine import Checkpoint, DivergedError, Engine, Outcome, Progress
 from worker.engine.contract import Request
 from worker.paint import Painter
 
 SMALL = {"size": 32, "steps": 4, "pyramid": 1}
-#: A second or so: long enough to act in.
-LONG = {"size": 48, "steps": 250, "pyramid": 1}
+LONG = {"size": 48, "steps": 120, "pyramid": 1}
 NAME = "paint-1"
 
 Results = list[Outcome | Exception]
@@ -132,6 +132,27 @@ class Broken(Engine):
         return results
 
 
+class Paced(Engine):
+    """The real engine, which takes its time until a test has done what it wants to do meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hurry = threading.Event()
+
+    def stylize_batch(self, requests: Sequence[Request]) -> Results:
+        return super().stylize_batch(
+            [replace(request, on_progress=self._paced(request)) for request in requests]
+        )
+
+    def _paced(self, request: Request) -> Callable[[Progress], None]:
+        def on_progress(progress: Progress) -> None:
+            assert request.on_progress is not None
+            request.on_progress(progress)
+            self.hurry.wait(0.02)
+
+        return on_progress
+
+
 def test_jobs_that_are_alike_are_painted_together_and_each_gets_its_own_picture(
     submit: Submit, store: JobStore, painter: Painters, objects: LocalObjects, redis_client: redis.Redis
 ):
@@ -171,11 +192,13 @@ def test_one_that_is_canceled_ends_while_the_others_are_painted(
     submit: Submit, store: JobStore, painter: Painters
 ):
     first, canceled, last = (submit(hue, LONG) for hue in range(3))
-    with at_work(painter()):
+    engine = Paced()
+    with at_work(painter(engine)):
         wait_for(painting(store, first), "painting to begin")
         store.cancel(canceled.owner, canceled.id)
         wait_for(lambda: now(store, canceled).status == "canceled", "the cancel to be heard")
         assert [now(store, job).status for job in (first, last)] == ["processing"] * 2
+        engine.hurry.set()
 
     assert [now(store, job).status for job in (first, canceled, last)] == [
         "succeeded",
@@ -267,10 +290,12 @@ def test_a_checkpoint_of_no_use_costs_its_own_job_only(
         store.release(claim)
     checkpoint = Checkpoint("another painting", step=2, level=0, image=torch.zeros(3, 21, 32))
     objects.put(now(store, alien).checkpoint.key, checkpoint.to_bytes(), "application/octet-stream")
-    painter().work()
+    engine = Broken(lambda *_: None)
+    painter(engine).work()
 
     assert [now(store, job).status for job in (alien, lost)] == ["succeeded"] * 2
     assert [now(store, job).evaluations for job in (alien, lost)] == [SMALL["steps"]] * 2
+    assert engine.asked == [1, 1, 1], "what goes on from another step is not painted together"
     assert list(objects.list("checkpoints/")) == []
 
 
@@ -278,11 +303,13 @@ def test_one_whose_lease_is_lost_publishes_nothing(
     submit: Submit, store: JobStore, painter: Painters, objects: LocalObjects, redis_client: redis.Redis
 ):
     first, lost, last = (submit(hue, LONG) for hue in range(3))
-    paint = painter()
+    engine = Paced()
+    paint = painter(engine)
     with at_work(paint):
         wait_for(painting(store, first), "painting to begin")
         redis_client.zadd(Key.LEASES, {lost.uid: 0})
         assert store.reap().requeued == 1
+        engine.hurry.set()
 
     assert [now(store, job).status for job in (first, lost, last)] == ["succeeded", "queued", "succeeded"]
     assert list(objects.list(f"outputs/{lost.uid}")) == []
@@ -297,7 +324,7 @@ def test_a_worker_that_is_told_to_leave_puts_all_of_them_back_uncharged(
 ):
     jobs = [submit(hue, LONG) for hue in range(3)]
     draining = threading.Event()
-    with at_work(painter(draining=draining)):
+    with at_work(painter(Paced(), draining)):
         wait_for(painting(store, jobs[0]), "painting to begin")
         draining.set()
 

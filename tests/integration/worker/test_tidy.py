@@ -93,3 +93,14 @@ def test_a_checkpoint_that_an_ended_job_left_is_swept(
     Tidy(store, objects, config.retention_seconds).work()
 
     assert objects.stat(left) is None
+
+
+def test_statistics_of_styles_go_when_they_are_older_than_the_retention(
+    redis_client: redis.Redis, config: Settings, objects: ObjectStore
+):
+    put_old(objects, config, "styles/old")
+    objects.put("styles/fresh", BYTES, "application/octet-stream")
+
+    for retention, left in ((3 * ORPHAN_SECONDS, {"old", "fresh"}), (ORPHAN_SECONDS, {"fresh"})):
+        Tidy(JobStore(redis_client, config), objects, retention).work()
+        assert {stat.key for stat in objects.list("styles/")} == {f"styles/{name}" for name in left}

@@ -17,7 +17,7 @@ OTHERS: list[dict[str, Any]] = [
     {"pyramid": 1},
     {"optimizer": "adam"},
     {"weighting": "paper"},
-    {"style_loss": "moments"},
+    {"style_loss": "gram"},
     {"content_layers": {"conv2_2": 1.0}},
     {"style_layers": {"conv1_1": 1.0, "conv2_1": 1.0}},
 ]

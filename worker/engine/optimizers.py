@@ -64,17 +64,17 @@ class Accepted:
     """The last accepted evaluation of each picture, and the judgement of the next.
 
     Attributes:
-        x: where it was, (B, n).
+        x: where it was, (B, n); the first pictures before there is one.
         gradient: (B, n).
         length: the gradient's L1 norm, (B,).
         loss: (B,); infinite before the first.
     """
 
-    def __init__(self, batch: int, length: int, device: torch.device) -> None:
-        self.x = torch.zeros(batch, length, device=device)
-        self.gradient = torch.zeros(batch, length, device=device)
-        self.length = torch.zeros(batch, device=device)
-        self.loss = torch.full((batch,), torch.inf, device=device)
+    def __init__(self, first: Tensor) -> None:
+        self.x = first.clone()
+        self.gradient = torch.zeros_like(first)
+        self.length = first.new_zeros(first.shape[0])
+        self.loss = first.new_full((first.shape[0],), torch.inf)
         self._met = self.length
 
     def judge(self, loss: Tensor, gradient: Tensor) -> Tensor:

@@ -74,6 +74,18 @@ def test_a_bad_gradient_alone_is_noticed(make: Make) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_picture_that_overflowed_comes_back(make: Make, bad: float) -> None:
+    optimizer = make(start(2))
+    before = descend(optimizer, valley, 5)[-1]
+    optimizer.x[0] = bad
+    for _ in range(2):
+        optimizer.step(*evaluate(valley, optimizer.x))
+        assert bool(torch.isfinite(optimizer.x).all())
+    assert float((optimizer.x[0] - before[0]).abs().max()) < 0.5
+
+
+@BOTH
 def test_each_undone_step_in_a_row_is_counted_and_a_good_one_forgives(make: Make) -> None:
     optimizer = make(start(2))
     descend(optimizer, valley, 2)

@@ -10,11 +10,17 @@ from worker.engine.optimizers import UNBOUNDED, Accepted, State
 _OWN = ("first", "second", "count", "rate")
 
 
+DAMPING, RECOVERY = 0.1, 1.1
+"""What an undone step multiplies its picture's rate by, and what each further one that is of use does until
+the rate is the first one again. Adam's first step has the rate's length however small the gradient is: where
+there is next to nothing to gain, two undone ones must shorten it by orders of magnitude."""
+
+
 class Adam:
     """See `worker.engine.optimizers.Optimizer`.
 
     Its steps do not rest on curvature, so clamping does no harm. An undone step drops the moments and
-    halves that picture's rate for good. Memory in bytes a value of the picture: 20.
+    lowers that picture's rate for a while. Memory in bytes a value of the picture: 20.
     """
 
     def __init__(
@@ -27,11 +33,16 @@ class Adam:
         """Start at `x`, (B, 3, H, W) float32, which is taken over."""
         self.x = x
         batch, device = x.shape[0], x.device
-        self._decays, self._epsilon = decays, epsilon
-        self._accepted = Accepted(batch, x[0].numel(), device)
+        self._learning_rate, self._decays, self._epsilon = learning_rate, decays, epsilon
+        self._accepted = Accepted(x.flatten(1))
         self.first, self.second = (torch.zeros_like(self._accepted.x) for _ in range(2))
         self.count = torch.zeros(batch, device=device)
         self.rate = torch.full((batch,), learning_rate, device=device)
+
+    @property
+    def rejections(self) -> Tensor:
+        """See `Optimizer.rejections`."""
+        return self._accepted.rejections
 
     @property
     def lost(self) -> Tensor:
@@ -46,7 +57,8 @@ class Adam:
         good = accepted.judge(losses, gradient)
         accepted.update(good, x, losses, gradient)
         kept = good.to(self.rate.dtype)
-        self.rate.mul_(0.5 + 0.5 * kept)
+        recovered = (self.rate * RECOVERY).clamp_max(self._learning_rate)
+        self.rate.copy_(torch.where(good, recovered, self.rate * DAMPING))
         self.count.mul_(kept).add_(1)
         decay1, decay2 = self._decays
         gradient = accepted.gradient

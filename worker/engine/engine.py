@@ -81,6 +81,7 @@ class Engine:
             BackboneUnavailableError: it is unknown, or its weights are not here.
             WeightsCorruptError: its weights are damaged or another network's.
         """
+        self.features(backbone, pooling)
         spec = resolve({"size": 64, "steps": 2, "pooling": pooling}, BACKBONES[backbone])
         picture = torch.linspace(0, 1, 3 * 64 * 64).view(3, 64, 64)
         self.stylize(picture, [Style(picture)], spec)
@@ -141,6 +142,7 @@ class Engine:
         Raises:
             ValueError: the requests do not agree.
             BackboneUnavailableError: see `warm`; likewise WeightsCorruptError.
+            CheckpointError: a checkpoint of one of several holds another optimiser's state.
             torch.OutOfMemoryError: they do not fit into memory together.
         """
         begun = time.perf_counter()

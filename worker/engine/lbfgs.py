@@ -27,9 +27,9 @@ BOLDNESS, MOST_BOLDNESS = 2.0, 16.0
 """Where the curvature is not positive, nothing is remembered and steps follow the gradient, each longer
 than the one before by the first number, at most by the second in all: there, far is safe."""
 
-LONGEST_STEP = 0.2
-"""How far a step may change a pixel's channel on average. Where the curvature's estimate is little more than
-noise, the quasi-Newton step can be longer than the range of pictures by orders of magnitude."""
+MOST_MOVE = 1.0
+"""By how much a step may change any colour: their whole range. A longer one is shortened as a whole, which
+leaves its curvature true. In flat pictures the first estimates of curvature are wrong by magnitudes."""
 
 CHUNK = 2**20
 """Entries of a half-precision memory that are converted at a time."""
@@ -56,7 +56,7 @@ class LBFGS:
         self.x = x
         batch, device = x.shape[0], x.device
         length = x[0].numel()
-        self._accepted = Accepted(batch, length, device)
+        self._accepted = Accepted(x.flatten(1))
         # Pairs lie in a ring: rows 0 to m - 1 are steps, m to 2 m - 1 changes of the gradient.
         self._pairs = torch.zeros(batch, 2 * history, length, dtype=dtype, device=device)
         self._newest = torch.full((1,), history - 1, dtype=torch.int64, device=device)
@@ -70,6 +70,11 @@ class LBFGS:
         # The memory's products with the accepted gradient; what steps along the gradient are stretched by.
         self._products = torch.zeros(batch, 2 * history, dtype=exact, device=device)
         self._boldness = torch.full((batch,), 1 / BOLDNESS, device=device)
+
+    @property
+    def rejections(self) -> Tensor:
+        """See `Optimizer.rejections`."""
+        return self._accepted.rejections
 
     @property
     def lost(self) -> Tensor:
@@ -122,10 +127,10 @@ class LBFGS:
 
     def _learn(self, paired: Tensor, own: Tensor) -> None:
         """Bring S^T Y, Y^T Y and gamma up to date; `own` is s.y and y.y of the newest pair."""
-        before = self._products.clone()
-        self._products.copy_(self._multiply(self._accepted.gradient))
+        products = self._multiply(self._accepted.gradient)
         # y is a difference of gradients, so the older pairs' products with it are differences too.
-        sy, yy = (self._products - before).chunk(2, dim=1)
+        sy, yy = (products - self._products).chunk(2, dim=1)
+        self._products.copy_(products)
         sy = sy.index_copy(1, self._newest, own[:, :1])
         yy = yy.index_copy(1, self._newest, own[:, 1:])
         self._sy.index_copy_(2, self._newest, sy[..., None])
@@ -156,14 +161,11 @@ class LBFGS:
             choose(~good & torch.isfinite(retreat.abs().sum(dim=1)), retreat, x[:, 0])
 
     def _shorten(self, x: Tensor) -> None:
-        """Bring `x` (B, n) back where it went too far."""
-        move = x - self._accepted.x
-        lengths = move.abs().mean(dim=1)
-        too_far = ~(lengths <= LONGEST_STEP)
-        if x.device.type == "cpu" and not bool(too_far.any()):
-            return
-        shorter = torch.addcmul(self._accepted.x, move, (LONGEST_STEP / lengths)[:, None])
-        choose(too_far, shorter, x)
+        """Bring the next pictures, (B, n), back to where no colour moves by more than it may."""
+        reach = (x - self._accepted.x).abs_().amax(dim=1)
+        far = reach > MOST_MOVE
+        if x.device.type != "cpu" or bool(far.any()):
+            choose(far, torch.lerp(self._accepted.x, x, (MOST_MOVE / reach)[:, None]), x)
 
     def _coefficients(self, with_gradient: Tensor) -> Tensor:
         """How much of each step and each change the direction holds, (B, 2 m); zero for what is not valid."""
@@ -191,41 +193,53 @@ class LBFGS:
             setattr(self, name, getattr(self, name)[index])
 
     def state(self, item: int, budget: int = UNBOUNDED) -> dict[str, Tensor]:
-        """See `Optimizer.state`. The newest pairs go first; without one, nothing is worth keeping."""
+        """See `Optimizer.state`. The newest pairs go first; without room for one, nothing is kept."""
         accepted, history = self._accepted, self._history
         pictures = budget // accepted.x[item].nbytes
         if not bool(accepted.begun[item]) or pictures < 4:
             return {}
-        order = (self._newest + 1 + self._ages).remainder(history)
-        order = order[self._valid[item, order]][-((pictures - 2) // 2) :]
-        state = accepted.state(item)
-        if len(order):
-            state |= {
-                "s": self._pairs[item, order].cpu(),
-                "y": self._pairs[item, order + history].cpu(),
-            }
-        return state
+        # Pairs by their age, the newest first.
+        places = self._places()
+        ages = self._ages[self._valid[item, places]][: (pictures - 2) // 2]
+        kept = places[ages]
+        both = torch.cat((kept, kept + history))
+        parts = {
+            "ages": ages,
+            "pairs": self._pairs[item, both],
+            "products": self._products[item, both],
+            "sy": self._sy[item][kept][:, kept],
+            "yy": self._yy[item][kept][:, kept],
+            "gamma": self._gamma[item],
+            "boldness": self._boldness[item],
+            "newest": self._newest,
+        }
+        return accepted.state(item) | {name: part.cpu().clone() for name, part in parts.items()}
 
     def restore(self, states: Sequence[State]) -> None:
-        """See `Optimizer.restore`."""
-        history = self._history
-        self._newest.fill_(history - 1)
-        for item, state in enumerate(states):
-            if not state:
-                continue
+        """See `Optimizer.restore`.
+
+        The order of sums follows the places of pairs, so those are restored too: to the last digit where the
+        states are of one step.
+        """
+        begun = [(item, state) for item, state in enumerate(states) if state]
+        for _, state in begun[:1]:
+            self._newest.copy_(state["newest"] % self._history)
+        for item, state in begun:
             self._accepted.restore(item, state)
-            if "s" not in state:
-                continue
-            s, y = (state[name].to(self._pairs)[-history:] for name in ("s", "y"))
-            first = history - len(s)
-            self._pairs[item, first:history] = s
-            self._pairs[item, history + first :] = y
-            self._valid[item, first:] = True
-            sy, yy = (part.float() @ y.float().T for part in (s, y))
-            self._sy[item, first:, first:] = sy.to(self._sy.dtype)
-            self._yy[item, first:, first:] = yy.to(self._yy.dtype)
-            self._gamma[item] = self._sy[item, -1, -1] / self._yy[item, -1, -1]
-        self._products = self._multiply(self._accepted.gradient)
+            self._boldness[item] = state["boldness"]
+            self._gamma[item] = state["gamma"].to(self._gamma)
+            young = (state["ages"] < self._history).nonzero()[:, 0]
+            places = self._places()[state["ages"][young].to(self._ages.device)]
+            both = torch.cat((places, places + self._history))
+            for name, mine in (("pairs", self._pairs), ("products", self._products)):
+                mine[item, both] = torch.cat([half[young] for half in state[name].chunk(2)]).to(mine)
+            for name, matrix in (("sy", self._sy), ("yy", self._yy)):
+                matrix[item, places[:, None], places] = state[name][young][:, young].to(matrix)
+            self._valid[item, places] = True
+
+    def _places(self) -> Tensor:
+        """Where in the ring the pairs lie, the newest first, (m,)."""
+        return (self._newest - self._ages).remainder(self._history)
 
 
 def _ordered(matrices: Tensor, order: Tensor) -> Tensor:

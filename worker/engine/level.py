@@ -91,10 +91,8 @@ class Level:
     def objective(self, subjects: Sequence[Subject]) -> Objective:
         """What is minimised for these pictures. They agree in what `Engine.stylize_batch` says."""
         spec = subjects[0].spec
-        content_layers = _active([_weights(s, "content_layers", s.spec.content_weight) for s in subjects])
-        style_layers = _active(
-            [_weights(s, "style_layers", conversion.style_weight(s.spec)) for s in subjects]
-        )
+        content_layers = _active([_content(s) for s in subjects])
+        style_layers = _active([_style(s) for s in subjects])
         view = View(self.features, content_layers, style_layers, spec.style_loss == "moments", self.tile_side)
         return Objective(view, self._targets(view, subjects), calibration_for(spec))
 
@@ -109,32 +107,36 @@ class Level:
             return torch.tensor(values, dtype=torch.float32, device=device)
 
         factors, content_shares, content_layers = [], [], []
+        scale = torch.zeros(len(subjects), device=device)
         for layer in view.content_layers:
             goal = seen[layer].float() * scales[layer].view(-1, 1, 1)
             entries = goal[0].numel()
             energy = goal.square().sum(dim=(1, 2, 3))
             factors.append(losses.content_factor(energy, entries, subjects[0].spec.weighting))
-            weights = [(s.spec.content_layers or {}).get(layer, 0.0) for s in subjects]
+            weights = [_content(s).get(layer, 0.0) for s in subjects]
             alphas = [conversion.content_weight(s.spec, entries) for s in subjects]
             content_shares.append(column(weights))
             content_layers.append(column([a * w for a, w in zip(alphas, weights, strict=True)]))
+            scale += content_layers[-1] * factors[-1] * energy
         empty = torch.zeros(len(subjects), 0, device=device)
-        style_layers = [
-            column([(s.spec.style_layers or {}).get(layer, 0.0) for s in subjects])
-            for layer in view.style_layers
-        ]
+        style_layers = [column([_style(s).get(layer, 0.0) for s in subjects]) for layer in view.style_layers]
+        style = self._style(view, subjects, scales=dict(scales))
+        style_weight = column([conversion.style_weight(s.spec) for s in subjects])
+        for layer, weight in zip(view.style_layers, style_layers, strict=True):
+            scale += style_weight * weight * (shares * style[layer].scale()).sum(dim=1)
         return Targets(
             content=seen,
             content_factors=torch.stack(factors, dim=1) if factors else empty,
             content_shares=torch.stack(content_shares, dim=1) if factors else empty,
             content_layers=torch.stack(content_layers, dim=1) if factors else empty,
-            style=self._style(view, subjects, scales=dict(scales)),
+            style=style,
             style_layers=torch.stack(style_layers, dim=1) if style_layers else empty,
-            style_weight=column([conversion.style_weight(s.spec) for s in subjects]),
+            style_weight=style_weight,
             guidance=guidance,
             shares=shares,
             tv_weight=column([s.spec.tv_weight for s in subjects]),
             photo_weight=column([s.spec.photorealism for s in subjects]),
+            scale=scale,
             laplacians=[
                 MattingLaplacian(content) if s.spec.photorealism > 0 else None
                 for s, content in zip(subjects, contents, strict=True)
@@ -206,12 +208,20 @@ class Level:
         return {layer: found.on_cpu() for layer, found in view.style(picture, guidance).items()}
 
 
-def _weights(subject: Subject, name: str, term: float) -> dict[str, float]:
-    """A term's layers and weights, in a resolved spec."""
-    layers: dict[str, float] | None = getattr(subject.spec, name)
+def _content(subject: Subject) -> dict[str, float]:
+    """The content layers and their weights; none where the term counts for nothing."""
+    return _layers(subject.spec.content_layers) if conversion.content_weight(subject.spec, 1) > 0 else {}
+
+
+def _style(subject: Subject) -> dict[str, float]:
+    """The style layers, likewise."""
+    return _layers(subject.spec.style_layers) if conversion.style_weight(subject.spec) > 0 else {}
+
+
+def _layers(layers: dict[str, float] | None) -> dict[str, float]:
     if layers is None:
         raise ValueError("the spec names no layers: resolve it first")
-    return layers if term > 0 else {}
+    return layers
 
 
 def _active(layers: Sequence[dict[str, float]]) -> tuple[str, ...]:

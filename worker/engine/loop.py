@@ -13,6 +13,11 @@ EAGER = 3
 """Evaluations before a graph is recorded: libraries choose their kernels meanwhile."""
 
 
+NEGLIGIBLE = 1e-3
+"""A share of `Objective.scale` below which a loss is as good as none, and no rise to it a blow-up: where the
+first picture is what is wanted, as with one colour for content and style, every step multiplies the loss."""
+
+
 class Loop:
     """Runs a batch through a level.
 
@@ -25,6 +30,7 @@ class Loop:
     def __init__(self, objective: Objective, optimizer: Optimizer) -> None:
         self._objective = objective
         self.optimizer = optimizer
+        self._negligible = NEGLIGIBLE * objective.scale
         x = optimizer.x
         self.best = x.clone()
         self.terms = torch.full((x.shape[0], len(TERMS)), torch.inf, device=x.device)
@@ -46,6 +52,7 @@ class Loop:
         """Go on with some pictures of the batch only."""
         self._graph, self._eager = None, EAGER
         self._objective.keep(items)
+        self._negligible = NEGLIGIBLE * self._objective.scale
         self.optimizer.keep(items)
         index = torch.as_tensor(items, device=self.terms.device)
         self.best, self.terms, self.best_terms = self.best[index], self.terms[index], self.best_terms[index]
@@ -57,7 +64,7 @@ class Loop:
         better = total < self.best_terms[:, 0]
         choose(better, self.optimizer.x, self.best)
         choose(better, self.terms, self.best_terms)
-        self.optimizer.step(total, evaluation.gradient)
+        self.optimizer.step(torch.maximum(total, self._negligible), evaluation.gradient)
 
     def _advance_on(self, stream: torch.cuda.Stream) -> None:
         """The first evaluations, on a stream of their own as recording demands; then record."""

@@ -56,16 +56,20 @@ def free(device: torch.device) -> int:
     return min(_machine_free(), _container_free())
 
 
-def plan(pixels: int, activation_bytes: float, halo: int | None, optimizer: str, budget: int) -> Plan:
+def plan(
+    pixels: int, batch: int, activation_bytes: float, halo: int | None, optimizer: str, budget: int
+) -> Plan:
     """Fit a level into `budget` bytes.
 
     Args:
-        pixels: of the whole batch.
+        pixels: of one picture.
+        batch: pictures painted together.
         activation_bytes: that the network needs, a pixel.
         halo: pixels around a tile's core; None where there can be no tiles.
         optimizer: `lbfgs` or `adam`.
         budget: bytes for everything.
     """
+    pixels *= batch
     large = pixels > LARGE
     history = SHORT_HISTORY if large else HISTORY
     dtype = torch.bfloat16 if large else torch.float32
@@ -73,7 +77,7 @@ def plan(pixels: int, activation_bytes: float, halo: int | None, optimizer: str,
     if halo is None or pixels * activation_bytes <= left:
         return Plan(None, history, dtype)
     side = LEAST_TILE
-    while side < MOST_TILE and (2 * side + 2 * halo) ** 2 * activation_bytes <= left:
+    while side < MOST_TILE and batch * (2 * side + 2 * halo) ** 2 * activation_bytes <= left:
         side *= 2
     return Plan(side, history, dtype)
 

@@ -54,6 +54,11 @@ class Objective:
         self._targets = targets
         self._scales = view.features.scales(view.layers, calibration)
 
+    @property
+    def scale(self) -> Tensor:
+        """What pictures lose that give every layer nothing, (B,): what makes a loss large or small."""
+        return self._targets.scale
+
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Evaluation:
         """Evaluate at pictures (B, 3, H, W), which need not lie in [0, 1]."""

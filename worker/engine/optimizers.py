@@ -43,6 +43,10 @@ class Optimizer(Protocol):
     x: Tensor
 
     @property
+    def rejections(self) -> Tensor:
+        """Steps undone in a row, (B,) whole numbers."""
+
+    @property
     def lost(self) -> Tensor:
         """Which pictures had more steps undone in a row than is of use, (B,)."""
 
@@ -73,20 +77,20 @@ class Accepted:
     """The last accepted evaluation of each picture, and the judgement of the next.
 
     Attributes:
-        x: where it was, (B, n).
+        x: where it was, (B, n); the first pictures before there is one.
         gradient: (B, n).
         length: the gradient's mean absolute value, (B,).
         loss: (B,); infinite before the first.
         rejections: steps undone in a row, (B,) whole numbers. explosions: those of them that were blow-ups.
     """
 
-    def __init__(self, batch: int, length: int, device: torch.device) -> None:
-        self.x = torch.zeros(batch, length, device=device)
-        self.gradient = torch.zeros(batch, length, device=device)
-        self.length = torch.zeros(batch, device=device)
-        self.loss = torch.full((batch,), torch.inf, device=device)
+    def __init__(self, first: Tensor) -> None:
+        self.x = first.clone()
+        self.gradient = torch.zeros_like(first)
+        self.length = first.new_zeros(first.shape[0])
+        self.loss = first.new_full((first.shape[0],), torch.inf)
         self.rejections, self.explosions = (
-            torch.zeros(batch, dtype=torch.int64, device=device) for _ in range(2)
+            torch.zeros(first.shape[0], dtype=torch.int64, device=first.device) for _ in range(2)
         )
         self._met = self.length
 

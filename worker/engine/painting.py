@@ -6,6 +6,7 @@ that is stopped or gives up leaves the batch; the others go on as if it had neve
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -99,29 +100,35 @@ class Painting:
 
     def _begin(self) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """The first pictures, and what the optimiser knew of them."""
-        resumes = [request.resume for request in self.requests]
+        for item, request in enumerate(self.requests):
+            try:
+                self._check(request)
+            except CheckpointError as error:
+                self._results[item] = error
+                self._at_work.remove(item)
+        if not self._at_work:
+            return torch.empty(0), []
+        resumes = [self.requests[item].resume for item in self._at_work]
         first = resumes[0]
         if first is not None:
             self._step, self._number = first.step, first.level
-        pictures: list[Tensor] = []
-        for subject, resume in zip(self._subjects, resumes, strict=True):
-            if resume is None:
-                pictures.append(self._first_picture(subject))
-            else:
-                self._check(subject, resume)
-                pictures.append(resume.image)
-        if not any(resumes):
-            return torch.stack(pictures).to(self.studio.device), []
-        return torch.stack(pictures).to(self.studio.device), [
-            dict(resume.optimizer) if resume else {} for resume in resumes
+        pictures = [
+            self._first_picture(self._subjects[item]) if resume is None else resume.image
+            for item, resume in zip(self._at_work, resumes, strict=True)
         ]
+        states = [dict(resume.optimizer) if resume else {} for resume in resumes]
+        return torch.stack(pictures).to(self.studio.device), states
 
-    def _check(self, subject: Subject, resume: Checkpoint) -> None:
-        if resume.fingerprint != fingerprint(subject.request):
+    def _check(self, request: Request) -> None:
+        resume = request.resume
+        if resume is None:
+            return
+        if resume.fingerprint != fingerprint(request):
             raise CheckpointError("the checkpoint belongs to another spec or other pictures")
         if not 0 <= resume.level < len(self._levels) or resume.step > self._levels[resume.level].end:
             raise CheckpointError("the checkpoint lies outside its own painting")
-        if tuple(resume.image.shape) != (3, *self._size()):
+        level = self._levels[resume.level]
+        if tuple(resume.image.shape) != (3, *images.size_for(request.content, level.longest)):
             raise CheckpointError("the checkpoint's picture has another size than its level")
 
     def _size(self) -> tuple[int, int]:
@@ -152,6 +159,8 @@ class Painting:
         )
         objective = view.objective([self._subjects[item] for item in self._at_work])
         loop = Loop(objective, self._optimizer(x, states, fit))
+        if self._step == level.end:
+            self._recall(loop)
         stride = GPU_STRIDE if x.is_cuda else 1
         while self._at_work and self._step < level.end:
             if self._step % stride == 0:
@@ -164,11 +173,20 @@ class Painting:
                 self._report(loop)
         return loop
 
+    def _recall(self, loop: Loop) -> None:
+        """A level that is resumed at its end is not evaluated again: its losses are the checkpoints'."""
+        for place, item in enumerate(self._at_work):
+            resume = self.requests[item].resume
+            known = resume.losses if resume is not None else {}
+            terms = [known.get(term, math.inf) for term in TERMS]
+            loop.best_terms[place] = torch.tensor(terms, device=loop.best_terms.device)
+
     def _fit(self, batch: int, size: tuple[int, int], *, force_tiles: bool) -> memory.Plan:
         spec, network = self._spec, self.studio.features.network
         layers = tuple({**(spec.content_layers or {}), **(spec.style_layers or {})})
         return memory.plan(
-            batch * size[0] * size[1],
+            size[0] * size[1],
+            batch,
             network.bytes_a_pixel(layers),
             network.halo(layers),
             spec.optimizer,
@@ -235,9 +253,10 @@ class Painting:
         unfinished = self._step < self._levels[self._number].end
         state = loop.optimizer.state(place, LARGEST_STATE) if unfinished else {}
         # A resumed run may see better pictures than those before it; of what it resumes, the best counts.
-        image = (loop.optimizer.x if unfinished else loop.best)[place].cpu().clone()
-        losses = dict(zip(TERMS, loop.terms[place].tolist(), strict=True))
-        return Checkpoint(fingerprint(self.requests[item]), self._step, self._number, image, losses, state)
+        image, terms = (loop.optimizer.x, loop.terms) if unfinished else (loop.best, loop.best_terms)
+        losses = dict(zip(TERMS, terms[place].tolist(), strict=True))
+        picture = image[place].cpu().clone()
+        return Checkpoint(fingerprint(self.requests[item]), self._step, self._number, picture, losses, state)
 
     def _finish(self, loop: Loop) -> None:
         terms = loop.best_terms.tolist()

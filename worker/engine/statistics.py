@@ -20,6 +20,8 @@ from worker.engine.moments import Moments
 IN_MEMORY = 256 * 2**20
 """Bytes of statistics that a process keeps."""
 
+_DIGEST = hashlib.sha256().digest_size
+
 Found = dict[str, Moments]
 """By layer, moments per position of one picture: (1, 1, N, N) and (1, 1, N), on the CPU."""
 
@@ -64,7 +66,7 @@ class Statistics:
         if data is None:
             return None
         try:
-            return _unpack(load(data))
+            return _unpack(data)
         except (SafetensorError, KeyError, ValueError):
             return None
 
@@ -90,13 +92,19 @@ def _size(found: Found) -> int:
 
 
 def _pack(found: Found) -> bytes:
+    """A digest, since a damaged number would be a number as well, and then safetensors."""
     tensors = {f"second.{layer}": one.second.contiguous() for layer, one in found.items()}
     tensors |= {
         f"first.{layer}": one.first.contiguous() for layer, one in found.items() if one.first is not None
     }
-    return save(tensors)
+    data = save(tensors)
+    return hashlib.sha256(data).digest() + data
 
 
-def _unpack(tensors: Mapping[str, Tensor]) -> Found:
+def _unpack(packed: bytes) -> Found:
+    stated, data = packed[:_DIGEST], packed[_DIGEST:]
+    if hashlib.sha256(data).digest() != stated:
+        raise ValueError("damaged")
+    tensors = load(data)
     layers = [name.removeprefix("second.") for name in tensors if name.startswith("second.")]
     return {layer: Moments(tensors[f"second.{layer}"], tensors.get(f"first.{layer}")) for layer in layers}

@@ -63,6 +63,13 @@ class StyleTarget:
         by_mean = self.mean_factor[..., None] * off - 2 * (by_second @ found.first[..., None])[..., 0]
         return value, by_second, by_mean
 
+    def scale(self) -> Tensor:
+        """The loss of features that are nothing, (B, R)."""
+        value = self.second_factor * self.second.square().sum(dim=(-2, -1))
+        if self.mean is None or self.mean_factor is None:
+            return value
+        return (value + self.mean_factor * self.mean.square().sum(dim=-1)) / 2
+
     def only(self, index: Tensor) -> Self:
         """The goal of some pictures of the batch."""
         return type(self)(
@@ -90,6 +97,7 @@ class Targets:
         guidance: where in the content each region lies; None where all have one region, the whole.
         shares: each region's share of the style term, (B, R).
         tv_weight: (B,). photo_weight: (B,).
+        scale: the content's and style's losses, weighted, of pictures that give every layer nothing, (B,).
         laplacians: each picture's matting Laplacian, or None.
     """
 
@@ -104,6 +112,7 @@ class Targets:
     shares: Tensor
     tv_weight: Tensor
     photo_weight: Tensor
+    scale: Tensor
     laplacians: Sequence[MattingLaplacian | None] = field(default=())
 
     def only(self, items: Sequence[int]) -> Self:

@@ -1,6 +1,6 @@
 """Engines on small networks of known random weights, so that a test needs no trained file."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,13 @@ from torch import Tensor
 
 from shared.backbones import BACKBONES
 from shared.spec import Spec, resolve
-from worker.engine import Engine
+from worker.engine import Engine, backbones
+from worker.engine.chain import Chain
+from worker.engine.contract import Request
+from worker.engine.features import Features
+from worker.engine.level import Level, Subject
+from worker.engine.objective import Objective
+from worker.engine.statistics import Statistics
 from worker.engine.vgg import LAYOUTS, VGG, Widths
 
 
@@ -49,7 +55,8 @@ def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(weights_dir: Path) -> Engine:
-    return Engine(weights_dir, device="cpu")
+    """In float32, whatever the processor has, so that figures mean the same on every machine."""
+    return Engine(weights_dir, device="cpu", dtype="float32")
 
 
 @pytest.fixture
@@ -79,3 +86,20 @@ def waves(height: int, width: int, frequency: float) -> Tensor:
     channels = [torch.sin(rows + k) * torch.cos(columns * (1 + k / 2)) for k in range(3)]
     picture = torch.stack(channels) / 2 + 0.5
     return torch.where(picture > 0.6, picture, picture * 0.5)
+
+
+@pytest.fixture(scope="session")
+def features(weights_dir: Path) -> Features:
+    """The engine's own view of `compact`, in float32."""
+    return Features(Chain(backbones.load("compact", weights_dir)))
+
+
+@pytest.fixture
+def objective_of(features: Features) -> Callable[..., Objective]:
+    """Makes the objective of some requests at one size, seen whole or in tiles."""
+
+    def make(requests: Sequence[Request], size: tuple[int, int], tile_side: int | None = None) -> Objective:
+        level = Level(features, "random", size, max(size), tile_side, Statistics())
+        return level.objective([Subject(request) for request in requests])
+
+    return make

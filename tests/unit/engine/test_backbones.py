@@ -44,7 +44,7 @@ def test_a_published_file_and_safetensors_hold_the_same_network_and_paint(
     save_file(state, folders[1] / f"{name}.safetensors")
     first, second = (backbones.load(name, folder).state_dict() for folder in folders)
     assert all(torch.equal(first[key], second[key]) for key in first | second)
-    engine = Engine(folders[0], device="cpu")
+    engine = Engine(folders[0], device="cpu", dtype="float32")
     assert name in engine.backbones()
     image = engine.stylize(photograph, [Style(texture)], make_spec(name, size=32, steps=2)).image
     assert bool(torch.isfinite(image).all())
@@ -106,7 +106,12 @@ def test_an_unknown_backbone_is_refused(tmp_path: Path) -> None:
         backbones.load("nasnet", tmp_path)
 
 
+def test_an_unknown_backbone_cannot_be_warmed(engine: Engine) -> None:
+    with pytest.raises(BackboneUnavailableError, match="nasnet"):
+        engine.warm("nasnet")
+
+
 def test_a_network_is_loaded_once_for_each_pooling(engine: Engine) -> None:
-    assert engine.warm("compact") is engine.warm("compact")
-    assert engine.warm("compact", "max").network.pooling == "max"
-    assert engine.warm("compact").network.pooling == "avg"
+    engine.warm("compact")
+    assert engine.features("compact") is engine.features("compact")
+    assert engine.features("compact", "max") is not engine.features("compact")

@@ -1,9 +1,16 @@
+"""The formulas, written out once more."""
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from worker.engine import losses
+from worker.engine.losses import Weighting
+from worker.engine.moments import Moments
+from worker.engine.targets import StyleTarget
+
+WEIGHTINGS: tuple[Weighting, ...] = ("paper", "normalized")
 
 
 def features(channels: int, positions: int, seed: int) -> Tensor:
@@ -58,7 +65,7 @@ def test_losses_agree_with_sums_written_out_in_numpy() -> None:
 def test_a_texture_s_own_gram_gives_no_style_loss() -> None:
     S = features(6, 30, 1)
     shuffled = S[:, torch.randperm(30, generator=torch.Generator().manual_seed(2))]
-    for weighting in ("paper", "normalized"):
+    for weighting in WEIGHTINGS:
         assert float(losses.style_loss(losses.gram(shuffled), losses.gram(S), weighting)) < 1e-28
 
 
@@ -72,12 +79,58 @@ def test_a_target_without_energy_gives_a_finite_loss() -> None:
     F, dark = features(4, 9, 1), torch.zeros(4, 9, dtype=torch.float64)
     assert np.isfinite(float(losses.content_loss(F, dark, "normalized")))
     assert np.isfinite(float(losses.style_loss(losses.gram(F), losses.gram(dark), "normalized")))
+    assert np.isfinite(float(losses.mean_factor(dark.mean(dim=1), "normalized")))
+
+
+def moments_of(F: Tensor, *, means: bool) -> Moments:
+    return Moments(losses.gram(F)[None, None], F.mean(dim=1)[None, None] if means else None)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("means", [False, True])
+def test_a_style_target_s_gradients_are_those_of_autograd(weighting: Weighting, means: bool) -> None:
+    target = StyleTarget.of(moments_of(features(5, 20, 2), means=means), weighting)
+    found = moments_of(features(5, 12, 1), means=means)
+    second = found.second.clone().requires_grad_()
+    first = None if found.first is None else found.first.clone().requires_grad_()
+    value, by_second, by_first = target.compare(Moments(second, first))
+    leaves = [leaf for leaf in (second, first) if leaf is not None]
+    expected = torch.autograd.grad(value.sum(), leaves)
+    torch.testing.assert_close(by_second.detach(), expected[0])
+    assert (by_first is None) == (not means)
+    if by_first is not None:
+        torch.testing.assert_close(by_first.detach(), expected[1])
+
+
+def test_the_moments_loss_is_half_the_covariance_s_distance_and_half_the_mean_s() -> None:
+    F, S = features(4, 9, 1), features(4, 30, 2)
+    target = StyleTarget.of(moments_of(S, means=True), "normalized")
+    value, _, _ = target.compare(moments_of(F, means=True))
+    C, A = np.cov(F.numpy(), bias=True), np.cov(S.numpy(), bias=True)
+    m, s = F.numpy().mean(axis=1), S.numpy().mean(axis=1)
+    expected = (((C - A) ** 2).sum() / (A**2).sum() + ((m - s) ** 2).sum() / (s**2).sum()) / 2
+    assert float(value) == pytest.approx(expected, rel=1e-10)
 
 
 def test_total_variation_is_the_mean_squared_step_along_both_axes() -> None:
-    image = torch.tensor([[[0.0, 1.0], [0.0, 3.0]]])
-    assert float(losses.total_variation(image)) == pytest.approx((0 + 4) / 2 + (1 + 9) / 2)
+    image = torch.tensor([[[[0.0, 1.0], [0.0, 3.0]]]])
+    found = losses.total_variation(image, torch.zeros_like(image), torch.zeros(1))
+    assert float(found) == pytest.approx((0 + 4) / 2 + (1 + 9) / 2)
 
 
 def test_total_variation_of_a_single_pixel_is_zero() -> None:
-    assert float(losses.total_variation(torch.rand(3, 1, 1))) == 0
+    image = torch.rand(2, 3, 1, 1)
+    assert losses.total_variation(image, torch.zeros_like(image), torch.ones(2)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (1, 5), (6, 1)])
+def test_total_variation_adds_its_weighted_gradient(shape: tuple[int, int]) -> None:
+    image = torch.rand(2, 3, *shape, dtype=torch.float64).requires_grad_()
+    weights = torch.tensor([2.0, 0.5], dtype=torch.float64)
+    gradient = torch.ones(2, 3, *shape, dtype=torch.float64)
+    value = losses.total_variation(image.detach(), gradient, weights)
+    d = [image.diff(dim=dim).square() for dim in (2, 3)]
+    plain = sum(one.mean(dim=(1, 2, 3)) for one in d if one.numel())
+    torch.testing.assert_close(value, plain.detach())
+    (expected,) = torch.autograd.grad((weights * plain).sum(), image)
+    torch.testing.assert_close(gradient - 1, expected)

@@ -1,0 +1,154 @@
+"""L-BFGS: torch's steps, its memory, and what it does where the curvature misleads."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.support.descent import Function, bowl, descend, evaluate, hills, start, valley
+from worker.engine import lbfgs
+from worker.engine.lbfgs import DAMPING, LBFGS, MOST_MOVE
+
+
+@pytest.mark.parametrize("function", [bowl, valley])
+@pytest.mark.parametrize("history", [4, 10])
+def test_steps_are_those_of_torch_with_one_evaluation_each(
+    monkeypatch: pytest.MonkeyPatch, function: Function, history: int
+) -> None:
+    # But for the first one, whose length is ours: torch's is 1 in the gradient's L1 norm.
+    monkeypatch.setattr(lbfgs, "FIRST_STEP", 1 / start()[0].numel())
+    theirs = start().requires_grad_()
+    reference = torch.optim.LBFGS([theirs], max_iter=1, history_size=history)
+
+    def closure() -> Tensor:
+        reference.zero_grad()
+        loss = function(theirs).sum()
+        loss.backward()
+        return loss
+
+    ours = LBFGS(start(), history=history)
+    for _ in range(18):
+        reference.step(closure)
+        ours.step(*evaluate(function, ours.x))
+        torch.testing.assert_close(ours.x, theirs.detach(), rtol=1e-4, atol=2e-5)
+
+
+def test_it_gets_as_low_as_torch_s_does() -> None:
+    theirs = start().requires_grad_()
+    reference = torch.optim.LBFGS([theirs], max_iter=1, history_size=10)
+
+    def closure() -> Tensor:
+        reference.zero_grad()
+        loss = valley(theirs).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(60):
+        reference.step(closure)
+    ours = descend(LBFGS(start()), valley, 60)[-1]
+    assert float(valley(ours)) < 1.2 * float(valley(theirs.detach())) + 1e-8
+
+
+@pytest.mark.parametrize("bad", [math.nan, 1000.0])
+def test_a_blow_up_is_undone_for_the_most_part(bad: float) -> None:
+    optimizer = LBFGS(start())
+    descend(optimizer, valley, 5)
+    before = optimizer.x.clone()
+    loss, gradient = evaluate(valley, before)
+    optimizer.step(loss, gradient)
+    beyond = optimizer.x.clone()
+    optimizer.step(bad * loss, gradient)
+    torch.testing.assert_close(optimizer.x, before + DAMPING * (beyond - before))
+    # A second one goes back further along the same line.
+    optimizer.step(bad * loss, gradient)
+    torch.testing.assert_close(optimizer.x, before + DAMPING**2 * (beyond - before))
+
+
+def test_after_a_blow_up_the_memory_that_misled_is_gone() -> None:
+    optimizer = LBFGS(start())
+    descend(optimizer, valley, 6)
+    assert len(optimizer.state(0)["ages"]) == 5
+    optimizer.step(torch.tensor([math.nan]), torch.zeros_like(optimizer.x))
+    assert len(optimizer.state(0)["ages"]) == 0
+
+
+def test_where_the_curvature_is_negative_it_does_not_stall() -> None:
+    # Given hills whose tops are nearly flat: torch's own falls asleep there.
+    optimizer = LBFGS(torch.full((1, 3, 4, 5), 1e-4))
+    met = descend(optimizer, hills, 60)
+    assert float(hills(met[-1])) < 0.01 * float(hills(met[0]))
+
+
+def test_no_step_moves_a_colour_by_more_than_the_range_of_colours() -> None:
+    # Given one picture on a slope that hardly changes, so that the step to its floor is long, and one that
+    # has the floor near by
+    def slope(x: Tensor) -> Tensor:
+        d = x.flatten(1)
+        return torch.stack(((d[0] - 50).square().sum() * 1e-3, (d[1] - 0.5).square().sum()))
+
+    optimizer, before = LBFGS(start(2)), start(2)
+    steps = []
+    for x in descend(optimizer, slope, 12):
+        steps.append((x - before).abs().amax(dim=(1, 2, 3)))
+        before = x
+    assert max(float(step[0]) for step in steps) == pytest.approx(MOST_MOVE, rel=1e-5)
+    assert float(before[0].mean()) > 8
+    torch.testing.assert_close(before[1], torch.full((3, 4, 5), 0.5))
+
+
+@pytest.mark.parametrize("chunk", [2**20, 7])
+def test_a_memory_in_half_precision_serves_nearly_as_well(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(lbfgs, "CHUNK", chunk)
+    full = descend(LBFGS(start(2)), valley, 40)[-1]
+    half = descend(LBFGS(start(2), dtype=torch.bfloat16), valley, 40)[-1]
+    before = valley(start(2))
+    assert bool((valley(full) < 1e-4 * before).all())
+    assert bool((valley(half) < 1e-3 * before).all())
+
+
+def test_a_state_within_a_budget_keeps_the_newest_pairs() -> None:
+    optimizer = LBFGS(start(), history=6)
+    met = [optimizer.x.clone(), *descend(optimizer, valley, 9)]
+    # Given room for the accepted picture, its gradient, and three pairs
+    state = optimizer.state(0, budget=8 * optimizer.x[0].nbytes)
+    assert state["ages"].tolist() == [0, 1, 2]
+    steps, _ = state["pairs"].chunk(2)
+    # The last picture is not evaluated yet, so the newest step led to the one before it.
+    for age, step in enumerate(steps):
+        torch.testing.assert_close(step, (met[8 - age] - met[7 - age]).flatten(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_restored_part_of_the_memory_still_helps() -> None:
+    first = LBFGS(start())
+    descend(first, valley, 12)
+    results = {}
+    for pairs in (0, 3, 10):
+        second = LBFGS(first.x.clone())
+        second.restore([first.state(0, budget=(2 + 2 * pairs) * first.x[0].nbytes)])
+        results[pairs] = float(valley(descend(second, valley, 3)[-1]))
+    assert results[10] <= results[3] < results[0]
+
+
+def test_a_state_fits_into_a_shorter_memory() -> None:
+    first = LBFGS(start(), history=10)
+    descend(first, valley, 12)
+    second = LBFGS(first.x.clone(), history=4)
+    second.restore([first.state(0)])
+    reference = LBFGS(first.x.clone(), history=10)
+    # The next pair takes the oldest one's place, so that three of the four are left.
+    reference.restore([first.state(0, budget=8 * first.x[0].nbytes)])
+    assert second.state(0)["ages"].tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(descend(second, valley, 1)[0], descend(reference, valley, 1)[0])
+
+
+def test_pictures_of_another_memory_format_are_no_trouble() -> None:
+    optimizer = LBFGS(start())
+    plain = descend(optimizer, valley, 8)[-1]
+    other = LBFGS(start())
+    for _ in range(8):
+        losses, gradient = evaluate(valley, other.x)
+        other.step(losses, gradient.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(plain, other.x)

@@ -1,0 +1,87 @@
+"""Fitting paintings into memory."""
+
+import pytest
+import torch
+
+from worker.engine import memory
+from worker.engine.memory import Plan, capacity, plan, state_bytes
+
+CPU = torch.device("cpu")
+PIXELS, ACTIVATION, HALO = 512 * 512, 400.0, 80
+
+
+def need(pixels: int, optimizer: str = "lbfgs") -> int:
+    return int(pixels * (ACTIVATION + state_bytes(optimizer, memory.HISTORY, torch.float32)))
+
+
+def test_what_fits_is_seen_whole_with_a_full_memory() -> None:
+    assert plan(PIXELS, 1, ACTIVATION, HALO, "lbfgs", need(PIXELS)) == Plan(None, 10, torch.float32)
+
+
+def test_what_does_not_fit_is_seen_in_tiles() -> None:
+    fit = plan(PIXELS, 1, ACTIVATION, HALO, "lbfgs", need(PIXELS) - 1)
+    assert fit.tile_side is not None
+    assert fit.tile_side >= memory.LEAST_TILE
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("megabytes", [220, 350, 500])
+def test_a_tile_with_its_halo_fits_unless_it_is_the_smallest(megabytes: int, batch: int) -> None:
+    pixels, budget = 1024 * 1024, megabytes * 2**20 * batch
+    fit = plan(pixels, batch, ACTIVATION, HALO, "adam", budget)
+    left = budget - batch * pixels * state_bytes("adam", fit.history, fit.history_dtype)
+    side = fit.tile_side
+    assert side is not None
+    if side > memory.LEAST_TILE:
+        assert batch * (side + 2 * HALO) ** 2 * ACTIVATION <= left
+    assert side == memory.MOST_TILE or batch * (2 * side + 2 * HALO) ** 2 * ACTIVATION > left
+
+
+def test_tiles_do_not_grow_with_the_batch() -> None:
+    budget = 500 * 2**20
+    one = plan(PIXELS * 4, 1, ACTIVATION, HALO, "adam", budget).tile_side
+    four = plan(PIXELS, 4, ACTIVATION, HALO, "adam", budget).tile_side
+    assert one is not None
+    assert four is not None
+    assert four < one
+
+
+def test_a_network_that_cannot_be_cut_is_seen_whole_whatever_it_takes() -> None:
+    assert plan(PIXELS, 1, ACTIVATION, None, "lbfgs", 1).tile_side is None
+
+
+def test_without_any_memory_tiles_are_the_smallest() -> None:
+    assert plan(PIXELS, 1, ACTIVATION, HALO, "lbfgs", 0).tile_side == memory.LEAST_TILE
+
+
+def test_large_pictures_have_a_short_memory_in_half_precision() -> None:
+    fit = plan(memory.LARGE + 1, 1, ACTIVATION, HALO, "lbfgs", 2**50)
+    assert fit == Plan(None, memory.SHORT_HISTORY, torch.bfloat16)
+    assert plan(memory.LARGE, 1, ACTIVATION, HALO, "lbfgs", 2**50).history_dtype is torch.float32
+    short = state_bytes("lbfgs", memory.SHORT_HISTORY, torch.bfloat16)
+    assert short < 0.6 * state_bytes("lbfgs", memory.HISTORY, torch.float32)
+
+
+def test_adam_takes_less_than_lbfgs() -> None:
+    assert state_bytes("adam", 10, torch.float32) < state_bytes("lbfgs", 10, torch.float32)
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2**30, 2**50])
+@pytest.mark.parametrize("side", [16, 64, 256, 4096])
+def test_there_is_room_for_one_at_least(side: int, budget: int) -> None:
+    assert capacity(side * side, ACTIVATION, "lbfgs", budget, CPU) >= 1
+
+
+def test_a_cpu_takes_several_only_where_they_are_small() -> None:
+    assert capacity(512 * 512, ACTIVATION, "lbfgs", 2**50, CPU) == 1
+    assert capacity(64 * 64, ACTIVATION, "lbfgs", 2**50, CPU) > 4
+
+
+def test_a_gpu_takes_as_many_as_fit_up_to_a_bound() -> None:
+    gpu = torch.device("cuda")
+    assert capacity(PIXELS, ACTIVATION, "lbfgs", 5 * need(PIXELS), gpu) == 5
+    assert capacity(PIXELS, ACTIVATION, "lbfgs", 2**60, gpu) == memory.MOST_ON_GPU
+
+
+def test_free_memory_is_what_the_machine_says() -> None:
+    assert 0 < memory.free(CPU) < 2**50

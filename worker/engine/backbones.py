@@ -11,6 +11,7 @@ A file with a hash in its name, or with a `<name>.json` beside it that has one u
 writes it), is checked against that.
 """
 
+import functools
 import hashlib
 import json
 import pickle
@@ -54,6 +55,24 @@ def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> VGG:
     network = VGG(LAYOUTS[name], pooling=pooling)
     network.load_state_dict(_network_state(path, LAYOUTS[name], network))
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def identity(name: str, weights_dir: Path | None) -> str:
+    """SHA-256 of a backbone's weights file, read anew when the file has changed.
+
+    Raises:
+        BackboneUnavailableError: it is not here.
+    """
+    path = _find(name, weights_dir)
+    if path is None:
+        raise BackboneUnavailableError(f"the weights of {name} are not here")
+    return _identity(path, path.stat().st_size, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(path: Path, _size: int, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_hash(path: Path) -> None:

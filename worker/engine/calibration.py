@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from worker.engine.vgg import VGG
+from worker.engine.network import Network
 
 CALIBRATION_SET = "dead-leaves-1"
 """Name of the set that `pictures` makes; another recipe needs another name."""
@@ -55,13 +55,12 @@ def _dead_leaves(generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def channel_means(network: VGG, layers: Sequence[str]) -> dict[str, Tensor]:
+def channel_means(network: Network, layers: Sequence[str]) -> dict[str, Tensor]:
     """Mean activation (N,) of each channel of each of the network's layers over the set, with its floor.
 
     A layer that is dark altogether (a network of zeros) gets means of 1: it cannot be calibrated.
     """
-    weights = next(network.parameters())
-    activations = network(pictures().to(weights.device, weights.dtype), layers)
+    activations = network.run(pictures().to(network.device), layers, record=False).taps
     means = {}
     for layer, values in activations.items():
         mean = values.float().mean(dim=(0, 2, 3))

@@ -200,7 +200,7 @@ def main() -> None:
     """Measure, print, and write the page where that is asked for."""
     parser = machine.options(__doc__)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--dtype", default="auto", help="the engine's arithmetic")
+    parser.add_argument("--dtype", default="bfloat16", help="the engine's arithmetic")
     parser.add_argument("--peers", type=Path, help="folder with neural-style-pt's checkout")
     parser.add_argument("--output", type=Path, help="write the page there")
     parser.add_argument("--size", type=int, default=512)

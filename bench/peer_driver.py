@@ -24,7 +24,7 @@ def random_vgg19(weights: object = None) -> Any:  # noqa: ARG001, ANN401 - torch
     for module in features:
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
-            module.bias.data.zero_()
+            torch.nn.init.zeros_(module.bias)  # type: ignore[arg-type] - VGG has biases
     return types.SimpleNamespace(features=features)
 
 

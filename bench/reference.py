@@ -37,6 +37,7 @@ class Network:
         self, name: str, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> None:
         self._widths = LAYOUTS[name]
+        self._scales: dict[str, float] = {}
         self._dtype = dtype
         last = torch.channels_last if dtype is torch.bfloat16 else torch.contiguous_format
         self._layout = last
@@ -69,13 +70,14 @@ class Network:
 
     def scales(self, layers: Sequence[str]) -> dict[str, float]:
         """What each layer's features are multiplied by, so that they average 1 over the calibration set."""
-        with torch.no_grad():
-            seen = self(calibration.pictures().to(self._mean.device), layers)
-        means = {name: features.mean(dim=(0, 2)) for name, features in seen.items()}
-        return {
-            name: 1 / float(mean.clamp_min(LEAST_SHARE * float(mean.mean())).mean())
-            for name, mean in means.items()
-        }
+        missing = [name for name in layers if name not in self._scales]
+        if missing:
+            with torch.no_grad():
+                seen = self(calibration.pictures().to(self._mean.device), missing)
+            for name, features in seen.items():
+                mean = features.mean(dim=(0, 2))
+                self._scales[name] = 1 / float(mean.clamp_min(LEAST_SHARE * float(mean.mean())).mean())
+        return {name: self._scales[name] for name in layers}
 
 
 def shipped(name: str, dtype: torch.dtype = torch.float32) -> Network:

@@ -47,12 +47,8 @@ def test_a_benchmark_runs(bench: report.Bench, options: argparse.Namespace) -> N
     section = report.run(bench, options)
     check(section)
     assert bench.name in section.command
-
-
-def test_the_curves_are_drawn(options: argparse.Namespace) -> None:
-    (bench,) = (one for one in report.BENCHES if one.name == "curves")
-    report.run(bench, options)
-    assert (options.output.parent / report.CURVES).read_text().startswith("<svg")
+    # Only one of them draws.
+    assert (options.output.parent / report.CURVES).exists() == (bench.name == "curves")
 
 
 def test_the_peers_benchmark_runs_with_a_checkout(options: argparse.Namespace, tmp_path: Path) -> None:

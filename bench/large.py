@@ -1,8 +1,9 @@
 """Pictures larger than memory: resident set and seconds of two evaluations.
 
-    python -m bench.large [--cases compact:4096 vgg19:2048] [--optimizer lbfgs]
+    python -m bench.large [--cases compact:4096 compact:4096:2 ...] [--optimizer lbfgs]
 
-Each case is a process of its own, so that its high-water mark is its own. Weights are random.
+A case is a network, a size, and the GiB that a painting may take (without, what is free). Each is a process
+of its own, so that its high-water mark is its own. Weights are random.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from shared.backbones import BACKBONES
 from shared.spec import resolve
 from worker.engine import Engine
 
+CASES = ("compact:4096", "compact:4096:4", "vgg19:2048", "vgg19:2048:4")
 EVALUATIONS = 2
 
 
@@ -33,6 +35,7 @@ class Figure:
     """One case.
 
     Attributes:
+        allowed: GiB that the engine was told to take at most, None for what is free.
         before: resident bytes with the network loaded and warm and the two pictures made.
         peak: the most that was ever resident.
         evaluation: seconds of the second evaluation, the optimiser's step before it included.
@@ -42,6 +45,7 @@ class Figure:
     network: str
     height: int
     width: int
+    allowed: float | None
     optimizer: str
     dtype: str
     tiled: bool
@@ -76,26 +80,43 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def measure(network: str, size: int, optimizer: str, threads: int) -> Figure:
+def measure(case: str, optimizer: str, threads: int) -> Figure:
     """One case in this process."""
-    with random_weights(network) as folder:
-        engine = Engine(folder, device="cpu", threads=threads)
-        engine.warm(network)
+    network, size, allowed = parsed(case)
     both = noise(size)
     # The style in the shape of the content: a square one would take half as much memory again.
     pair = Pair(both.name, both.content, both.style[:, : both.content.shape[1]].contiguous())
     del both
     wanted = {"size": size, "steps": EVALUATIONS, "pyramid": 1, "optimizer": optimizer}
-    forget_peak()
-    before, _ = resident()
-    clock = Stopwatch()
-    evaluation, outcome = timed(engine, pair, resolve(wanted, BACKBONES[network]))
-    whole = clock.seconds()
-    _, peak = resident()
+    with random_weights(network) as folder:
+        engine = Engine(folder, device="cpu", threads=threads, memory_bytes=int((allowed or 0) * 2**30))
+        engine.warm(network)
+        forget_peak()
+        before, _ = resident()
+        clock = Stopwatch()
+        evaluation, outcome = timed(engine, pair, resolve(wanted, BACKBONES[network]))
+        whole = clock.seconds()
+        _, peak = resident()
     height, width = pair.content.shape[-2:]
     return Figure(
-        network, height, width, optimizer, outcome.dtype, outcome.tiled, before, peak, evaluation, whole
+        network,
+        height,
+        width,
+        allowed,
+        optimizer,
+        outcome.dtype,
+        outcome.tiled,
+        before,
+        peak,
+        evaluation,
+        whole,
     )
+
+
+def parsed(case: str) -> tuple[str, int, float | None]:
+    """Network, size, and GiB allowed or None, of `network:size` or `network:size:GiB`."""
+    network, size, *allowed = case.split(":")
+    return network, int(size), float(allowed[0]) if allowed else None
 
 
 def elsewhere(case: str, optimizer: str, threads: int) -> Figure:
@@ -109,11 +130,12 @@ def elsewhere(case: str, optimizer: str, threads: int) -> Figure:
 
 
 PROSE = """
-One level, two evaluations, content and style of the same size, each case in a process of its own. *Before*
-is the resident set with torch, the network and the two pictures; *peak* the most ever resident (VmHWM).
-Bytes a pixel are what painting added to it. The evaluation's seconds are those of the second one with the
-step before it; the whole call has targets and resizing in it too. What the optimiser keeps grows with its
-history: ten L-BFGS pairs are in no step of these but are in a real run (see [the engine](engine.md)).
+One level, two evaluations, content and style of the same size, each case in a process of its own. *Allowed*
+is what the engine was told that a painting may take. *Before* is the resident set with torch, the network
+and the two pictures; *peak* the most ever resident (VmHWM). Bytes a pixel are what painting added to it.
+The evaluation's seconds are those of the second one with the step before it; the whole call has targets and
+resizing in it too. What the optimiser keeps grows with its history: ten L-BFGS pairs are in no step of
+these but are in a real run (see [the engine](engine.md)).
 """
 
 
@@ -124,6 +146,7 @@ def table(figures: Sequence[Figure]) -> Table:
         "px",
         "optimiser",
         "arithmetic",
+        "allowed, GiB",
         "tiled",
         "before, GB",
         "peak, GB",
@@ -137,6 +160,7 @@ def table(figures: Sequence[Figure]) -> Table:
             f"{one.width} x {one.height}",
             one.optimizer,
             one.dtype,
+            "what is free" if one.allowed is None else f"{one.allowed:g}",
             "yes" if one.tiled else "no",
             f"{one.before / 1e9:.2f}",
             f"{one.peak / 1e9:.2f}",
@@ -165,14 +189,14 @@ def section(options: argparse.Namespace) -> Section:
 def main() -> None:
     """Measure and print."""
     parser = machine.options(__doc__)
-    parser.add_argument("--cases", nargs="+", metavar="NETWORK:SIZE", default=["compact:4096", "vgg19:2048"])
-    parser.add_argument("--case", metavar="NETWORK:SIZE", help="measure one in this process, print JSON")
+    parser.add_argument("--cases", nargs="+", metavar="NETWORK:SIZE[:GIB]", default=CASES)
+    parser.add_argument(
+        "--case", metavar="NETWORK:SIZE[:GIB]", help="measure one in this process, print JSON"
+    )
     parser.add_argument("--optimizer", choices=["lbfgs", "adam"], default="lbfgs")
     options = parser.parse_args()
     if options.case:
-        network, _, size = options.case.partition(":")
-        figure = measure(network, int(size), options.optimizer, options.threads)
-        print(json.dumps(asdict(figure)))
+        print(json.dumps(asdict(measure(options.case, options.optimizer, options.threads))))
         return
     section(options).publish(as_json=options.json)
 

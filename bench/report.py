@@ -51,7 +51,7 @@ BENCHES = (
     Bench("curves", ("--size", "64", "--steps", "4", "--evaluations", "4")),
     Bench("lbfgs", ("--size", "64", "--evaluations", "4", "--step-sizes", "64", "--rounds", "1")),
     Bench("batches", ("--size", "64", "--steps", "2", "--batches", "1", "2", "--rounds", "1")),
-    Bench("large", ("--cases", "compact:64")),
+    Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),
     Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2")),
 )
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worker.engine.optimizers import UNBOUNDED, Accepted, State
 
-_OWN = ("first", "second", "count", "rate", "rejections")
+_OWN = ("first", "second", "count", "rate")
 
 
 class Adam:
@@ -29,10 +29,14 @@ class Adam:
         batch, device = x.shape[0], x.device
         self._decays, self._epsilon = decays, epsilon
         self._accepted = Accepted(batch, x[0].numel(), device)
-        self.rejections = torch.zeros(batch, dtype=torch.int64, device=device)
         self.first, self.second = (torch.zeros_like(self._accepted.x) for _ in range(2))
         self.count = torch.zeros(batch, device=device)
         self.rate = torch.full((batch,), learning_rate, device=device)
+
+    @property
+    def lost(self) -> Tensor:
+        """See `Optimizer.lost`."""
+        return self._accepted.lost
 
     @torch.no_grad()
     def step(self, losses: Tensor, gradient: Tensor) -> None:
@@ -41,7 +45,6 @@ class Adam:
         gradient = gradient.flatten(1)
         good = accepted.judge(losses, gradient)
         accepted.update(good, x, losses, gradient)
-        self.rejections.add_(1).mul_(~good)
         kept = good.to(self.rate.dtype)
         self.rate.mul_(0.5 + 0.5 * kept)
         self.count.mul_(kept).add_(1)

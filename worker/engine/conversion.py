@@ -5,13 +5,13 @@ with N M, while E_l does not. Both weightings therefore take the ratio against a
 the layer's features, and one constant each, found by painting the paper's sweep (1e-4 to 1e-1) and looking.
 """
 
-from shared.spec import Spec
+from shared.spec import GRAM_STRENGTH, Spec
 
-NORMALIZED = 0.2
-"""`normalized`: beta = NORMALIZED / ratio at alpha = 1, so that the default style weight, 200, is the ratio
-1e-3 which the paper uses most."""
+NORMALIZED = 0.015
+"""`normalized`: beta = NORMALIZED / ratio at alpha = 1, so that the default style weight, 15, is the ratio
+1e-3 which the paper uses most; for Gram matrices it is `GRAM_STRENGTH` times as much."""
 
-PAPER = 2.0
+PAPER = 8.0
 """`paper`: a content layer counts alpha = PAPER * ratio / (N M) at beta = 1."""
 
 
@@ -19,7 +19,9 @@ def style_weight(spec: Spec) -> float:
     """Beta: what the style term is multiplied by."""
     if spec.alpha_beta is None:
         return spec.style_weight
-    return 1.0 if spec.weighting == "paper" else NORMALIZED / spec.alpha_beta
+    if spec.weighting == "paper":
+        return 1.0
+    return (GRAM_STRENGTH if spec.style_loss == "gram" else 1.0) * NORMALIZED / spec.alpha_beta
 
 
 def content_weight(spec: Spec, entries: int) -> float:

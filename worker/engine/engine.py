@@ -113,7 +113,7 @@ class Engine:
             on_progress: called after every evaluation, on a GPU after every eighth, in this thread.
             should_stop: asked as often, before an evaluation; True ends the run.
             resume: where an earlier run of the same spec and pictures stood.
-            init: the picture to start from, (3, h, w), where `spec.init` is `picture`.
+            init: the picture to start from, (3, h, w), where `spec.init` is `picture`; its middle is taken.
 
         Raises:
             ValueError: a picture is not as described, no style has a weight above 0, the spec is unresolved.

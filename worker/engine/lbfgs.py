@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from worker.engine.optimizers import UNBOUNDED, Accepted, State, choose
+from worker.engine.optimizers import FIRST_STEP, UNBOUNDED, Accepted, State, choose
 
 LEAST_CURVATURE = 1e-10
 """As in `torch.optim.LBFGS`: a step along which the gradient changes no more than this teaches nothing."""
@@ -23,9 +23,13 @@ LEAST_CURVATURE = 1e-10
 DAMPING = 0.25
 """What is left of a step that is undone: its direction was of use, its length was not."""
 
-BOLDNESS, MOST_BOLDNESS = 10.0, 1e6
+BOLDNESS, MOST_BOLDNESS = 2.0, 16.0
 """Where the curvature is not positive, nothing is remembered and steps follow the gradient, each longer
 than the one before by the first number, at most by the second in all: there, far is safe."""
+
+LONGEST_STEP = 0.2
+"""How far a step may change a pixel's channel on average. Where the curvature's estimate is little more than
+noise, the quasi-Newton step can be longer than the range of pictures by orders of magnitude."""
 
 CHUNK = 2**20
 """Entries of a half-precision memory that are converted at a time."""
@@ -34,11 +38,9 @@ CHUNK = 2**20
 class LBFGS:
     """See `worker.engine.optimizers.Optimizer`.
 
-    Steps follow `torch.optim.LBFGS`: the first is the gradient's, at most 1 in its L1 norm; every further
-    one is the quasi-Newton step itself. A pair whose curvature y.s is not clearly positive is left out.
-    Nothing is
-    clamped: a projection would falsify the curvature. An undone step is shortened, and drops the memory that
-    misled it.
+    The first step follows the gradient; every further one is the quasi-Newton step itself, as in
+    `torch.optim.LBFGS`. A pair whose curvature y.s is not clearly positive is left out. Nothing is clamped: a
+    projection would falsify the curvature. An undone step is shortened, and drops the memory that misled it.
 
     Memory in bytes a value of the picture: 20, and twice `history` times the size of `dtype`.
     """
@@ -55,7 +57,6 @@ class LBFGS:
         batch, device = x.shape[0], x.device
         length = x[0].numel()
         self._accepted = Accepted(batch, length, device)
-        self.rejections = torch.zeros(batch, dtype=torch.int64, device=device)
         # Pairs lie in a ring: rows 0 to m - 1 are steps, m to 2 m - 1 changes of the gradient.
         self._pairs = torch.zeros(batch, 2 * history, length, dtype=dtype, device=device)
         self._newest = torch.full((1,), history - 1, dtype=torch.int64, device=device)
@@ -71,6 +72,11 @@ class LBFGS:
         self._boldness = torch.full((batch,), 1 / BOLDNESS, device=device)
 
     @property
+    def lost(self) -> Tensor:
+        """See `Optimizer.lost`."""
+        return self._accepted.lost
+
+    @property
     def _history(self) -> int:
         return len(self._ages)
 
@@ -83,7 +89,6 @@ class LBFGS:
         self._newest.add_(1).remainder_(self._history)
         own = self._remember(paired, x, gradient)
         accepted.update(good, x, losses, gradient)
-        self.rejections.add_(1).mul_(~good)
         self._valid.logical_and_(good[:, None])
         self._learn(paired, own)
         self._move(good, self._retreat(good, x))
@@ -117,8 +122,8 @@ class LBFGS:
 
     def _learn(self, paired: Tensor, own: Tensor) -> None:
         """Bring S^T Y, Y^T Y and gamma up to date; `own` is s.y and y.y of the newest pair."""
-        before = self._products
-        self._products = self._multiply(self._accepted.gradient)
+        before = self._products.clone()
+        self._products.copy_(self._multiply(self._accepted.gradient))
         # y is a difference of gradients, so the older pairs' products with it are differences too.
         sy, yy = (self._products - before).chunk(2, dim=1)
         sy = sy.index_copy(1, self._newest, own[:, :1])
@@ -136,7 +141,7 @@ class LBFGS:
         experienced = self._valid.any(dim=1)
         bolder = (self._boldness * BOLDNESS).clamp_max(MOST_BOLDNESS)
         self._boldness.copy_(torch.where(good & ~experienced, bolder, 1 / BOLDNESS))
-        rate = self._boldness * accepted.length.clamp_min(1.0).reciprocal()
+        rate = self._boldness * FIRST_STEP / accepted.length.clamp_min(1e-30)
         scale = torch.where(experienced, self._gamma.to(rate.dtype), rate)
         weights = self._coefficients(self._products).to(rate.dtype)[:, None]
         x = self.x.view(self.x.shape[0], 1, -1)
@@ -146,8 +151,19 @@ class LBFGS:
         else:
             for part, pairs in zip(_chunks(x), _chunks(self._pairs), strict=True):
                 part.baddbmm_(weights, pairs.float(), alpha=-1)
+        self._shorten(x[:, 0])
         if retreat is not None:
             choose(~good & torch.isfinite(retreat.abs().sum(dim=1)), retreat, x[:, 0])
+
+    def _shorten(self, x: Tensor) -> None:
+        """Bring `x` (B, n) back where it went too far."""
+        move = x - self._accepted.x
+        lengths = move.abs().mean(dim=1)
+        too_far = ~(lengths <= LONGEST_STEP)
+        if x.device.type == "cpu" and not bool(too_far.any()):
+            return
+        shorter = torch.addcmul(self._accepted.x, move, (LONGEST_STEP / lengths)[:, None])
+        choose(too_far, shorter, x)
 
     def _coefficients(self, with_gradient: Tensor) -> Tensor:
         """How much of each step and each change the direction holds, (B, 2 m); zero for what is not valid."""
@@ -171,7 +187,7 @@ class LBFGS:
         index = torch.as_tensor(items, device=self.x.device)
         self.x = self.x[index]
         self._accepted.keep(index)
-        for name in ("rejections", "_pairs", "_valid", "_sy", "_yy", "_gamma", "_products", "_boldness"):
+        for name in ("_pairs", "_valid", "_sy", "_yy", "_gamma", "_products", "_boldness"):
             setattr(self, name, getattr(self, name)[index])
 
     def state(self, item: int, budget: int = UNBOUNDED) -> dict[str, Tensor]:
@@ -182,7 +198,7 @@ class LBFGS:
             return {}
         order = (self._newest + 1 + self._ages).remainder(history)
         order = order[self._valid[item, order]][-((pictures - 2) // 2) :]
-        state = accepted.state(item) | {"rejections": self.rejections[item].cpu().clone()}
+        state = accepted.state(item)
         if len(order):
             state |= {
                 "s": self._pairs[item, order].cpu(),
@@ -198,7 +214,6 @@ class LBFGS:
             if not state:
                 continue
             self._accepted.restore(item, state)
-            self.rejections[item] = int(state["rejections"])
             if "s" not in state:
                 continue
             s, y = (state[name].to(self._pairs)[-history:] for name in ("s", "y"))

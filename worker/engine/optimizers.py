@@ -5,8 +5,8 @@ that one of them meets reaches another. Nothing here waits for a device: which s
 undone is decided by masks where the numbers are. One evaluation is one step, so that progress, cancelling
 and checkpoints are possible between any two.
 
-A step that led to values that are not numbers or to a much higher loss is undone and damped; after
-`MOST_REJECTIONS` in a row the painting gives up on that picture.
+A step that led to a much higher loss is undone and damped, and so is one that led to an explosion or to
+values that are not numbers, which is forgiven less often.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-MOST_REJECTIONS = 2
-"""Steps in a row that may be undone."""
+GROWTH, MOST_REJECTIONS = 2.0, 10
+"""A step is undone when it multiplies the loss by more than the first number, in a row at most so many times.
+Without a line search L-BFGS may rise a little on its way."""
 
-GROWTH = 2.0
-"""A step is undone when it multiplies the loss by more than this. Without a line search L-BFGS may rise a
-little on its way; a blow-up rises by orders of magnitude."""
+EXPLOSION, MOST_EXPLOSIONS = 1e3, 2
+"""Likewise for a blow-up: the loss rises by orders of magnitude, or is no number any more."""
+
+FIRST_STEP = 0.005
+"""How far the first step changes a pixel's channel on average, of a range of 1: far enough that the
+gradient's change tells of the curvature, in half precision too."""
 
 UNBOUNDED = 2**62
 """A budget of bytes that nothing exceeds."""
@@ -34,11 +38,13 @@ class Optimizer(Protocol):
 
     Attributes:
         x: the pictures to evaluate next, (B, 3, H, W) float32; always the same tensor.
-        rejections: steps undone in a row, (B,) whole numbers.
     """
 
     x: Tensor
-    rejections: Tensor
+
+    @property
+    def lost(self) -> Tensor:
+        """Which pictures had more steps undone in a row than is of use, (B,)."""
 
     def step(self, losses: Tensor, gradient: Tensor) -> None:
         """Move `x` on, given the losses (B,) and their gradients (B, 3, H, W) there."""
@@ -60,14 +66,18 @@ class Optimizer(Protocol):
         """
 
 
+_PARTS = ("x", "gradient", "loss", "rejections", "explosions")
+
+
 class Accepted:
     """The last accepted evaluation of each picture, and the judgement of the next.
 
     Attributes:
         x: where it was, (B, n).
         gradient: (B, n).
-        length: the gradient's L1 norm, (B,).
+        length: the gradient's mean absolute value, (B,).
         loss: (B,); infinite before the first.
+        rejections: steps undone in a row, (B,) whole numbers. explosions: those of them that were blow-ups.
     """
 
     def __init__(self, batch: int, length: int, device: torch.device) -> None:
@@ -75,12 +85,24 @@ class Accepted:
         self.gradient = torch.zeros(batch, length, device=device)
         self.length = torch.zeros(batch, device=device)
         self.loss = torch.full((batch,), torch.inf, device=device)
+        self.rejections, self.explosions = (
+            torch.zeros(batch, dtype=torch.int64, device=device) for _ in range(2)
+        )
         self._met = self.length
 
     def judge(self, loss: Tensor, gradient: Tensor) -> Tensor:
         """Which evaluations are of use, (B,)."""
-        self._met = gradient.abs().sum(dim=1)
-        return torch.isfinite(loss) & torch.isfinite(self._met) & (loss <= GROWTH * self.loss)
+        self._met = gradient.abs().mean(dim=1)
+        finite = torch.isfinite(loss) & torch.isfinite(self._met)
+        good = finite & (loss <= GROWTH * self.loss)
+        self.rejections.add_(1).mul_(~good)
+        self.explosions.add_(~finite | (loss > EXPLOSION * self.loss)).mul_(~good)
+        return good
+
+    @property
+    def lost(self) -> Tensor:
+        """See `Optimizer.lost`."""
+        return (self.rejections > MOST_REJECTIONS) | (self.explosions > MOST_EXPLOSIONS)
 
     @property
     def begun(self) -> Tensor:
@@ -96,19 +118,18 @@ class Accepted:
 
     def keep(self, index: Tensor) -> None:
         """Go on with some pictures only."""
-        for name in ("x", "gradient", "length", "loss"):
+        for name in (*_PARTS, "length"):
             setattr(self, name, getattr(self, name)[index])
 
     def state(self, item: int) -> dict[str, Tensor]:
         """One picture's, on the CPU."""
-        parts = {"x": self.x[item], "gradient": self.gradient[item], "loss": self.loss[item]}
-        return {name: part.detach().cpu().clone() for name, part in parts.items()}
+        return {name: getattr(self, name)[item].cpu().clone() for name in _PARTS}
 
     def restore(self, item: int, state: State) -> None:
         """Take over what `state` gave. Raises KeyError where something is missing."""
-        for name, mine in (("x", self.x), ("gradient", self.gradient), ("loss", self.loss)):
-            mine[item] = state[name].to(mine.device)
-        self.length[item] = self.gradient[item].abs().sum()
+        for name in _PARTS:
+            getattr(self, name)[item] = state[name].to(self.x.device)
+        self.length[item] = self.gradient[item].abs().mean()
 
 
 def choose(good: Tensor, new: Tensor, old: Tensor) -> None:

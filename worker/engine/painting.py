@@ -23,7 +23,7 @@ from worker.engine.lbfgs import LBFGS
 from worker.engine.level import Level, Subject
 from worker.engine.loop import Loop
 from worker.engine.objective import TERMS
-from worker.engine.optimizers import MOST_REJECTIONS, Optimizer
+from worker.engine.optimizers import Optimizer
 from worker.engine.pyramid import plan
 from worker.engine.statistics import Statistics, digest
 
@@ -130,7 +130,7 @@ class Painting:
     def _first_picture(self, subject: Subject) -> Tensor:
         request, size = subject.request, self._size()
         if request.init is not None:
-            return images.resize(request.init.float(), size)
+            return images.cover(request.init.float(), size)
         if request.spec.init == "noise":
             return images.white_noise(size, request.spec.seed)
         if request.spec.init == "style":
@@ -198,12 +198,12 @@ class Painting:
 
     def _report(self, loop: Loop) -> None:
         """Tell each caller how far its picture is, and let go of those that found no way on."""
-        terms, rejections = loop.terms.tolist(), loop.optimizer.rejections.tolist()
+        terms, given_up = loop.terms.tolist(), loop.optimizer.lost.tolist()
         lost = []
         for place, item in enumerate(self._at_work):
-            if rejections[place] > MOST_REJECTIONS:
+            if given_up[place]:
                 self._results[item] = DivergedError(
-                    f"{self._spec.optimizer} found no usable step in {rejections[place]} evaluations"
+                    f"{self._spec.optimizer} found no usable step at evaluation {self._step}"
                 )
                 lost.append(item)
             elif (tell := self.requests[item].on_progress) is not None:

@@ -54,7 +54,7 @@ def requests(
     found = []
     for number in range(batch):
         pair = noise(size, number, square_content=square)
-        weight = {"size": size, "style_weight": 100.0 * (1 + number)}
+        weight = {"size": size, "style_weight": 10.0 * (1 + number)}
         spec = resolve({**wanted, **weight}, BACKBONES[network])
         found.append(Request(pair.content, [Style(noise(size).style)], spec))
     return found

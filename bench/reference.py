@@ -90,8 +90,11 @@ class Objective:
 
     def __init__(self, network: Network, spec: Spec, content: Tensor, style: Tensor) -> None:
         """Take content and style (3, H, W) of any size; compute the targets, on the pictures' device."""
-        if spec.weighting != "normalized" or not spec.content_layers or not spec.style_layers:
-            raise ValueError("the reference knows the weighting `normalized` of a resolved spec only")
+        plain = spec.weighting == "normalized" and spec.color == "style" and spec.photorealism == 0
+        if not plain or not spec.content_layers or not spec.style_layers:
+            raise ValueError(
+                "the reference knows a resolved spec in `normalized` without further controls only"
+            )
         self._network = network
         self._spec = spec
         self.content_layers, self.style_layers = spec.content_layers, spec.style_layers
@@ -100,12 +103,27 @@ class Objective:
         self.content = scaled(content, spec.size)
         with torch.no_grad():
             wanted = network(self.content[None], tuple(self.content_layers))
-            seen = network(scaled(style, spec.size)[None], tuple(self.style_layers))
+            longest = round(spec.size * spec.style_scale)
+            seen = network(scaled(style, longest)[None], tuple(self.style_layers))
         self._contents = {name: self._scales[name] * features[0] for name, features in wanted.items()}
-        self._grams = {name: self._gram(name, features[0]) for name, features in seen.items()}
+        self._styles = {name: self._statistics(name, features[0]) for name, features in seen.items()}
 
-    def _gram(self, layer: str, features: Tensor) -> Tensor:
-        return self._scales[layer] ** 2 * features @ features.T / features.shape[1]
+    def _statistics(self, layer: str, features: Tensor) -> tuple[Tensor, ...]:
+        """What of features (N, M) is matched: the Gram matrix per position, or covariance and mean."""
+        features = self._scales[layer] * features
+        gram = features @ features.T / features.shape[1]
+        if self._spec.style_loss == "gram":
+            return (gram,)
+        mean = features.mean(dim=1)
+        return gram - mean.outer(mean), mean
+
+    def _style(self, layer: str, features: Tensor) -> Tensor:
+        """Squared distance of each statistic in units of the style's own; the mean over the statistics."""
+        distances = [
+            (found - target).square().sum() / target.square().sum().clamp_min(LEAST_ENERGY * target.numel())
+            for found, target in zip(self._statistics(layer, features), self._styles[layer], strict=True)
+        ]
+        return torch.stack(distances).mean()
 
     def terms(self, image: Tensor) -> dict[str, Tensor]:
         """The terms before their weights, and `total`, at `image` (3, H, W)."""
@@ -117,10 +135,7 @@ class Objective:
             energy = target.square().mean().clamp_min(LEAST_ENERGY)
             content = content + weight * difference.square().mean() / energy
         for name, weight in self.style_layers.items():
-            target = self._grams[name]
-            energy = target.square().sum().clamp_min(LEAST_ENERGY * target.shape[0] ** 2)
-            distance = (self._gram(name, features[name]) - target).square().sum()
-            style = style + weight * distance / energy
+            style = style + weight * self._style(name, features[name])
         down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
         tv = down.square().mean() + right.square().mean()
         spec = self._spec

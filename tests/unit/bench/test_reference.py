@@ -1,5 +1,7 @@
 """What pictures are judged by is what the engine minimises, and the textbook loop minimises it."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -21,10 +23,14 @@ def objective() -> Objective:
     return Objective(shipped("compact"), spec, pair.content, pair.style)
 
 
-@pytest.mark.parametrize("init", ["content", "noise"])
-def test_the_reference_gives_the_engines_losses(init: str) -> None:
+@pytest.mark.parametrize(
+    "controls",
+    [{}, {"init": "noise"}, {"init": "noise", "style_loss": "gram"}, {"init": "noise", "style_scale": 0.7}],
+    ids=lambda controls: " ".join(map(str, controls.values())) or "defaults",
+)
+def test_the_reference_gives_the_engines_losses(controls: dict[str, Any]) -> None:
     pair = noise(80)
-    spec = resolve({"size": SIZE, "pyramid": 1, "steps": 1, "init": init}, BACKBONES["compact"])
+    spec = resolve({"size": SIZE, "pyramid": 1, "steps": 1, **controls}, BACKBONES["compact"])
     pictures: list[Tensor] = []
     outcome = Engine(device="cpu", dtype="float32").stylize(
         pair.content,
@@ -75,8 +81,9 @@ def test_a_picture_of_full_size_is_judged_as_it_stands(objective: Objective) -> 
     assert objective.judge(outside) != pytest.approx(objective.judge(outside.clamp(0, 1)))
 
 
-def test_the_reference_refuses_what_it_does_not_compute() -> None:
+@pytest.mark.parametrize("control", [{"weighting": "paper"}, {"color": "content"}, {"photorealism": 1.0}])
+def test_the_reference_refuses_what_it_does_not_compute(control: dict[str, Any]) -> None:
     pair = noise(80)
-    spec = resolve({"size": SIZE, "weighting": "paper"}, BACKBONES["compact"])
+    spec = resolve({"size": SIZE, **control}, BACKBONES["compact"])
     with pytest.raises(ValueError, match="normalized"):
         Objective(shipped("compact"), spec, pair.content, pair.style)

@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format types check docs bench samples clean
+.PHONY: help demo run test lint format types check docs bench bench-gpu samples clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -37,9 +37,11 @@ check: lint types test  ## lint, types and test
 docs: $(DEV)  ## Write the generated pages of docs/
 	$(BIN)/python -m deploy.configuration
 
-bench: $(DEV)  ## Measure; docs/benchmarks.md says what
-	$(BIN)/python bench/engine.py
-	$(BIN)/python bench/api.py
+bench: $(DEV)  ## Measure and write docs/benchmarks.md; PEERS=DIR compares with checkouts there
+	$(BIN)/python -m bench $(if $(PEERS),--peers "$(PEERS)") $(ARGS)
+
+bench-gpu: $(DEV)  ## The same on a CUDA device, to docs/benchmarks-gpu.md
+	$(BIN)/python -m bench.gpu --output docs/benchmarks-gpu.md $(if $(PEERS),--peers "$(PEERS)") $(ARGS)
 
 samples: $(RUNTIME)  ## Draw the sample pictures anew
 	$(BIN)/python samples/draw.py

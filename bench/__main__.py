@@ -1,0 +1,5 @@
+"""`python -m bench`: see `bench.report`."""
+
+from bench.report import main
+
+raise SystemExit(main())

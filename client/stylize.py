@@ -10,7 +10,7 @@ from client.errors import ImpastoError
 from client.options import given_spec, mix_option, spec_options
 from client.parameters import weighted
 from client.progress import ProgressBar
-from shared.backbones import BACKBONES
+from shared.backbones import BACKBONES, uncatalogued
 from shared.spec import Spec, UnresolvableSpecError, resolve
 
 #: What a file's suffix says of its format.
@@ -122,10 +122,8 @@ def local_spec(request: dict[str, Any]) -> Spec:
     """
     wanted = request.get("backbone") or "auto"
     shipped = next(name for name, one in BACKBONES.items() if one.shipped)
-    backbone = BACKBONES.get(shipped if wanted == "auto" else wanted)
-    if backbone is None:
-        raise click.UsageError(f"there is no backbone {wanted}; choose one of {', '.join(BACKBONES)}")
+    name = shipped if wanted == "auto" else wanted
     try:
-        return resolve(request, backbone)
+        return resolve(request, BACKBONES.get(name) or uncatalogued(name))
     except UnresolvableSpecError as error:
         raise click.UsageError(f"{error.field}: {error}") from error

@@ -20,6 +20,7 @@ from shared.errors import (
     BackboneUnavailable,
     Fault,
     InternalFault,
+    InvalidRequest,
     OutOfMemory,
     PaintingDiverged,
     StorageUnavailable,
@@ -40,6 +41,7 @@ from worker.engine import (
     Progress,
     Stopped,
     Style,
+    UnknownLayerError,
     files,
 )
 from worker.lease import Lease, Stop
@@ -130,9 +132,15 @@ class _Attempt:
             self._fail(PaintingDiverged(f"{error}: lower the style weight or use Adam", pointer="/spec"))
         except BackboneUnavailableError as error:
             self._fail(BackboneUnavailable(str(error), pointer="/spec/backbone"))
+        except UnknownLayerError as error:
+            self._fail(InvalidRequest(str(error), pointer=f"/spec/{self._naming(error.layers[0])}"))
         except Exception as error:
             log.exception("job %s: attempt failed", self._job.id)
             self._fail(InternalFault(f"{type(error).__name__} while painting"))
+
+    def _naming(self, layer: str) -> str:
+        """The spec's field that names a layer."""
+        return "content_layers" if layer in (self._job.spec.content_layers or {}) else "style_layers"
 
     def _paint(self) -> Outcome:
         content = files.decode(self._load(self._job.content))

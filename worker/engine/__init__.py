@@ -12,6 +12,7 @@ from worker.engine.errors import (
     DeviceUnavailableError,
     DivergedError,
     EngineError,
+    UnknownLayerError,
     WeightsCorruptError,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "Progress",
     "Stopped",
     "Style",
+    "UnknownLayerError",
     "WeightsCorruptError",
 ]

@@ -72,7 +72,7 @@ class Engine:
         with self._loading:
             if key not in self._features:
                 network = backbones.load(backbone, self._weights_dir, pooling)
-                self._features[key] = Features(network.to(self._device, self._dtype))
+                self._features[key] = Features(network.to(self._device, self._dtype))  # type: ignore[arg-type]
             return self._features[key]
 
     def stylize(

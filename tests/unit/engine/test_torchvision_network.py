@@ -47,13 +47,18 @@ def plain(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
 
 
 def random_model(name: str) -> nn.Module:
-    """A plain torchvision network whose normalisations have statistics, as if it had been trained."""
+    """A plain torchvision network as if trained: normalisations have statistics, branches weight."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
+    for parameter, values in model.named_parameters():
+        if parameter.endswith(
+            "layer_scale"
+        ):  # ConvNeXt begins with a millionth, and its blocks would not show
+            nn.init.constant_(values, 0.5)
     return model.requires_grad_(requires_grad=False)
 
 

@@ -76,6 +76,13 @@ class Style(Body):
     weight: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     """Its share; only the proportion to the other styles' weights matters."""
 
+    mask: Image | None = None
+    """Which part of the style picture to learn from: a grey picture of any size, white where it counts, black
+    where it does not; all of it by default."""
+
+    region: Image | None = None
+    """Which part of the content to paint with this style, a grey picture likewise; all of it by default."""
+
 
 def _form_of_style(value: object) -> str | None:
     if isinstance(value, str):
@@ -106,6 +113,9 @@ class JobRequest(Body):
     styles: list[StyleItem] = Field(min_length=1, max_length=_STYLES)
     """The pictures to repaint it after. How many a service takes is a setting, 8 by default."""
 
+    init: Image | None = None
+    """The picture to start from; given with `spec.init` = `picture`, and only then."""
+
     spec: SpecRequest = Field(default_factory=SpecRequest)  # type: ignore[valid-type]
     """How to paint; every field has a default."""
 
@@ -127,5 +137,8 @@ class JobRequest(Body):
     def fingerprint(self) -> str:
         """SHA-256 of what is asked for: the same for a body that only writes the same thing differently."""
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
-        plain["styles"] = [[style.image, style.weight] for style in self.weighted_styles]
+        plain["styles"] = [
+            [style.image, style.weight, *([style.mask, style.region] if style.mask or style.region else ())]
+            for style in self.weighted_styles
+        ]
         return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -5,7 +5,7 @@ found before any is answered, and nothing is stored for a request that has one.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from api.services import Services
 from shared.backbones import BACKBONES, Backbone
 from shared.errors import (
     BackboneUnavailable,
+    Fault,
     InvalidRequest,
     PictureTooLarge,
     PictureUnreadable,
@@ -24,7 +25,7 @@ from shared.errors import (
     UploadNotFound,
 )
 from shared.ids import new_id
-from shared.jobs.record import Job, NewJob, Picture
+from shared.jobs.record import Inputs, Job, NewJob, Picture
 from shared.jobs.store import Submitted
 from shared.pictures import CleanPicture, PictureLimits, clean, keep, parse_data_uri
 from shared.spec import Spec, resolve, unresolvable
@@ -69,6 +70,7 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
     """
     try:
         spec = _spec(parsed, services)
+        _check_init(parsed, spec)
         found = _look_up(parsed, name.owner, services)
     except StoreUnavailable:
         raise_all(parsed.faults)  # what is wrong already stays wrong once the store is back
@@ -77,24 +79,19 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
     body = parsed.model
     if body is None or spec is None:
         raise AssertionError("a request without faults has a model and a spec")
-    content, *styles = [
-        keep(picture, services.store, services.objects) if isinstance(picture, CleanPicture) else picture
-        for picture in found
-    ]
-    weights = [style.weight for style in body.weighted_styles]
+    inputs = _inputs(body, found, services)
     return _write(
         NewJob(
             uid=name.uid,
             id=name.id,
             owner=name.owner,
             spec=spec,
-            content=content,
-            styles=tuple(
-                replace(picture, weight=weight) for picture, weight in zip(styles, weights, strict=True)
-            ),
+            content=inputs.content,
+            styles=inputs.styles,
+            init=inputs.init,
             metadata=body.metadata,
             body_hash=body.fingerprint,
-            skip_intake=_all_clean([content, *styles]),
+            skip_intake=inputs.stored,
             deadline_seconds=body.deadline_seconds or services.settings.deadline_seconds,
             priority=body.priority,
             idempotency_key=name.idempotency_key,
@@ -118,9 +115,10 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             spec=job.spec,
             content=job.content,
             styles=job.styles,
+            init=job.init,
             metadata=job.metadata,
             body_hash=retry_hash(job),
-            skip_intake=_all_clean([job.content, *job.styles]),
+            skip_intake=job.inputs.stored,
             deadline_seconds=job.deadline_at - job.created_at,
             priority=job.priority,
             idempotency_key=name.idempotency_key,
@@ -146,10 +144,6 @@ def _write(job: NewJob, services: Services) -> Submitted:
     return submitted
 
 
-def _all_clean(pictures: Sequence[Picture]) -> bool:
-    return all(picture.key for picture in pictures)
-
-
 def _spec(parsed: Parsed[JobRequest], services: Services) -> Spec | None:
     """Resolve what is sound of the spec; faults are added to `parsed`."""
     given = parsed.tree.get("spec", {}) if isinstance(parsed.tree, dict) else {}
@@ -173,21 +167,55 @@ def _backbone(name: str, parsed: Parsed[JobRequest], services: Services) -> Back
         return BACKBONES.get(name)
 
 
-def _look_up(parsed: Parsed[JobRequest], owner: str, services: Services) -> list[Picture | CleanPicture]:
-    """Every picture of the request in order, content first; faults are added to `parsed`."""
-    sources = list(_sources(parsed.tree))
+def _check_init(parsed: Parsed[JobRequest], spec: Spec | None) -> None:
+    """A picture to start from goes with a spec that starts from one; faults are added to `parsed`."""
+    tree = parsed.tree if isinstance(parsed.tree, dict) else {}
+    given = tree.get("spec", {})
+    if not (isinstance(given, dict) and parsed.sound("/spec/init") and parsed.sound("/init")):
+        return
+    wanted = spec.init if spec else given.get("init") or Spec().init
+    if wanted == "picture" and tree.get("init") is None:
+        remedy = "Name the picture to start from here, or set `spec.init` to content, style or noise."
+        parsed.faults.append(InvalidRequest(remedy, pointer="/init"))
+    elif wanted != "picture" and tree.get("init") is not None:
+        remedy = (
+            f"`spec.init` is {wanted}, so this picture would go unused: set it to picture, or leave this out."
+        )
+        parsed.faults.append(InvalidRequest(remedy, pointer="/init"))
+
+
+def _look_up(parsed: Parsed[JobRequest], owner: str, services: Services) -> dict[str, Picture | CleanPicture]:
+    """Every picture of the request by what names it, each looked at once; faults are added to `parsed`."""
+    styles = parsed.tree.get("styles") if isinstance(parsed.tree, dict) else None
     limit = services.settings.max_styles
-    if len(sources) - 1 > limit and parsed.sound("/styles"):
+    if isinstance(styles, list) and len(styles) > limit and parsed.sound("/styles"):
         parsed.faults.append(InvalidRequest(f"A job may name {limit} styles here.", pointer="/styles"))
-    found: list[Picture | CleanPicture] = []
-    for pointer, source in sources:
-        if parsed.sound(pointer):
-            try:
-                found.append(_picture(source, owner, services))
-            except (UploadNotFound, PictureUnreadable, PictureTooLarge) as fault:
-                fault.pointer = pointer
-                parsed.faults.append(fault)
-    return found
+    looked_at: dict[str, Picture | CleanPicture | Fault] = {}
+    for pointer, source in _sources(parsed.tree):
+        if not parsed.sound(pointer):
+            continue
+        if source not in looked_at:
+            looked_at[source] = _look_at(source, looked_at, owner, services)
+        found = looked_at[source]
+        if isinstance(found, Fault):
+            parsed.faults.append(type(found)(found.detail, pointer=pointer))
+    return {source: found for source, found in looked_at.items() if not isinstance(found, Fault)}
+
+
+def _look_at(
+    source: str, others: Collection[str], owner: str, services: Services
+) -> Picture | CleanPicture | Fault:
+    """One picture, or what is wrong with it. `others` were looked at before."""
+    # A picture inside the request is decoded while its sender waits: as many as in one call for uploads.
+    limit = services.settings.max_styles + 1
+    if source.startswith(DATA_SCHEME) and sum(one.startswith(DATA_SCHEME) for one in others) >= limit:
+        return InvalidRequest(
+            f"A request may hold {limit} pictures as data URIs here; bring this one in by POST /v1/uploads."
+        )
+    try:
+        return _picture(source, owner, services)
+    except (UploadNotFound, PictureUnreadable, PictureTooLarge) as fault:
+        return fault
 
 
 def _sources(tree: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSON
@@ -199,8 +227,33 @@ def _sources(tree: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSON
     for index, style in enumerate(styles if isinstance(styles, list) else ()):
         if isinstance(style, dict):
             yield f"/styles/{index}/image", style.get("image")
+            for part in ("mask", "region"):
+                if style.get(part) is not None:
+                    yield f"/styles/{index}/{part}", style[part]
         else:
             yield f"/styles/{index}", style
+    if tree.get("init") is not None:
+        yield "/init", tree["init"]
+
+
+def _inputs(body: JobRequest, found: Mapping[str, Picture | CleanPicture], services: Services) -> Inputs:
+    """The pictures of a request without faults; those that came inside it are stored."""
+    kept = {
+        source: keep(picture, services.store, services.objects)
+        if isinstance(picture, CleanPicture)
+        else picture
+        for source, picture in found.items()
+    }
+    styles = (
+        replace(
+            kept[style.image],
+            weight=style.weight,
+            mask=kept[style.mask] if style.mask else None,
+            region=kept[style.region] if style.region else None,
+        )
+        for style in body.weighted_styles
+    )
+    return Inputs(kept[body.content], tuple(styles), kept[body.init] if body.init else None)
 
 
 def _picture(source: str, owner: str, services: Services) -> Picture | CleanPicture:

@@ -41,7 +41,7 @@ def _bodies(limit: int, most: int) -> tuple[list[tuple[str, bytes]], bool]:
 
     Args:
         limit: bytes that they may have together.
-        most: pictures that may come at once: each is decoded in a child process, and one job needs no more.
+        most: pictures that may come at once: each is decoded in a child process while its sender waits.
     """
     if request.mimetype == "multipart/form-data":
         request.max_content_length = limit + _ENVELOPE_BYTES

@@ -62,7 +62,7 @@ class PictureView(View):
     """As the request named it; `data:` for a picture sent inside the request."""
 
     weight: float
-    """The style's share; 1 for the content."""
+    """The style's share; 1 for what is no style."""
 
     width: int | None
     """Width in pixels, once the picture has been fetched."""
@@ -72,6 +72,16 @@ class PictureView(View):
 
     sha256: str | None
     """Hash of the cleaned copy, once the picture has been fetched."""
+
+
+class StyleView(PictureView):
+    """A style picture, and where it counts."""
+
+    mask: PictureView | None
+    """Which part of it is learnt from; null for all of it."""
+
+    region: PictureView | None
+    """Which part of the content is painted with it; null for all of it."""
 
 
 class OutputView(View):
@@ -211,8 +221,11 @@ class JobView(View):
     content: PictureView
     """The picture that is repainted."""
 
-    styles: list[PictureView]
+    styles: list[StyleView]
     """The pictures it is repainted after."""
+
+    init: PictureView | None
+    """The picture that painting starts from; null unless `spec.init` is `picture`."""
 
     attempt: int
     """Attempts that the present stage has begun; more than one after an infrastructure fault."""

@@ -11,6 +11,7 @@ from api.views import (
     PictureView,
     Place,
     Progress,
+    StyleView,
 )
 from shared.jobs.record import Job, PaintProgress, Picture, Status
 
@@ -52,7 +53,8 @@ def job_view(job: Job, position: int | None) -> JobView:
         else None,
         spec=job.spec,
         content=_picture(job.content),
-        styles=[_picture(style) for style in job.styles],
+        styles=[_style(style) for style in job.styles],
+        init=_picture(job.init) if job.init else None,
         attempt=job.attempt,
         priority=job.priority,
         cancel_requested=job.cancel_requested,
@@ -99,6 +101,14 @@ def _picture(picture: Picture) -> PictureView:
         width=picture.width,
         height=picture.height,
         sha256=picture.sha256,
+    )
+
+
+def _style(picture: Picture) -> StyleView:
+    return StyleView(
+        **dict(_picture(picture)),
+        mask=_picture(picture.mask) if picture.mask else None,
+        region=_picture(picture.region) if picture.region else None,
     )
 
 

@@ -89,6 +89,7 @@ class Impasto:
         content: Image,
         styles: Sequence[StyleLike],
         *,
+        init: Image | None = None,
         spec: Mapping[str, Any] | BaseModel | None = None,
         metadata: Mapping[str, str] | None = None,
         priority: int | None = None,
@@ -100,7 +101,9 @@ class Impasto:
 
         Args:
             content: the picture to repaint.
-            styles: one or more pictures to take the style from; a weight may stand beside each.
+            styles: one or more pictures to take the style from; a weight may stand beside each, and in a
+                `Style` a mask and a region.
+            init: the picture to start from; goes with `init` = `picture` in the spec.
             spec: what to do with them (fields of `shared.spec`, all optional).
             metadata: your own strings, kept with the job.
             priority: 0 (last) to 9 (first) among your own jobs.
@@ -116,6 +119,8 @@ class Impasto:
             "content": self._reference(content),
             "styles": [self._style(style) for style in styles],
         }
+        if init is not None:
+            body["init"] = self._reference(init)
         if isinstance(spec, BaseModel):
             spec = spec.model_dump(mode="json", exclude_none=True)
         optional = {
@@ -258,7 +263,9 @@ class Impasto:
         if isinstance(style, tuple):
             style = Style(*style)
         if isinstance(style, Style):
-            return {"image": self._reference(style.image), "weight": style.weight}
+            parts = {"mask": style.mask, "region": style.region}
+            named = {name: self._reference(part) for name, part in parts.items() if part is not None}
+            return {"image": self._reference(style.image), "weight": style.weight} | named
         return self._reference(style)
 
     def _reference(self, image: Image) -> str:

@@ -9,9 +9,9 @@ import click
 from client.api import Impasto
 from client.console import job_lines, print_json, say, service
 from client.errors import JobFailed
-from client.models import TERMINAL, Job, Style
-from client.options import given_spec, mix_option, spec_options
-from client.parameters import pair, weighted
+from client.models import TERMINAL, Job
+from client.options import given_init, given_spec, spec_options, style_options
+from client.parameters import combined, pair
 from client.progress import ProgressBar
 from client.stylize import stylize
 from client.weights import weights
@@ -43,7 +43,7 @@ main.add_command(weights)
 @main.command()
 @click.argument("content")
 @click.argument("styles", nargs=-1, required=True, metavar="STYLE...")
-@mix_option
+@style_options
 @spec_options
 @click.option(
     "--metadata", type=pair, metavar="NAME=VALUE", multiple=True, help="Kept with the job; may be repeated."
@@ -60,6 +60,8 @@ def submit(
     styles: tuple[str, ...],
     *,
     mix: tuple[float, ...] | None,
+    masks: tuple[str, ...],
+    regions: tuple[str, ...],
     metadata: tuple[tuple[str, str], ...],
     priority: int | None,
     deadline: float | None,
@@ -74,10 +76,11 @@ def submit(
     A picture is an http(s) address, a file (uploaded first) or upload:ID. Prints the job's ID; with
     --wait or -o, waits and downloads the picture.
     """
-    pairs = weighted(styles, mix)
+    given = combined(styles, mix, masks, regions)
     job = client.submit(
         content,
-        [Style(*pair) for pair in pairs] if mix else styles,
+        given if mix or masks or regions else styles,
+        init=given_init(spec),
         spec=given_spec(spec) or None,
         metadata=dict(metadata) or None,
         priority=priority,

@@ -21,10 +21,17 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture and its share among the styles of a job."""
+    """A style picture and its share among the styles of a job.
+
+    Attributes:
+        mask: a grey picture: white where the style picture is to be learnt from; None for all of it.
+        region: a grey picture: white where the content is to be painted with it; None for all of it.
+    """
 
     image: Image
     weight: float = 1.0
+    mask: Image | None = None
+    region: Image | None = None
 
 
 @dataclass(frozen=True)

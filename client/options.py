@@ -1,22 +1,50 @@
 """Command-line options made from the spec: names, types, bounds, defaults and help are `shared.spec`'s."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 from pydantic import ValidationError
 
-from client.parameters import layer_weights, mix
+from client.parameters import layer_weights, mix, start
 from shared.spec import DEFAULT_PRESET, PRESET_DESCRIPTIONS, Spec, SpecRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-mix_option = click.option(
-    "--mix",
-    type=mix,
-    metavar="WEIGHT,...",
-    help="Weights of the styles in their order, such as 1,0.5; all the same by default.",
+#: What `--init` takes beside a picture.
+STARTS = tuple(one for one in get_args(Spec.model_fields["init"].annotation) if one != "picture")
+
+_STYLE_OPTIONS = (
+    click.option(
+        "--mix",
+        type=mix,
+        metavar="WEIGHT,...",
+        help="Weights of the styles in their order, such as 1,0.5; all the same by default.",
+    ),
+    click.option(
+        "--mask",
+        "masks",
+        metavar="PICTURE",
+        multiple=True,
+        help="Grey picture: white where the style is to be learnt from. Once for each style, in their order; "
+        "- for all of it.",
+    ),
+    click.option(
+        "--region",
+        "regions",
+        metavar="PICTURE",
+        multiple=True,
+        help="Grey picture: white where the content is to be painted with the style. Once for each style, in "
+        "their order; - for all of it.",
+    ),
 )
+
+
+def style_options(command: F) -> F:
+    """Give a command the options beside its styles: `mix`, `masks` and `regions`."""
+    for option in reversed(_STYLE_OPTIONS):
+        command = option(command)
+    return command
 
 
 def spec_options(command: F) -> F:
@@ -35,12 +63,20 @@ def given_spec(values: Mapping[str, Any]) -> dict[str, Any]:
         click.UsageError: a value is outside the spec's bounds.
     """
     spec = {name: values[name] for name in SpecRequest.model_fields if values.get(name) is not None}
+    if given_init(values) is not None:
+        spec["init"] = "picture"
     try:
         SpecRequest.model_validate(spec)
     except ValidationError as error:
         lines = (f"{flag(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
         raise click.UsageError("\n".join(lines)) from error
     return spec
+
+
+def given_init(values: Mapping[str, Any]) -> str | None:
+    """The picture to start from among a command's arguments; None where the start is made otherwise."""
+    init: str | None = values.get("init")
+    return None if init in STARTS else init
 
 
 def flag(name: str) -> str:
@@ -50,7 +86,13 @@ def flag(name: str) -> str:
 
 def _option(name: str, schema: Mapping[str, Any]) -> Callable[[F], F]:
     sentence = " ".join(schema["description"].replace("`", "").split())
-    if name == "preset":
+    metavar = "LAYER=WEIGHT,..." if name.endswith("_layers") else None
+    if name == "init":
+        # The field and the job's picture in one: a picture's name says both.
+        schema = {"type": "picture"}
+        metavar = f"[{'|'.join(STARTS)}|PICTURE]"
+        sentence += " Here the picture itself stands for both."
+    elif name == "preset":
         presets = (f"{preset}: {text}" for preset, text in PRESET_DESCRIPTIONS.items())
         sentence = " ".join((sentence, *presets))
     else:
@@ -59,7 +101,7 @@ def _option(name: str, schema: Mapping[str, Any]) -> Callable[[F], F]:
         flag(name),
         name,
         type=_type(schema),
-        metavar="LAYER=WEIGHT,..." if schema.get("type") == "object" else None,
+        metavar=metavar,
         help=sentence,
         # Told, not filled in: the spec's resolver does that, and a preset may say otherwise.
         show_default=_default(name),
@@ -80,7 +122,10 @@ def _type(schema: Mapping[str, Any]) -> object:
         case "integer":
             return click.IntRange(schema.get("minimum"), schema.get("maximum"))
         case "number":
-            return click.FloatRange(schema.get("minimum"), schema.get("maximum"))
+            above = schema.get("exclusiveMinimum")
+            return click.FloatRange(schema.get("minimum", above), schema.get("maximum"), above is not None)
         case "object":
             return layer_weights
+        case "picture":
+            return start
     return click.STRING

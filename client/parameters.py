@@ -3,11 +3,12 @@
 import json
 import math
 import re
-from typing import TypeVar
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-T = TypeVar("T")
+from client.models import Style
 
 
 def layer_weights(text: str) -> dict[str, float]:
@@ -48,15 +49,40 @@ def sha256(text: str) -> str:
     return text.lower()
 
 
-def weighted(styles: tuple[T, ...], weights: tuple[float, ...] | None) -> list[tuple[T, float]]:
-    """Each style with its weight; 1 where none were given.
+def start(text: str) -> str:
+    """What painting starts from: a word of the spec's, or a picture."""
+    if text in ("", "picture"):
+        raise click.BadParameter("name the picture itself, such as sketch.jpg")
+    return text
+
+
+def combined(
+    styles: Sequence[str | Path],
+    weights: Sequence[float] | None,
+    masks: Sequence[str] = (),
+    regions: Sequence[str] = (),
+) -> list[Style]:
+    """Each style with what stands beside it: weight 1, no mask and no region where none were given.
 
     Raises:
-        click.UsageError: there is another number of weights.
+        click.UsageError: there is another number of weights, masks or regions than of styles.
     """
-    if weights is not None and len(weights) != len(styles):
-        raise click.UsageError(f"--mix has {len(weights)} weights for {len(styles)} styles")
-    return list(zip(styles, weights or (1.0,) * len(styles), strict=True))
+    count = len(styles)
+    if weights is not None and len(weights) != count:
+        raise click.UsageError(f"--mix has {len(weights)} weights for {count} styles")
+    for option, given in (("--mask", masks), ("--region", regions)):
+        if given and len(given) != count:
+            raise click.UsageError(
+                f"{option} is given {len(given)} times for {count} styles; give it once for each, - for none"
+            )
+    beside = zip(
+        styles, weights or [1.0] * count, masks or [""] * count, regions or [""] * count, strict=True
+    )
+    return [Style(image, weight, _picture(mask), _picture(region)) for image, weight, mask, region in beside]
+
+
+def _picture(text: str) -> str | None:
+    return None if text in ("", "-") else text
 
 
 def _json(text: str) -> dict[str, float]:

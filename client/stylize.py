@@ -1,20 +1,32 @@
 """`impasto stylize`: paint on this machine, without a service. The engine is loaded only to paint."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from client.console import FAILED, leave, reported, say
 from client.errors import ImpastoError
-from client.options import given_spec, mix_option, spec_options
-from client.parameters import weighted
+from client.models import Image, Style
+from client.options import given_init, given_spec, spec_options, style_options
+from client.parameters import combined
 from client.progress import ProgressBar
 from shared.backbones import BACKBONES, uncatalogued
 from shared.spec import Spec, UnresolvableSpecError, resolve
 
+T = TypeVar("T")
+
 #: What a file's suffix says of its format.
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+
+
+class Pictures(NamedTuple):
+    """The files to paint from."""
+
+    content: Path
+    styles: list[Style]
+    init: str | None
 
 
 class Machine(NamedTuple):
@@ -41,12 +53,12 @@ class Machine(NamedTuple):
     type=click.Path(dir_okay=False, path_type=Path),
     help="File for the picture; its suffix says the format unless --output-format does.",
 )
-@mix_option
+@style_options
 @spec_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(
     "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
+    type=click.Choice(["auto", "float32", "tf32", "bfloat16"]),
     default="auto",
     show_default=True,
     help="Arithmetic of the feature network.",
@@ -65,6 +77,8 @@ def stylize(
     *,
     output: Path,
     mix: tuple[float, ...] | None,
+    masks: tuple[str, ...],
+    regions: tuple[str, ...],
     device: str,
     dtype: str,
     weights_dir: Path,
@@ -74,27 +88,30 @@ def stylize(
 
     Takes files. Needs the engine: pip install 'impasto[client,engine]'.
     """
-    pairs = weighted(styles, mix)
+    given = combined(styles, mix, masks, regions)
+    pictures = Pictures(content, given, given_init(options))
     if options["output_format"] is None:
         options["output_format"] = FORMATS.get(output.suffix.lower())
     spec = local_spec(given_spec(options))
     with reported():
         try:
-            print(_paint(content, pairs, spec, output, Machine(device, dtype, weights_dir)))
+            print(_paint(pictures, spec, output, Machine(device, dtype, weights_dir)))
         except ModuleNotFoundError as error:
             leave(FAILED, f"painting here needs {error.name}: pip install 'impasto[client,engine]'")
 
 
-def _paint(content: Path, styles: list[tuple[Path, float]], spec: Spec, output: Path, on: Machine) -> Path:
+def _paint(pictures: Pictures, spec: Spec, output: Path, on: Machine) -> Path:
     # Loaded here: torch takes seconds, and the other commands do without it.
-    from worker.engine import Engine, EngineError, Progress, Style  # noqa: PLC0415
-    from worker.engine.files import decode, encode  # noqa: PLC0415
+    from worker.engine import Engine, EngineError, Progress  # noqa: PLC0415
+    from worker.engine import Style as Loaded  # noqa: PLC0415
+    from worker.engine.files import decode, decode_grey, encode  # noqa: PLC0415
 
-    def read(path: Path, weight: float = 1.0) -> Style:
-        try:
-            return Style(decode(path.read_bytes()), weight)
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say it
-            raise ImpastoError(f"{path} cannot be read as a picture: {error}") from error
+    def load(style: Style) -> Loaded:
+        mask = None if style.mask is None else _read(style.mask, decode_grey)
+        if mask is not None and not mask.any():
+            raise ImpastoError(f"the mask {style.mask!s} is black throughout: white what is to count")
+        region = None if style.region is None else _read(style.region, decode_grey)
+        return Loaded(_read(style.image, decode), style.weight, mask, region)
 
     with ProgressBar() as bar:
 
@@ -102,16 +119,25 @@ def _paint(content: Path, styles: list[tuple[Path, float]], spec: Spec, output: 
             bar.step(progress.step, progress.steps, progress.losses)
 
         bar.say("painting")
-        picture, pictures = read(content).image, [read(*style) for style in styles]
+        content, styles = _read(pictures.content, decode), [load(style) for style in pictures.styles]
+        init = None if pictures.init is None else _read(pictures.init, decode)
         try:
             engine = Engine(on.weights_dir, on.device, on.dtype)
-            outcome = engine.stylize(picture, pictures, spec, on_progress=on_progress)
+            outcome = engine.stylize(content, styles, spec, on_progress=on_progress, init=init)
         except (EngineError, ValueError) as error:
             raise ImpastoError(str(error)) from error
     output.write_bytes(encode(outcome.image, spec.output_format, spec.output_quality))
     height, width = outcome.image.shape[-2:]
     say(f"{width} x {height} in {outcome.seconds:.1f} s on {outcome.device}, {spec.backbone}")
     return output
+
+
+def _read(picture: Image, decode: Callable[[bytes], T]) -> T:
+    data = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    try:
+        return decode(data)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say it
+        raise ImpastoError(f"{picture!s} cannot be read as a picture: {error}") from error
 
 
 def local_spec(request: dict[str, Any]) -> Spec:

@@ -169,7 +169,11 @@ def _number(value: float) -> str:
 
 
 def _differences(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{name}` {_number(value)}" for name, value in values.items()) or "nothing"
+    return ", ".join(f"`{name}` {_plain(value)}" for name, value in values.items()) or "nothing"
+
+
+def _plain(value: object) -> str:
+    return _number(value) if isinstance(value, int | float) else f"`{value}`"
 
 
 def _weights(layers: Mapping[str, float]) -> str:

@@ -45,6 +45,7 @@ class House:
     Attributes:
         url: where the API listens.
         data_dir: where everything is kept.
+        redis_url: where the job store answers.
         lease_seconds: how long a dead worker's claim holds.
     """
 
@@ -69,16 +70,16 @@ class House:
             "IMPASTO_STORAGE": config.storage,
         }
         self._store: Child | None = None
-        self._redis_url = config.redis_url
+        self.redis_url = config.redis_url
         if embed:
             try:
                 valkey = embedded_valkey(config.data_dir / "valkey")
             except NoValkeyError as error:
                 raise RunnerError(str(error)) from error
-            self._redis_url = valkey.url
+            self.redis_url = valkey.url
             self._store = Child("valkey", valkey.command, python_environ())
-        environ["IMPASTO_REDIS_URL"] = self._redis_url
-        self._config = config.model_copy(update={"redis_url": self._redis_url})
+        environ["IMPASTO_REDIS_URL"] = self.redis_url
+        self._config = config.model_copy(update={"redis_url": self.redis_url})
         python = [sys.executable, "-m"]
         api = [*python, "gunicorn", "-c", "python:api.gunicorn", "api.app:from_environment()"]
         commands = {"api": api} | {str(queue): [*python, "worker", str(queue)] for queue in Queue}

@@ -166,6 +166,12 @@ class UploadNotFound(Fault):
     code, title, status = "upload_not_found", "There is no such upload", 422
 
 
+class MaskEmpty(Fault):
+    """A style's mask leaves nothing of the style to learn from."""
+
+    code, title, status = "mask_empty", "The mask leaves nothing of the style", 422
+
+
 class PaintingDiverged(Fault):
     """The optimisation ran into values that are not numbers, more than once."""
 

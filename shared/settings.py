@@ -150,8 +150,13 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """Device the paint worker uses: auto, cpu, cuda, cuda:N or mps."""
 
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the feature network; losses and optimiser stay in float32."""
+    dtype: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """Arithmetic of the feature network; losses and optimiser stay in float32. `auto` takes bfloat16 where
+    the processor computes in it, `tf32` is a precision of NVIDIA GPUs."""
+
+    memory: int = Field(default=0, ge=0)
+    """Bytes that one painting may take on the device; larger ones are painted in tiles. 0 takes six tenths of
+    what is free when it begins."""
 
     torch_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of the paint worker; 0 leaves the choice to torch."""

@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from shared.bells import ring
 from shared.errors import (
@@ -27,10 +26,11 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.jobs.record import Checkpoint as CheckpointPointer
-from shared.jobs.record import Output, PaintProgress, Picture, Queue, Stage
+from shared.jobs.record import Output, PaintProgress, Queue, Stage
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.objects import ObjectMissingError, ObjectStore
 from shared.settings import Settings
+from worker import pictures
 from worker.engine import (
     BackboneUnavailableError,
     Checkpoint,
@@ -40,7 +40,6 @@ from worker.engine import (
     Outcome,
     Progress,
     Stopped,
-    Style,
     UnknownLayerError,
     files,
 )
@@ -143,32 +142,24 @@ class _Attempt:
         return "content_layers" if layer in (self._job.spec.content_layers or {}) else "style_layers"
 
     def _paint(self) -> Outcome:
-        content = files.decode(self._load(self._job.content))
-        styles = [Style(files.decode(self._load(style)), style.weight) for style in self._job.styles]
+        loaded = pictures.load(self._job, self._objects)
         resume = self._resumable()
         try:
-            return self._stylize(content, styles, resume)
+            return self._stylize(loaded, resume)
         except CheckpointError as error:
             log.warning("job %s: starting over, the checkpoint is of no use: %s", self._job.id, error)
-            return self._stylize(content, styles, None)
+            return self._stylize(loaded, None)
 
-    def _stylize(self, content: Tensor, styles: list[Style], resume: Checkpoint | None) -> Outcome:
+    def _stylize(self, loaded: pictures.Loaded, resume: Checkpoint | None) -> Outcome:
         return self._engine.stylize(
-            content,
-            styles,
+            loaded.content,
+            loaded.styles,
             self._job.spec,
             on_progress=self._on_progress,
             should_stop=lambda: self._lease.stop is not None,
             resume=resume,
+            init=loaded.init,
         )
-
-    def _load(self, picture: Picture) -> bytes:
-        if picture.key is None:
-            raise InternalFault("a picture has no clean copy")
-        try:
-            return self._objects.get(picture.key)
-        except ObjectMissingError as error:
-            raise InternalFault("a picture's clean copy is gone from the object store") from error
 
     def _resumable(self) -> Checkpoint | None:
         pointer = self._job.checkpoint

@@ -48,6 +48,8 @@ function inner(schema) {
   return (schema.anyOf || [schema]).find((one) => one.type !== "null") || schema;
 }
 
+const byDefault = (value) => `default (${value ?? "auto"})`;
+
 function field(name, schema, defaults) {
   const { enum: choices, type, minimum, maximum } = inner(schema);
   const label = document.createElement("label");
@@ -56,7 +58,7 @@ function field(name, schema, defaults) {
   if (choices) {
     input = document.createElement("select");
     input.append(...choices.map((choice) => new Option(choice, choice)));
-    if (name !== "preset") input.prepend(new Option(`default (${defaults[name] ?? "auto"})`, ""));
+    if (name !== "preset") input.prepend(new Option(byDefault(defaults[name]), ""));
     input.value = name === "preset" ? schema.default : "";
   } else {
     input = document.createElement("input");
@@ -64,7 +66,7 @@ function field(name, schema, defaults) {
     if (type === "number") input.step = "any";
     if (minimum !== undefined) input.min = minimum;
     if (maximum !== undefined) input.max = maximum;
-    if (defaults[name] !== undefined) input.placeholder = defaults[name];
+    input.placeholder = defaults[name] ?? "";
   }
   input.name = name;
   input.dataset.type = type;
@@ -86,9 +88,12 @@ async function buildForm() {
   $("order").elements.preset.addEventListener("change", (event) => {
     for (const [name, value] of Object.entries(specs[event.target.value] || {})) {
       const input = $("order").elements[name];
-      if (input && input.tagName === "INPUT") input.placeholder = value;
+      if (input && input.tagName === "INPUT") input.placeholder = value ?? "";
+      if (input && input.tagName === "SELECT") input.options[0].textContent = byDefault(value);
     }
   });
+  const { init } = $("order").elements;
+  init.addEventListener("change", () => { $("start-row").hidden = init.value !== "picture"; });
 }
 
 function readSpec() {
@@ -206,10 +211,16 @@ async function paint(event) {
   const content = $("content").files[0];
   const styles = [...$("style").files];
   if (!content || !styles.length) return showFaults(new Problem({ detail: "Choose a content picture and a style." }));
+  const spec = readSpec();
+  const start = spec.init === "picture" ? [...$("start").files] : [];
+  if (spec.init === "picture" && !start.length) {
+    return showFaults(new Problem({ detail: "Choose the picture to start from, or another init." }));
+  }
   $("paint").disabled = true;
   try {
-    const images = await Promise.all([content, ...styles].map(upload));
-    const body = JSON.stringify({ content: images[0], styles: images.slice(1), spec: readSpec() });
+    const [image, ...others] = await Promise.all([content, ...styles, ...start].map(upload));
+    const request = { content: image, styles: others.slice(0, styles.length), init: others[styles.length], spec };
+    const body = JSON.stringify(request); // which leaves out an `init` that is undefined
     const headers = { "Content-Type": "application/json", "Idempotency-Key": newKey() };
     const { body: job } = await call("v1/jobs", { method: "POST", headers, body });
     $("easel").hidden = false;

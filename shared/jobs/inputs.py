@@ -65,4 +65,4 @@ class InputStore:
         """An owner's upload, while it is kept."""
         with translated():
             picture: Any = self._redis.hget(Key.UPLOADS + owner, upload_id)
-        return Picture(**json.loads(picture)) if picture else None
+        return Picture.from_plain(json.loads(picture)) if picture else None

@@ -166,13 +166,18 @@ local function unrefer(sha256, time)
   end
 end
 
--- The inputs that a record names, once for each time it does.
-local function inputs_of(content, styles)
+-- The inputs that a record's pictures are kept as, once for each time it names them. Needs a table with the
+-- record's JSON of `content`, `styles` and, where there is one, `init`.
+local function inputs_of(named)
   local found = {}
-  local pictures = cjson.decode(styles)
-  pictures[#pictures + 1] = cjson.decode(content)
-  for _, picture in ipairs(pictures) do
+  local function add(picture)
+    if not picture then return end
     if picture.sha256 then found[#found + 1] = picture.sha256 end
+    add(picture.mask)
+    add(picture.region)
   end
+  add(cjson.decode(named.content))
+  for _, style in ipairs(cjson.decode(named.styles)) do add(style) end
+  if named.init then add(cjson.decode(named.init)) end
   return found
 end

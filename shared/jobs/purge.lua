@@ -11,7 +11,7 @@ if not job.completed_at or later_schema(job) then return {'conflict', {}} end
 local uid = job.uid
 local record = redis.call('HGETALL', K.job .. uid)
 local time = now()
-for _, sha256 in ipairs(inputs_of(job.content, job.styles)) do unrefer(sha256, time) end
+for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
 redis.call('DEL', K.job .. uid)
 redis.call('HDEL', K.ids .. job.owner, job.id)
 redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, uid)

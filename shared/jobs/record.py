@@ -5,8 +5,8 @@ scripts beside this file.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from shared.errors import ErrorInfo
 from shared.spec import Spec
 
 #: Version of the record's layout. A worker leaves records of a later version alone.
-SCHEMA = 1
+SCHEMA = 2
 
 T = TypeVar("T")
 
@@ -58,10 +58,12 @@ class Picture:
 
     Attributes:
         source: as the caller wrote it: a URL, `upload:<id>`, or `data:` (the data itself is not kept here).
-        weight: the style's share; 1 for the content.
+        weight: the style's share; 1 for what is no style.
         key: object key of the clean copy, `inputs/<sha256>`; None until intake has stored it.
         sha256: hash of the clean copy's bytes.
         width: pixels. height: pixels.
+        mask: of a style: which part of it to learn from; None for all of it.
+        region: of a style: which part of the content to paint with it; None for all of it.
     """
 
     source: str
@@ -70,6 +72,56 @@ class Picture:
     sha256: str | None = None
     width: int | None = None
     height: int | None = None
+    mask: "Picture | None" = None
+    region: "Picture | None" = None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Picture":
+        """Read what `to_json` wrote."""
+        parts = {name: cls.from_plain(plain[name]) for name in ("mask", "region") if name in plain}
+        return cls(**{**plain, **parts})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Every picture that a job names.
+
+    Attributes:
+        content: the picture to repaint.
+        styles: the pictures to repaint it after, each with its mask and region.
+        init: the picture to start from; None where the spec starts from something else.
+    """
+
+    content: Picture
+    styles: tuple[Picture, ...]
+    init: Picture | None = None
+
+    def each(self) -> Iterator[tuple[str, Picture]]:
+        """The pictures one by one, each with its JSON pointer into the request."""
+        yield "/content", self.content
+        for index, style in enumerate(self.styles):
+            yield f"/styles/{index}", style
+            if style.mask:
+                yield f"/styles/{index}/mask", style.mask
+            if style.region:
+                yield f"/styles/{index}/region", style.region
+        if self.init:
+            yield "/init", self.init
+
+    def changed(self, change: Callable[[Picture], Picture]) -> "Inputs":
+        """The same pictures after `change`, which leaves a style's mask and region to its own calls."""
+
+        def style(picture: Picture) -> Picture:
+            mask, region = (part and change(part) for part in (picture.mask, picture.region))
+            return replace(change(picture), mask=mask, region=region)
+
+        init = self.init and change(self.init)
+        return Inputs(change(self.content), tuple(map(style, self.styles)), init)
+
+    @property
+    def stored(self) -> bool:
+        """True when every picture has its clean copy, so that there is nothing to fetch."""
+        return all(picture.key for _, picture in self.each())
 
 
 @dataclass(frozen=True)
@@ -130,6 +182,12 @@ class NewJob:
     priority: int = 0
     idempotency_key: str | None = None
     retry_of: str | None = None
+    init: Picture | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """Every picture that the job names."""
+        return Inputs(self.content, self.styles, self.init)
 
 
 @dataclass(frozen=True)
@@ -167,6 +225,12 @@ class Job:
     evaluations: int | None
     loss: Mapping[str, float]
     retry_of: str | None
+    init: Picture | None
+
+    @property
+    def inputs(self) -> Inputs:
+        """Every picture that the job names."""
+        return Inputs(self.content, self.styles, self.init)
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Job":
@@ -181,8 +245,8 @@ class Job:
             status=Status(fields["status"]),
             stage=Stage(fields["stage"]) if get("stage") else None,
             spec=Spec.model_validate_json(fields["spec"]),
-            content=Picture(**json.loads(fields["content"])),
-            styles=tuple(Picture(**style) for style in json.loads(fields["styles"])),
+            content=Picture.from_plain(json.loads(fields["content"])),
+            styles=tuple(map(Picture.from_plain, json.loads(fields["styles"]))),
             metadata=json.loads(fields["metadata"]),
             body_hash=fields["body_hash"],
             priority=int(fields["priority"]),
@@ -204,6 +268,7 @@ class Job:
             evaluations=int(evaluations) if (evaluations := get("evaluations")) else None,
             loss=_json(get("loss"), {}),
             retry_of=get("retry_of") or None,
+            init=Picture.from_plain(json.loads(init)) if (init := get("init")) else None,
         )
 
 
@@ -222,7 +287,8 @@ def new_record(job: NewJob) -> dict[str, str]:
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
     }
-    return record | ({"retry_of": job.retry_of} if job.retry_of else {})
+    optional = {"retry_of": job.retry_of, "init": job.init and to_json(job.init)}
+    return record | {name: value for name, value in optional.items() if value}
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data
@@ -233,7 +299,8 @@ def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping):
         return dict(value)
-    return {name: part for name, part in asdict(value).items() if part is not None}
+    parts = {part.name: getattr(value, part.name) for part in fields(value)}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401

@@ -199,14 +199,26 @@ class JobStore(InputStore):
         return Renewal(cancel=bool(reply[0]))
 
     def advance(
-        self, claim: Claim, content: Picture, styles: Sequence[Picture], seconds: Mapping[str, float]
+        self,
+        claim: Claim,
+        content: Picture,
+        styles: Sequence[Picture],
+        seconds: Mapping[str, float],
+        init: Picture | None = None,
     ) -> bool:
         """Intake is done: the job waits for paint. True when a paint bell is wanted.
+
+        Args:
+            claim: intake's.
+            content: with its clean copy, as are the others.
+            styles: with their masks and regions.
+            seconds: what it took.
+            init: the picture to start from; None leaves the record's as it is.
 
         Raises:
             LeaseLostError: the fence is stale.
         """
-        pictures = {"content": to_json(content), "styles": to_json(styles)}
+        pictures = {"content": to_json(content), "styles": to_json(styles), "init": init and to_json(init)}
         return bool(self._fenced("advance", claim, seconds=to_json(seconds), **pictures)[0])
 
     def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> str | None:

@@ -3,7 +3,7 @@
 -- Without allow-oom: a full server refuses before anything is written.
 --
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, spec, content, styles, metadata,
---   body_hash, priority, lane, retry_of), stage (`fetching` or `waiting`), deadline (ms from now), bells,
+--   body_hash, priority, lane, retry_of, init), stage (`fetching` or `waiting`), deadline (ms from now), bells,
 --   idempotency_key (optional), idempotency_ttl (ms).
 -- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
 --   deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
@@ -49,6 +49,6 @@ remember(job.uid)
 redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
 redis.call('HINCRBY', K.counts, 'queued', 1)
 redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
-for _, sha256 in ipairs(inputs_of(job.content, job.styles)) do refer(sha256) end
+for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
 wait(job, time)
 return {'created', bell_wanted(queue_of(job)), redis.call('HGETALL', K.job .. job.uid)}

@@ -124,6 +124,30 @@ def test_a_fault_is_shown_beside_the_field_it_is_about(page: Page, tmp_path: Pat
     expect(page.locator("#faults")).to_contain_text("/spec/size")
 
 
+def test_a_picture_to_start_from_is_asked_for_where_it_is_chosen(page: Page, tmp_path: Path):
+    _choose(page, tmp_path)
+    page.fill("[name=size]", "64")
+    page.get_by_text("More controls").click()
+    page.fill("[name=steps]", "12")
+    expect(page.locator("#start-row")).to_be_hidden()
+    page.select_option("[name=init]", "picture")
+    page.click("#paint")
+    expect(page.locator("#faults")).to_contain_text("Choose the picture to start from")
+
+    page.set_input_files("#start", tmp_path / "style.png")
+    page.click("#paint")
+
+    assert _width_shown(page) == 64
+
+
+def test_what_has_no_default_is_shown_empty_whatever_the_preset(page: Page):
+    page.get_by_text("More controls").click()
+    for preset in ("photo", "painting"):
+        page.select_option("[name=preset]", preset)
+        expect(page.locator("[name=alpha_beta]")).to_have_attribute("placeholder", "")
+        expect(page.locator("[name=color] option").first).to_have_text("default (style)")
+
+
 def test_a_running_job_can_be_cancelled_from_the_page(page: Page, tmp_path: Path):
     _choose(page, tmp_path)
     page.fill("[name=size]", "256")

@@ -153,8 +153,11 @@ def _check_references(store: Snapshot) -> None:
     """Reference counts are what jobs and uploads name; what is unused or being deleted is named by none."""
     named: Counter[str] = Counter()
     for record in store.records.values():
-        for picture in [json.loads(record["content"]), *json.loads(record["styles"])]:
-            if picture.get("sha256"):
+        styles = json.loads(record["styles"])
+        pictures = [json.loads(record["content"]), *styles, json.loads(record.get("init", "null"))]
+        pictures += [style.get(part) for style in styles for part in ("mask", "region")]
+        for picture in pictures:
+            if picture and picture.get("sha256"):
                 named[picture["sha256"]] += 1
     uploads = set()
     for key, pictures in store.raw.items():

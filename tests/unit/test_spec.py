@@ -45,7 +45,8 @@ def test_every_preset_resolves_on_every_backbone_and_leaves_nothing_open(
 ) -> None:
     spec = resolve({"preset": preset}, backbone)
     assert spec.backbone == backbone.name
-    assert None not in spec.model_dump().values()
+    # `alpha_beta` takes the place of the two weights where it is given.
+    assert [name for name, value in spec.model_dump().items() if value is None] == ["alpha_beta"]
     assert {name: getattr(spec, name) for name in PRESETS[preset]} == PRESETS[preset]
 
 
@@ -102,7 +103,7 @@ def test_a_request_is_not_changed_by_resolving_it() -> None:
     "wrong",
     [
         {"size": 15},
-        {"size": 4097},
+        {"size": 8193},
         {"size": 512.5},
         {"size": "512"},
         {"size": True},
@@ -119,6 +120,17 @@ def test_a_request_is_not_changed_by_resolving_it() -> None:
         {"tv_weight": "1"},
         {"weighting": "literal"},
         {"init": "random"},
+        {"alpha_beta": 0},
+        {"alpha_beta": -1e-3},
+        {"alpha_beta": 2e6},
+        {"alpha_beta": float("inf")},
+        {"style_loss": "mean"},
+        {"style_scale": 0.05},
+        {"style_scale": 8.1},
+        {"style_scale": float("nan")},
+        {"color": "luma"},
+        {"photorealism": -1},
+        {"photorealism": 2e9},
         {"optimizer": "sgd"},
         {"pooling": "mean"},
         {"output_format": "gif"},
@@ -145,7 +157,17 @@ def test_what_is_outside_the_bounds_is_refused(wrong: dict[str, Any]) -> None:
     "fine",
     [
         {"size": 16},
-        {"size": 4096},
+        {"size": 8192},
+        {"alpha_beta": 1e-3},
+        {"alpha_beta": 1e6},
+        {"style_scale": 0.1},
+        {"style_scale": 8},
+        {"photorealism": 0},
+        {"photorealism": 1e9},
+        {"style_loss": "moments"},
+        {"color": "content"},
+        {"color": "match"},
+        {"init": "picture"},
         {"style_weight": 300},
         {"style_weight": 0},
         {"style_layers": {"conv1_1": 0, "conv2_1": 1}},
@@ -173,12 +195,17 @@ def test_neither_spec_nor_request_changes_once_made() -> None:
 
 
 FIELDS = {
-    "size": st.integers(16, 4096),
+    "size": st.integers(16, 8192),
     "steps": st.integers(1, 20_000),
     "seed": st.integers(0, 2**53 - 1),
     "style_weight": st.floats(0, 1e12),
     "content_weight": st.floats(0, 1e9),
-    "init": st.sampled_from(["content", "style", "noise"]),
+    "alpha_beta": st.floats(0, 1e6, exclude_min=True),
+    "style_loss": st.sampled_from(["gram", "moments"]),
+    "style_scale": st.floats(0.1, 8),
+    "color": st.sampled_from(["style", "content", "match"]),
+    "photorealism": st.floats(0, 1e9),
+    "init": st.sampled_from(["content", "style", "noise", "picture"]),
     "optimizer": st.sampled_from(["lbfgs", "adam"]),
     "preset": st.sampled_from(list(PRESETS)),
     "content_layers": st.dictionaries(

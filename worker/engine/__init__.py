@@ -3,8 +3,14 @@
 `Engine` is the door; `docs/engine.md` says what it does and why.
 """
 
+import os
+
+# Threads of torch that wait for one another spin, which on a machine with other work starves whom they wait
+# for: beside two busy processes on two cores a picture took eight times as long. Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from worker.engine.checkpoint import Checkpoint
-from worker.engine.contract import Outcome, Progress, Stopped, Style
+from worker.engine.contract import Outcome, Progress, Request, Stopped, Style
 from worker.engine.engine import Engine
 from worker.engine.errors import (
     BackboneUnavailableError,
@@ -26,6 +32,7 @@ __all__ = [
     "EngineError",
     "Outcome",
     "Progress",
+    "Request",
     "Stopped",
     "Style",
     "UnknownLayerError",

@@ -41,7 +41,7 @@ def available(weights_dir: Path | None) -> tuple[str, ...]:
 
     Files are not opened.
     """
-    known = tuple(name for name in BACKBONES if find(name, weights_dir) is not None)
+    known = tuple(name for name in BACKBONES if _find(name, weights_dir) is not None)
     return known + _uncatalogued(weights_dir)
 
 
@@ -56,7 +56,7 @@ def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> "VGG 
         raise BackboneUnavailableError(
             f"there is no backbone {name!r}; there are {', '.join(BACKBONES)}, and others of torchvision's"
         )
-    path = find(name, weights_dir)
+    path = _find(name, weights_dir)
     if path is None:
         where = f"in {weights_dir}" if weights_dir else "here"
         remedy = f"run `impasto weights fetch {name}`" if name in BACKBONES else f"put {name}.pth there"
@@ -69,27 +69,24 @@ def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> "VGG 
     return _torchvision_network(name, path, pooling)
 
 
-def find(name: str, weights_dir: Path | None) -> Path | None:
-    """The weights file that `load` takes for a backbone; None when there is none."""
-    folders = [weights_dir] if weights_dir else []
-    if name in BACKBONES and BACKBONES[name].shipped:
-        folders.append(SHIPPED)
-    for folder in folders:
-        published = sorted(folder.glob(f"{name}-*.pth"))
-        for path in (folder / f"{name}.safetensors", folder / f"{name}.pth", *published):
-            if path.is_file():
-                return path
-    return None
+def identity(name: str, weights_dir: Path | None) -> str:
+    """SHA-256 of a backbone's weights file, read anew when the file has changed.
+
+    Raises:
+        BackboneUnavailableError: it is not here.
+    """
+    path = _find(name, weights_dir)
+    if path is None:
+        raise BackboneUnavailableError(f"the weights of {name} are not here")
+    return _sha256(path)
 
 
-def sha256(path: Path) -> str:
-    """A file's SHA-256, in hexadecimal; read again only when the file has changed."""
-    status = path.stat()
-    return _sha256(path, status.st_size, status.st_mtime_ns)
+def _sha256(path: Path) -> str:
+    return _sha256_as_of(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they tell a changed file
+def _sha256_as_of(path: Path, _size: int, _changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -103,9 +100,21 @@ def check_hash(path: Path) -> None:
     stated = _stated_hash(path)
     if stated is None:
         return
-    found = sha256(path)
+    found = _sha256(path)
     if not found.startswith(stated):
         raise WeightsCorruptError(f"{path.name} has SHA-256 {found}, not {stated}: fetch it again")
+
+
+def _find(name: str, weights_dir: Path | None) -> Path | None:
+    folders = [weights_dir] if weights_dir else []
+    if name in BACKBONES and BACKBONES[name].shipped:
+        folders.append(SHIPPED)
+    for folder in folders:
+        published = sorted(folder.glob(f"{name}-*.pth"))
+        for path in (folder / f"{name}.safetensors", folder / f"{name}.pth", *published):
+            if path.is_file():
+                return path
+    return None
 
 
 def _uncatalogued(weights_dir: Path | None) -> tuple[str, ...]:
@@ -114,7 +123,7 @@ def _uncatalogued(weights_dir: Path | None) -> tuple[str, ...]:
     beginnings = (re.match(r"[a-z0-9_]+", path.name) for path in weights_dir.iterdir())
     named = {match[0] for match in beginnings if match} - BACKBONES.keys()
     known = named.intersection(_torchvision_names()) if named else ()
-    return tuple(name for name in sorted(known) if find(name, weights_dir))
+    return tuple(name for name in sorted(known) if _find(name, weights_dir))
 
 
 def _torchvision_names() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from worker.engine.vgg import VGG
+from worker.engine.network import Network
 
 CALIBRATION_SET = "dead-leaves-1"
 """Name of the set that `pictures` makes; another recipe needs another name."""
@@ -58,10 +58,9 @@ def _dead_leaves(generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def channel_means(network: VGG, layers: Sequence[str]) -> dict[str, Tensor]:
+def channel_means(network: Network, layers: Sequence[str]) -> dict[str, Tensor]:
     """Mean activation (N,) of each channel of each of the network's layers over the set; see `means`."""
-    weights = next(network.parameters())
-    return means(network(pictures().to(weights.device, weights.dtype), layers))
+    return means(network.run(pictures().to(network.device), layers, record=False).taps)
 
 
 def means(activations: Mapping[str, Tensor]) -> dict[str, Tensor]:

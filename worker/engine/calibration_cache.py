@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from worker.engine.backbones import sha256
-from worker.engine.calibration import CALIBRATION_SET
+from worker.engine.calibration import CALIBRATION_SET, channel_means
+from worker.engine.network import Network
 
 FORMAT = 1
 """Rises when networks or means are computed in another way; what was kept before is then no longer met."""
@@ -32,9 +32,9 @@ class Key:
     """What means depend on, but for the layer.
 
     Attributes:
-        weights_sha256: of the network's weights file.
+        weights_sha256: of the network's weights file, see `backbones.identity`.
         pooling: the network's.
-        dtype: its arithmetic, such as `bfloat16`.
+        dtype: its arithmetic, as `Engine.dtype` names it.
         device: the kind of device it runs on, such as `cuda`.
         calibration_set: the pictures that the means are taken over.
         format: see `FORMAT`.
@@ -46,11 +46,6 @@ class Key:
     device: str
     calibration_set: str = CALIBRATION_SET
     format: int = FORMAT
-
-
-def key(weights: Path, pooling: str, dtype: torch.dtype, device: torch.device) -> Key:
-    """The key of a network that was loaded from a weights file (`backbones.find`) and moved to a device."""
-    return Key(sha256(weights), pooling, str(dtype).removeprefix("torch."), device.type)
 
 
 class CalibrationCache:
@@ -78,6 +73,24 @@ class CalibrationCache:
                 folder.mkdir(parents=True, exist_ok=True)
                 _replace(folder / _file(key), data)
                 return
+
+
+class KeptMeans:
+    """Gives a network's means as `calibration.channel_means` does, from the cache where it has them."""
+
+    def __init__(self, cache: CalibrationCache, key: Key) -> None:
+        self._cache = cache
+        self._key = key
+
+    def __call__(self, network: Network, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Mean activation (N,) of each channel of the layers, on the network's device."""
+        kept = self._cache.load(self._key)
+        missing = [layer for layer in layers if layer not in kept]
+        if missing:
+            measured = channel_means(network, missing)
+            self._cache.store(self._key, measured)
+            kept |= measured
+        return {layer: kept[layer].to(network.device) for layer in layers}
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The engine's door: a device, networks kept between paintings, and `stylize`."""
+"""The engine's door: a device, networks kept between paintings, `stylize` and `stylize_batch`."""
 
 import threading
 import time
@@ -8,14 +8,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shared.spec import Spec
-from worker.engine import backbones, images
+from shared.backbones import BACKBONES
+from shared.spec import Spec, resolve
+from worker.engine import backbones, images, memory
+from worker.engine.calibration_cache import CalibrationCache, KeptMeans, Key
+from worker.engine.chain import Chain
 from worker.engine.checkpoint import Checkpoint
-from worker.engine.contract import Outcome, Progress, Style
-from worker.engine.device import pick_device, pick_dtype
+from worker.engine.contract import Outcome, Progress, Request, Style
+from worker.engine.device import pick_arithmetic, pick_device
+from worker.engine.errors import CheckpointError
 from worker.engine.features import Features
-from worker.engine.painting import Painting
-from worker.engine.vgg import Pooling
+from worker.engine.network import Network
+from worker.engine.painting import Painted, Painting, Studio, agreement
+from worker.engine.statistics import Statistics, Store
+from worker.engine.vgg import VGG, Pooling
 
 
 class Engine:
@@ -27,25 +33,34 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         threads: int = 0,
+        memory_bytes: int = 0,
+        statistics: Store | None = None,
     ) -> None:
         """Choose where and how to compute.
 
         Args:
             weights_dir: folder with backbone weights, beside those the package ships.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-            dtype: the network's arithmetic: `auto`, `float32` or `bfloat16`.
+            dtype: the network's arithmetic: `auto`, `float32`, `tf32` or `bfloat16`.
             threads: CPU threads for torch, in the whole process; 0 leaves them as they are.
+            memory_bytes: what a painting may take; 0 for a share of what is free when it begins.
+            statistics: a place where styles' statistics are kept beyond this process.
 
         Raises:
             DeviceUnavailableError: the device is not there or lacks the precision.
         """
         self._weights_dir = weights_dir
         self._device = pick_device(device)
-        self._dtype = pick_dtype(dtype, self._device)
+        self._arithmetic = pick_arithmetic(dtype, self._device)
+        self._memory_bytes = memory_bytes
+        self._kept = Statistics(statistics)
         self._features: dict[tuple[str, Pooling], Features] = {}
         self._loading = threading.Lock()
         if threads > 0:
             torch.set_num_threads(threads)
+        if self._device.type == "cpu":
+            memory.keep_freed_memory()
+        self._arithmetic.set_up(self._device)
 
     @property
     def device(self) -> str:
@@ -55,25 +70,40 @@ class Engine:
     @property
     def dtype(self) -> str:
         """The network's arithmetic."""
-        return str(self._dtype).removeprefix("torch.")
+        return self._arithmetic.name
 
     def backbones(self) -> tuple[str, ...]:
         """Names of the backbones whose weights are here."""
         return backbones.available(self._weights_dir)
 
-    def warm(self, backbone: str, pooling: Pooling = "avg") -> Features:
-        """Load a backbone, unless it is loaded already.
+    def warm(self, backbone: str, pooling: Pooling = "avg") -> None:
+        """Load and calibrate a backbone and run it once, so that the first painting waits for nothing.
 
         Raises:
             BackboneUnavailableError: it is unknown, or its weights are not here.
             WeightsCorruptError: its weights are damaged or another network's.
         """
+        if backbone not in BACKBONES:
+            self.features(backbone, pooling)  # its layers are named by each job
+            return
+        spec = resolve({"size": 64, "steps": 2, "pooling": pooling}, BACKBONES[backbone])
+        picture = torch.linspace(0, 1, 3 * 64 * 64).view(3, 64, 64)
+        self.stylize(picture, [Style(picture)], spec)
+
+    def features(self, backbone: str, pooling: Pooling = "avg") -> Features:
+        """A backbone's calibrated network, loaded unless it is already. Raises as `warm` does."""
         key = (backbone, pooling)
         with self._loading:
             if key not in self._features:
-                network = backbones.load(backbone, self._weights_dir, pooling)
-                self._features[key] = Features(network.to(self._device, self._dtype))  # type: ignore[arg-type]
+                self._features[key] = self._load(backbone, pooling)
             return self._features[key]
+
+    def _load(self, backbone: str, pooling: Pooling) -> Features:
+        loaded = backbones.load(backbone, self._weights_dir, pooling)
+        network: Network = Chain(loaded) if isinstance(loaded, VGG) else loaded
+        key = Key(backbones.identity(backbone, self._weights_dir), pooling, self.dtype, self._device.type)
+        means = KeptMeans(CalibrationCache(self._weights_dir), key)
+        return Features(network.to(self._device, self._arithmetic.dtype), means)
 
     def stylize(
         self,
@@ -83,16 +113,18 @@ class Engine:
         on_progress: Callable[[Progress], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         resume: Checkpoint | None = None,
+        init: Tensor | None = None,
     ) -> Outcome:
         """Repaint `content` in the manner of `styles`.
 
         Args:
             content: RGB in [0, 1], float, (3, H, W) on the CPU, of any size.
-            styles: one or more; their Gram matrices are averaged by their weights.
+            styles: one or more; the goals of those of one region are averaged by their weights.
             spec: a resolved spec. The result's longest side is `spec.size`, its aspect the content's.
-            on_progress: called after every evaluation, in this thread.
-            should_stop: asked before every evaluation; True ends the run.
+            on_progress: called after every evaluation, on a GPU after every eighth, in this thread.
+            should_stop: asked as often, before an evaluation; True ends the run.
             resume: where an earlier run of the same spec and pictures stood.
+            init: the picture to start from, (3, h, w), where `spec.init` is `picture`; its middle is taken.
 
         Raises:
             ValueError: a picture is not as described, no style has a weight above 0, the spec is unresolved.
@@ -100,20 +132,125 @@ class Engine:
             CheckpointError: `resume` belongs to another painting.
             DivergedError: the optimisation found no way on.
             Stopped: `should_stop` answered True; it carries a checkpoint.
-            torch.OutOfMemoryError: the device's memory is too small for this size.
+            torch.OutOfMemoryError: the device's memory is too small for this size, tiled as well.
+        """
+        request = Request(content, styles, spec, init, on_progress, should_stop, resume)
+        (result,) = self.stylize_batch([request])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def stylize_batch(self, requests: Sequence[Request]) -> list[Outcome | Exception]:
+        """Paint several pictures as one batch: each as `stylize` would, but for the order of sums.
+
+        They agree in backbone, pooling, output size in pixels, steps, pyramid, optimiser, weighting, style
+        loss, names of layers, and in the step at which they resume; all else is each one's own.
+
+        Returns:
+            In order, a picture's outcome, or the exception that `stylize` would have raised for it alone.
+
+        Raises:
+            ValueError: the requests do not agree.
+            BackboneUnavailableError: see `warm`; likewise WeightsCorruptError.
+            torch.OutOfMemoryError: they do not fit into memory together.
         """
         begun = time.perf_counter()
-        _check(content, styles)
-        features = self.warm(spec.backbone, spec.pooling)
-        painting = Painting(features, content.float(), styles, spec, self._device, on_progress, should_stop)
-        image = painting.paint(resume)
-        seconds = time.perf_counter() - begun
-        return Outcome(image, painting.losses, spec.steps, seconds, self.device, self.dtype)
+        results: dict[int, Outcome | Exception] = {}
+        sound = []
+        for item, request in enumerate(requests):
+            try:
+                _check(request)
+            except ValueError as error:
+                results[item] = error
+            else:
+                sound.append(item)
+        if sound:
+            painted = self._paint([requests[item] for item in sound])
+            seconds = time.perf_counter() - begun
+            for item, result in zip(sound, painted, strict=True):
+                results[item] = (
+                    result
+                    if isinstance(result, Exception)
+                    else Outcome(
+                        result.image,
+                        result.losses,
+                        requests[item].spec.steps,
+                        seconds,
+                        self.device,
+                        self.dtype,
+                        len(sound),
+                        result.tiled,
+                    )
+                )
+        return [results[item] for item in range(len(requests))]
+
+    def capacity(self, spec: Spec, height: int, width: int) -> int:
+        """How many pictures of this size in pixels can be painted together and gain by it, at least 1."""
+        features = self.features(spec.backbone, spec.pooling)
+        return memory.capacity(
+            height * width,
+            features.network.bytes_a_pixel(_layers(spec)),
+            spec.optimizer,
+            self._budget(),
+            self._device,
+        )
+
+    def _paint(self, requests: Sequence[Request]) -> list[Painted | Exception]:
+        spec = requests[0].spec
+        _agree(requests)
+        studio = Studio(
+            self.features(spec.backbone, spec.pooling),
+            f"{spec.backbone} {backbones.identity(spec.backbone, self._weights_dir)}",
+            self._kept,
+            self._budget(),
+        )
+        try:
+            return Painting(studio, requests).paint()
+        except CheckpointError as error:
+            if len(requests) == 1:
+                return [error]
+            raise
+        except torch.OutOfMemoryError:
+            if len(requests) > 1 or studio.features.network.halo(_layers(spec)) is None:
+                raise
+        # Outside the handler: the exception would keep the failed run's tensors alive.
+        torch.cuda.empty_cache()
+        return Painting(studio, requests).paint(force_tiles=True)
+
+    def _budget(self) -> int:
+        return self._memory_bytes or int(memory.SHARE * memory.free(self._device))
 
 
-def _check(content: Tensor, styles: Sequence[Style]) -> None:
-    images.check(content, "the content")
+def _layers(spec: Spec) -> tuple[str, ...]:
+    return tuple({**(spec.content_layers or {}), **(spec.style_layers or {})})
+
+
+def _agree(requests: Sequence[Request]) -> None:
+    """Raise ValueError where requests cannot be one batch."""
+    facts = {
+        agreement(one.spec, images.size_for(one.content, one.spec.size))
+        + ((one.resume.step, one.resume.level) if one.resume else (0, 0))
+        for one in requests
+    }
+    if len(facts) > 1:
+        raise ValueError(
+            "a batch's requests differ in backbone, size, steps, layers or another thing they share"
+        )
+
+
+def _check(request: Request) -> None:
+    styles, spec = request.styles, request.spec
+    images.check(request.content, "the content")
     for number, style in enumerate(styles, start=1):
         images.check(style.image, f"style {number}")
+        for mask, what in ((style.mask, "mask"), (style.region, "region")):
+            if mask is not None:
+                images.check_mask(mask, f"the {what} of style {number}")
     if not any(style.weight > 0 for style in styles) or any(style.weight < 0 for style in styles):
         raise ValueError("styles need weights of 0 or more, and one above 0")
+    if (request.init is not None) != (spec.init == "picture"):
+        raise ValueError("a picture to start from goes with `init` set to `picture`, and the reverse")
+    if request.init is not None:
+        images.check(request.init, "the picture to start from")
+    if spec.content_layers is None or spec.style_layers is None:
+        raise ValueError("the spec names no layers: resolve it first")

@@ -19,6 +19,16 @@ def check(image: Tensor, what: str) -> None:
         raise ValueError(f"{what} holds values that are not numbers")
 
 
+def check_mask(mask: Tensor, what: str) -> None:
+    """Raise ValueError unless `mask` is (h, w), floating, finite, and selects something."""
+    if mask.ndim != 2 or mask.numel() == 0 or not mask.is_floating_point():
+        raise ValueError(f"{what} should be a float tensor (h, w), not {mask.dtype} {tuple(mask.shape)}")
+    if not bool(torch.isfinite(mask).all()) or not 0 <= float(mask.min()) <= float(mask.max()) <= 1:
+        raise ValueError(f"{what} should hold values from 0 to 1")
+    if float(mask.max()) == 0:
+        raise ValueError(f"{what} is empty: nothing in it is above 0")
+
+
 def size_for(image: Tensor, longest: int) -> tuple[int, int]:
     """Height and width with the image's aspect and a longest side of `longest`; no side falls below 1."""
     height, width = image.shape[-2:]
@@ -32,6 +42,14 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
         return image.clamp(0, 1)
     resized = F.interpolate(image[None], size=size, mode="bicubic", align_corners=False, antialias=True)
     return resized[0].clamp(0, 1)
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A soft mask (h, w) at another size, each value the mean of what it stands for."""
+    resized = F.interpolate(
+        mask[None, None].float(), size=size, mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized[0, 0].clamp(0, 1)
 
 
 def cover(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,8 +2,9 @@
 
 "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016; equation numbers are theirs.
 
-Features of a layer are F, an (N, M) matrix: N filters, M positions. Every function returns a scalar. Two
-weightings of the same distances are offered:
+Features of a layer are F, an (N, M) matrix: N filters, M positions. Every distance is a number k times a
+sum of squares, so its gradient is 2 k times the difference: what is chosen here is k. Two weightings are
+offered:
 
 - `paper`: equations 1, 4 and 5 to the letter, with pictures of different sizes brought together by dividing
   each Gram matrix by its own number of positions;
@@ -13,6 +14,7 @@ weightings of the same distances are offered:
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Weighting = Literal["normalized", "paper"]
@@ -29,37 +31,68 @@ def gram(features: Tensor) -> Tensor:
     return features @ features.T / features.shape[1]
 
 
-def content_loss(features: Tensor, target: Tensor, weighting: Weighting) -> Tensor:
-    """Distance of the features F from the content's features P, both (N, M).
+def content_factor(energy: Tensor, count: int, weighting: Weighting) -> Tensor:
+    """What sum (F - P)^2 is multiplied by, given `energy` = sum P^2 over `count` = N M entries.
 
-    `paper` (equation 1): 1/2 sum (F - P)^2, whose gradient is F - P.
-    `normalized`: mean (F - P)^2 / mean P^2.
+    `paper` (equation 1): 1/2, so that the gradient is F - P.
+    `normalized`: 1 / sum P^2, which makes it mean (F - P)^2 / mean P^2.
     """
-    difference = features - target
     if weighting == "paper":
-        return difference.square().sum() / 2
-    return difference.square().mean() / target.square().mean().clamp_min(LEAST_ENERGY)
+        return torch.full_like(energy, 0.5)
+    return energy.clamp_min(LEAST_ENERGY * count).reciprocal()
+
+
+def style_factor(target: Tensor, weighting: Weighting) -> Tensor:
+    """What sum (G/M_g - A/M_s)^2 is multiplied by: (..., N, N) -> (...).
+
+    `paper` (equation 4, E_l): 1 / (4 N^2), so that the gradient with respect to F is
+    1 / (N^2 M_g) (G/M_g - A/M_s) F.
+    `normalized`: 1 / sum (A/M_s)^2.
+    """
+    channels = target.shape[-1]
+    energy = target.square().sum(dim=(-2, -1))
+    if weighting == "paper":
+        return torch.full_like(energy, 1 / (4 * channels**2))
+    return energy.clamp_min(LEAST_ENERGY * channels**2).reciprocal()
+
+
+def mean_factor(target: Tensor, weighting: Weighting) -> Tensor:
+    """What sum (mean F - mean S)^2 is multiplied by where means are matched: (..., N) -> (...).
+
+    `paper` has no such term; it is taken as 1 / N. `normalized`: 1 / sum (mean S)^2.
+    """
+    channels = target.shape[-1]
+    energy = target.square().sum(dim=-1)
+    if weighting == "paper":
+        return torch.full_like(energy, 1 / channels)
+    return energy.clamp_min(LEAST_ENERGY * channels).reciprocal()
+
+
+def content_loss(features: Tensor, target: Tensor, weighting: Weighting) -> Tensor:
+    """Distance of the features F from the content's features P, both (N, M): a scalar."""
+    factor = content_factor(target.square().sum(), target.numel(), weighting)
+    return factor * (features - target).square().sum()
 
 
 def style_loss(gram_: Tensor, target: Tensor, weighting: Weighting) -> Tensor:
-    """Distance of a Gram matrix G / M_g from the style's A / M_s, both (N, N).
+    """Distance of a Gram matrix G / M_g from the style's A / M_s, both (..., N, N): (...)."""
+    return style_factor(target, weighting) * (gram_ - target).square().sum(dim=(-2, -1))
 
-    `paper` (equation 4, E_l): 1 / (4 N^2) sum (G/M_g - A/M_s)^2, whose gradient with respect to F is
-    1 / (N^2 M_g) (G/M_g - A/M_s) F.
-    `normalized`: sum (G/M_g - A/M_s)^2 / sum (A/M_s)^2.
+
+def total_variation(images: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared difference of vertical neighbours plus that of horizontal ones, (B,) for (B, 3, H, W).
+
+    Adds its gradient, times `weights` (B,), to `gradient`.
     """
-    channels = target.shape[0]
-    distance = (gram_ - target).square().sum()
-    if weighting == "paper":
-        return distance / (4 * channels**2)
-    return distance / target.square().sum().clamp_min(LEAST_ENERGY * channels**2)
-
-
-def total_variation(image: Tensor) -> Tensor:
-    """Mean squared difference of vertical neighbours plus that of horizontal ones; image (..., H, W)."""
-    total = image.new_zeros(())
-    if image.shape[-2] > 1:
-        total = total + (image[..., 1:, :] - image[..., :-1, :]).square().mean()
-    if image.shape[-1] > 1:
-        total = total + (image[..., :, 1:] - image[..., :, :-1]).square().mean()
+    total = images.new_zeros(images.shape[0])
+    for dim in (2, 3):
+        length = images.shape[dim]
+        if length < 2:
+            continue
+        difference = images.narrow(dim, 1, length - 1) - images.narrow(dim, 0, length - 1)
+        count = difference[0].numel()
+        total = total + difference.square().sum(dim=(1, 2, 3)) / count
+        difference.mul_((2 / count * weights).view(-1, 1, 1, 1))
+        gradient.narrow(dim, 1, length - 1).add_(difference)
+        gradient.narrow(dim, 0, length - 1).sub_(difference)
     return total

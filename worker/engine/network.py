@@ -1,11 +1,10 @@
-"""What the engine asks of a network: named layers, one pass forward, one pass back to the pictures.
+"""What the engine asks of a feature network, whatever is inside it.
 
-Every backbone has a class that keeps to this, whatever computes behind it (`vgg`, `torchvision_network`).
-Which layers are tapped, how they are calibrated and what is made of them is the business of others.
+`worker.engine.chain` runs VGG networks by hand; `worker.engine.torchvision_network` wraps any other.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -16,41 +15,57 @@ class Run(Protocol):
 
     @property
     def taps(self) -> Mapping[str, Tensor]:
-        """Activations (B, N, h, w) by layer name, not to be written to.
-
-        Their dtype and memory format are the network's.
-        """
+        """By layer, what it sees: (B, N, h, w) in the network's precision, after the activation function."""
 
     def backward(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Gradient at the images, (B, 3, H, W) in float32, given the gradients at taps.
-
-        Taps that are not named count as having none. Raises RuntimeError for a second call, and for a run
-        that was not recorded.
-        """
+        """The gradient at the images, (B, 3, H, W) float32, from those at taps. Once, of a recorded run."""
 
 
 class Network(Protocol):
-    """A frozen feature network with its weights and its preprocessing."""
+    """A frozen feature network.
+
+    Attributes:
+        layers: names of what can be tapped, shallow to deep.
+        least_side: shortest picture side of which every layer still sees something.
+    """
+
+    layers: tuple[str, ...]
+    least_side: int
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """Names that may be tapped, shallow to deep."""
+    def device(self) -> torch.device:
+        """Where it computes."""
 
     @property
-    def least_side(self) -> int:
-        """Shortest picture side, in pixels, that every layer still sees something of."""
+    def dtype(self) -> torch.dtype:
+        """Its arithmetic."""
 
     def run(self, images: Tensor, layers: Sequence[str], *, record: bool) -> Run:
-        """Look at pictures. Nothing behind the deepest of the layers is computed.
+        """See `images`, (B, 3, H, W) float32 RGB around [0, 1], at some layers and no further.
 
         Args:
-            images: (B, 3, H, W), float32, RGB around [0, 1].
+            images: no side shorter than `least_side`.
             layers: what to tap.
             record: keep what `Run.backward` needs.
 
         Raises:
-            UnknownLayerError: a name is not among `layers`.
+            UnknownLayerError: it has no such layer.
         """
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Network":
-        """Move the network, in place; returns it."""
+    def grid(self, layer: str, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of positions that a layer has in a picture of this size."""
+
+    def stride(self, layer: str) -> int:
+        """Picture pixels, along each side, that one position of a layer stands for."""
+
+    def halo(self, layers: Sequence[str]) -> int | None:
+        """Pixels beyond its own that a position of these layers depends on at most.
+
+        None where pictures cannot be cut into tiles.
+        """
+
+    def bytes_a_pixel(self, layers: Sequence[str]) -> float:
+        """Memory that a recorded run and its way back take at their peak, a pixel of the picture."""
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Move it, itself, to a device and a precision."""

@@ -1,99 +1,154 @@
-"""What is minimised: alpha times content plus beta times style plus total variation, with its gradient."""
+"""What is minimised at one level, for a batch of pictures, with its gradient.
 
-from collections.abc import Callable, Sequence
+    total = alpha content + beta style + tv TV + photorealism M
+
+Style depends on sums over all positions, so its gradient at a position needs the whole picture first. Seen
+whole, one run of the network serves both; seen in tiles, a first pass gathers the sums and a second one
+drives each tile back with the gradient at the sums, and the two gradients are equal.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from shared.spec import Spec
-from worker.engine import losses
-from worker.engine.contract import Style
-from worker.engine.features import Calibration, Features, Tap
+from worker.engine import losses, moments
+from worker.engine.features import Calibration, fold_back
+from worker.engine.moments import Moments
+from worker.engine.network import Run
+from worker.engine.targets import Targets
+from worker.engine.tiles import Tile
+from worker.engine.view import View
 
-Taps = Callable[[Tensor, Sequence[str]], dict[str, Tap]]
-TERMS = ("total", "content", "style", "tv")
+TERMS = ("total", "content", "style", "tv", "photorealism")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The objective at one picture.
+    """The objective at each picture of a batch.
 
     Attributes:
-        losses: the terms, each before its weight, and their weighted sum `total`.
-        gradient: of the total, (3, H, W).
+        terms: (B, 5), in the order of `TERMS`: each before its weight, and before them their weighted sum.
+        gradient: of the totals, (B, 3, H, W).
     """
 
-    losses: dict[str, float]
+    terms: Tensor
     gradient: Tensor
 
-    @property
-    def total(self) -> float:
-        """The loss that is minimised."""
-        return self.losses["total"]
+
+@dataclass(frozen=True)
+class _Pull:
+    """The gradient at a layer's sums: at second moments (B, R, N, N), at first moments (B, R, N)."""
+
+    second: Tensor
+    first: Tensor | None
 
 
 class Objective:
-    """The losses of one level. Targets are computed once, here; a term of weight 0 is not computed at all."""
+    """The losses of one level for a batch of pictures of one size."""
 
-    def __init__(self, features: Features, spec: Spec, content: Tensor, styles: Sequence[Style]) -> None:
-        """Take the content (3, H, W) and the styles at the level's size, on the network's device."""
-        # Why not filter by filter in both: docs/decisions/0003-calibration.md.
-        calibration: Calibration = "filter" if spec.weighting == "paper" else "layer"
-        self._features = partial(features, calibration=calibration)
-        self._spec = spec
-        self._content_layers = _active(spec.content_layers, spec.content_weight)
-        self._style_layers = _active(spec.style_layers, spec.style_weight)
-        self._layers = tuple(self._content_layers | self._style_layers)
-        with torch.no_grad():
-            seen = self._features(content, tuple(self._content_layers)) if self._content_layers else {}
-            self._content_targets = {layer: tap.features() for layer, tap in seen.items()}
-            self._style_targets = _mean_grams(self._features, styles, tuple(self._style_layers))
+    def __init__(self, view: View, targets: Targets, calibration: Calibration) -> None:
+        """Take the view of the network and what the pictures are compared with."""
+        self._view = view
+        self._targets = targets
+        self._scales = view.features.scales(view.layers, calibration)
 
-    def __call__(self, image: Tensor) -> Evaluation:
-        """Evaluate at `image` (3, H, W), which need not lie in [0, 1]."""
-        spec = self._spec
-        image = image.detach().requires_grad_()
-        taps = self._features(image, self._layers) if self._layers else {}
-        content, style = self._content(taps, image), self._style(taps, image)
-        variation = losses.total_variation(image)
-        total = spec.content_weight * content + spec.style_weight * style + spec.tv_weight * variation
-        (gradient,) = torch.autograd.grad(total, image)
-        # One transfer for all terms: on a GPU each would wait for the device.
-        values = torch.stack((total, content, style, variation)).detach().tolist()
-        return Evaluation(dict(zip(TERMS, values, strict=True)), gradient)
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Evaluation:
+        """Evaluate at pictures (B, 3, H, W), which need not lie in [0, 1]."""
+        view, targets = self._view, self._targets
+        images = view.widened(x)
+        tiles = view.tiles(*images.shape[-2:])
+        whole = view.features.run(images, view.layers, record=True) if len(tiles) == 1 else None
+        sums: dict[str, Moments] = {}
+        for tile in tiles if view.style_layers else ():
+            run = whole or view.features.run(images[(..., *tile.cut())], view.style_layers)
+            part = view.sums(tile, run, targets.guidance)
+            sums = {layer: sums[layer] + part[layer] for layer in part} if sums else part
+        style, style_total, pulls = self._style(images, sums)
+        content = torch.zeros_like(style)
+        content_total = torch.zeros_like(style)
+        gradient = torch.zeros_like(images)
+        for tile in tiles:
+            run = whole or view.features.run(images[(..., *tile.cut())], view.layers, record=True)
+            at_taps, parts = self._at_taps(tile, run, pulls)
+            for loss, weighted in parts:
+                content, content_total = content + loss, content_total + weighted
+            gradient[(..., *tile.cut())] += run.backward(at_taps)
+        gradient = fold_back(gradient, *x.shape[-2:])
+        variation = losses.total_variation(x, gradient, targets.tv_weight)
+        photo = self._photorealism(x, gradient)
+        total = content_total + style_total + targets.tv_weight * variation + targets.photo_weight * photo
+        return Evaluation(torch.stack((total, content, style, variation, photo), dim=1), gradient)
 
-    def _content(self, taps: dict[str, Tap], image: Tensor) -> Tensor:
-        loss = image.new_zeros(())
-        for layer, weight in self._content_layers.items():
-            features, target = taps[layer].features(), self._content_targets[layer]
-            loss = loss + weight * losses.content_loss(features, target, self._spec.weighting)
-        return loss
+    def keep(self, items: list[int]) -> None:
+        """Go on with some pictures of the batch only."""
+        self._targets = self._targets.only(items)
 
-    def _style(self, taps: dict[str, Tap], image: Tensor) -> Tensor:
-        loss = image.new_zeros(())
-        for layer, weight in self._style_layers.items():
-            target = self._style_targets[layer]
-            loss = loss + weight * losses.style_loss(taps[layer].gram(), target, self._spec.weighting)
-        return loss
+    def _style(self, images: Tensor, sums: Mapping[str, Moments]) -> tuple[Tensor, Tensor, dict[str, _Pull]]:
+        """The style term before and after its weights, (B,), and its gradient at the sums."""
+        targets = self._targets
+        before = after = images.new_zeros(images.shape[0])
+        pulls: dict[str, _Pull] = {}
+        weights = self._view.weights(images, targets.guidance)
+        for number, (layer, found) in enumerate(sums.items()):
+            scale, weight = self._scales[layer], weights[layer]
+            target = targets.style[layer]
+            share = targets.shares * targets.style_layers[:, number, None]
+            value, by_second, by_first = target.compare(found.over(weight).scaled(scale))
+            before = before + (share * value).sum(dim=1)
+            after = after + targets.style_weight * (share * value).sum(dim=1)
+            factor = targets.style_weight[:, None] * share / weight
+            by_second = by_second * factor[..., None, None] * scale.outer(scale)
+            pulls[layer] = _Pull(
+                by_second, None if by_first is None else by_first * factor[..., None] * scale
+            )
+        return before, after, pulls
+
+    def _at_taps(
+        self, tile: Tile, run: Run, pulls: Mapping[str, _Pull]
+    ) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
+        """The gradient at a tile's taps, and its part of the content term before and after its weights."""
+        view, targets = self._view, self._targets
+        gradients: dict[str, Tensor] = {}
+        for layer, pull in pulls.items():
+            features = view.own(tile, run, layer)
+            counts = view.counts(tile, layer, targets.guidance)
+            gradients[layer] = moments.pull_back(features, counts, pull.second, pull.first)
+        parts = []
+        for number, layer in enumerate(view.content_layers):
+            goal = view.share(tile, layer, targets.content[layer])
+            difference = (view.own(tile, run, layer).float() - goal.float()) * self._scales[layer].view(
+                -1, 1, 1
+            )
+            loss = targets.content_factors[:, number] * difference.square().sum(dim=(1, 2, 3))
+            weight = targets.content_layers[:, number]
+            parts.append((targets.content_shares[:, number] * loss, weight * loss))
+            factor = (2 * weight * targets.content_factors[:, number]).view(-1, 1, 1, 1)
+            pull_back = (difference * (factor * self._scales[layer].view(-1, 1, 1))).to(run.taps[layer].dtype)
+            gradients[layer] = gradients[layer] + pull_back if layer in gradients else pull_back
+        return {layer: _in_tile(own, tile, run, view, layer) for layer, own in gradients.items()}, parts
+
+    def _photorealism(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """The matting energy of each picture, (B,); adds its weighted gradient to `gradient`."""
+        energies = []
+        for item, laplacian in enumerate(self._targets.laplacians):
+            if laplacian is None:
+                energies.append(x.new_zeros(()))
+                continue
+            energy, slope = laplacian.energy_and_gradient(x[item])
+            gradient[item] += self._targets.photo_weight[item] * slope
+            energies.append(energy)
+        return torch.stack(energies)
 
 
-def _active(layers: dict[str, float] | None, term_weight: float) -> dict[str, float]:
-    """The layers that count. A spec is resolved before it comes here, so None cannot mean "the default"."""
-    if layers is None:
-        raise ValueError("the spec names no layers: resolve it first")
-    return {layer: weight for layer, weight in layers.items() if weight > 0} if term_weight > 0 else {}
-
-
-def _mean_grams(features: Taps, styles: Sequence[Style], layers: tuple[str, ...]) -> dict[str, Tensor]:
-    """Weighted mean of the styles' Gram matrices, by layer."""
-    if not layers:
-        return {}
-    whole = sum(style.weight for style in styles)
-    means: dict[str, Tensor] = {}
-    for style in styles:
-        for layer, tap in features(style.image, layers).items():
-            share = tap.gram() * (style.weight / whole)
-            means[layer] = means[layer] + share if layer in means else share
-    return means
+def _in_tile(own: Tensor, tile: Tile, run: Run, view: View, layer: str) -> Tensor:
+    """The gradient at a whole tap, given that at its core; the halo is other tiles' business."""
+    features = run.taps[layer]
+    if own.shape == features.shape:
+        return own
+    whole = torch.zeros_like(features, memory_format=torch.channels_last)
+    (rows, columns), _ = view.slices(tile, layer)
+    whole[:, :, rows, columns] = own
+    return whole

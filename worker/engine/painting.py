@@ -1,149 +1,283 @@
-"""One painting: through the levels of the pyramid, evaluation by evaluation.
+"""A batch of paintings: through the levels of the pyramid, evaluation by evaluation.
 
 Devices and networks are prepared by `worker.engine.engine`; formulas, optimisers and sizes have rooms of
-their own. What happens here is their order, and what a run tells and asks its caller in between.
+their own. What happens here is their order, and what a run tells and asks its callers in between. A picture
+that is stopped or gives up leaves the batch; the others go on as if it had never been there.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from shared.spec import Spec
-from worker.engine import images, optimizers
+from worker.engine import color, images, memory
+from worker.engine.adam import Adam
 from worker.engine.checkpoint import Checkpoint
-from worker.engine.contract import Progress, Stopped, Style
-from worker.engine.errors import CheckpointError
+from worker.engine.contract import Progress, Request, Stopped, Style
+from worker.engine.errors import CheckpointError, DivergedError
 from worker.engine.features import Features
-from worker.engine.objective import Evaluation, Objective
+from worker.engine.lbfgs import LBFGS
+from worker.engine.level import Level, Subject
+from worker.engine.loop import Loop
+from worker.engine.objective import TERMS
 from worker.engine.optimizers import Optimizer
-from worker.engine.pyramid import Level, plan
+from worker.engine.pyramid import plan
+from worker.engine.statistics import Statistics, digest
 
 LARGEST_STATE = 32 * 2**20
 """Bytes of optimiser state that a checkpoint carries at most: at 512 x 341 px seven of L-BFGS' ten pairs, at
 768 x 512 two. To forget the older ones costs a few evaluations; to store them every ten seconds, more."""
 
+GPU_STRIDE = 8
+"""Evaluations on a GPU between two looks at progress and wishes: a look makes the host wait."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What came of one picture: (3, H, W) in [0, 1] on the CPU, and its losses before it was clamped."""
+
+    image: Tensor
+    losses: dict[str, float]
+    tiled: bool
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What a painting is given beside its subjects.
+
+    Attributes:
+        features: the network. network_name: names its weights.
+        kept: styles' statistics.
+        budget: bytes that the painting may take.
+    """
+
+    features: Features
+    network_name: str
+    kept: Statistics
+    budget: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is painted."""
+        return self.features.network.device
+
 
 @dataclass
 class Painting:
-    """A run under way. `paint` carries it through and returns the picture, clamped, on the CPU."""
+    """A run under way. `paint` carries it through."""
 
-    features: Features
-    content: Tensor
-    styles: Sequence[Style]
-    spec: Spec
-    device: torch.device
-    on_progress: Callable[[Progress], None] | None = None
-    should_stop: Callable[[], bool] | None = None
-    losses: dict[str, float] = field(default_factory=dict, init=False)
-    _levels: tuple[Level, ...] = field(init=False)
-    _fingerprint: str = field(init=False)
+    studio: Studio
+    requests: Sequence[Request]
+    tiled: bool = field(default=False, init=False)
+    _results: dict[int, Painted | Exception] = field(default_factory=dict, init=False)
+    _at_work: list[int] = field(init=False)
     _step: int = field(default=0, init=False)
-    _level: int = field(default=0, init=False)
-    _x: Tensor = field(init=False)
-    _optimizer: Optimizer = field(init=False)
+    _number: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._levels = plan(self.spec.size, self.spec.steps, self.spec.pyramid)
-        self._fingerprint = fingerprint(self.spec, self.content, self.styles)
+        spec = self.requests[0].spec
+        self._spec = spec
+        self._levels = plan(spec.size, spec.steps, spec.pyramid)
+        self._subjects = [Subject(request) for request in self.requests]
+        self._at_work = list(range(len(self.requests)))
 
-    def paint(self, resume: Checkpoint | None = None) -> Tensor:
-        """Paint every level, or those that are left. Raises as `Engine.stylize` does."""
-        self._begin(resume)
-        while True:
-            best = self._paint_level(self._levels[self._level])
-            if self._level + 1 == len(self._levels):
-                return best.cpu().clamp(0, 1)
-            self._level += 1
-            self._x = images.resize(best, self._size())
-            self._optimizer = optimizers.create(self.spec.optimizer)
+    def paint(self, *, force_tiles: bool = False) -> list[Painted | Exception]:
+        """Paint every level, or those that are left; an exception stands for an unfinished picture."""
+        x, states = self._begin()
+        while self._at_work:
+            loop = self._paint_level(x, states, force_tiles=force_tiles)
+            if not self._at_work or self._number + 1 == len(self._levels):
+                self._finish(loop)
+                break
+            self._number += 1
+            x = torch.stack([images.resize(best, self._size()) for best in loop.best])
+            states = []
+        return [self._results[item] for item in range(len(self.requests))]
 
-    def _begin(self, resume: Checkpoint | None) -> None:
-        self._optimizer = optimizers.create(self.spec.optimizer)
-        if resume is None:
-            self._x = self._first_picture().to(self.device)
-            return
-        if resume.fingerprint != self._fingerprint:
+    def _begin(self) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        """The first pictures, and what the optimiser knew of them."""
+        resumes = [request.resume for request in self.requests]
+        first = resumes[0]
+        if first is not None:
+            self._step, self._number = first.step, first.level
+        pictures: list[Tensor] = []
+        for subject, resume in zip(self._subjects, resumes, strict=True):
+            if resume is None:
+                pictures.append(self._first_picture(subject))
+            else:
+                self._check(subject, resume)
+                pictures.append(resume.image)
+        if not any(resumes):
+            return torch.stack(pictures).to(self.studio.device), []
+        return torch.stack(pictures).to(self.studio.device), [
+            dict(resume.optimizer) if resume else {} for resume in resumes
+        ]
+
+    def _check(self, subject: Subject, resume: Checkpoint) -> None:
+        if resume.fingerprint != fingerprint(subject.request):
             raise CheckpointError("the checkpoint belongs to another spec or other pictures")
         if not 0 <= resume.level < len(self._levels) or resume.step > self._levels[resume.level].end:
             raise CheckpointError("the checkpoint lies outside its own painting")
-        self._step, self._level, self.losses = resume.step, resume.level, dict(resume.losses)
         if tuple(resume.image.shape) != (3, *self._size()):
             raise CheckpointError("the checkpoint's picture has another size than its level")
-        self._x = resume.image.to(self.device)
-        if resume.optimizer:
-            self._restore(resume)
-
-    def _restore(self, resume: Checkpoint) -> None:
-        try:
-            self._optimizer.restore(resume.optimizer, self.device)
-        except KeyError as error:
-            raise CheckpointError(f"the checkpoint's optimiser state lacks {error}") from error
 
     def _size(self) -> tuple[int, int]:
-        return images.size_for(self.content, self._levels[self._level].longest)
+        return images.size_for(self._subjects[0].content, self._levels[self._number].longest)
 
-    def _first_picture(self) -> Tensor:
-        if self.spec.init == "noise":
-            return images.white_noise(self._size(), self.spec.seed)
-        if self.spec.init == "style":
-            return images.cover(self.styles[0].image, self._size())
-        return images.resize(self.content, self._size())
+    def _first_picture(self, subject: Subject) -> Tensor:
+        request, size = subject.request, self._size()
+        if request.init is not None:
+            return images.cover(request.init.float(), size)
+        if request.spec.init == "noise":
+            return images.white_noise(size, request.spec.seed)
+        if request.spec.init == "style":
+            return images.cover(request.styles[0].image.float(), size)
+        return images.resize(subject.content, size)
 
-    def _paint_level(self, level: Level) -> Tensor:
-        """Spend the level's evaluations and return the best picture met; on the way, report and ask."""
-        objective = self._objective(level)
-        best, least = self._x, float("inf")
-        while self._step < level.end:
-            if self.should_stop is not None and self.should_stop():
-                raise Stopped(self._checkpoint())
-            x, evaluation = self._x, objective(self._x)
-            if evaluation.total < least:
-                best, least, self.losses = x, evaluation.total, evaluation.losses
-            self._x = self._optimizer.step(x, evaluation.total, evaluation.gradient)
+    def _paint_level(self, x: Tensor, states: list[dict[str, Tensor]], *, force_tiles: bool) -> Loop:
+        """Spend the level's evaluations; on the way, report and ask."""
+        level, size = self._levels[self._number], self._size()
+        fit = self._fit(len(x), size, force_tiles=force_tiles)
+        self.tiled = self.tiled or fit.tile_side is not None
+        view = Level(
+            self.studio.features,
+            self.studio.network_name,
+            size,
+            level.longest,
+            fit.tile_side,
+            self.studio.kept,
+        )
+        objective = view.objective([self._subjects[item] for item in self._at_work])
+        loop = Loop(objective, self._optimizer(x, states, fit))
+        stride = GPU_STRIDE if x.is_cuda else 1
+        while self._at_work and self._step < level.end:
+            if self._step % stride == 0:
+                self._ask(loop)
+                if not self._at_work:
+                    break
+            loop.advance()
             self._step += 1
-            if self._step == level.end:
-                self._x = best
-            self._report(x, evaluation)
-        return best
+            if self._step % stride == 0 or self._step == level.end:
+                self._report(loop)
+        return loop
 
-    def _objective(self, level: Level) -> Objective:
-        content = images.resize(self.content, self._size()).to(self.device)
-        styles = [
-            Style(
-                images.resize(style.image, images.size_for(style.image, level.longest)).to(self.device),
-                style.weight,
-            )
-            for style in self.styles
-            if style.weight > 0
-        ]
-        return Objective(self.features, self.spec, content, styles)
-
-    def _report(self, x: Tensor, evaluation: Evaluation) -> None:
-        if self.on_progress is None:
-            return
-        self.on_progress(
-            Progress(
-                step=self._step,
-                steps=self.spec.steps,
-                level=self._level,
-                levels=len(self._levels),
-                losses=evaluation.losses,
-                image=lambda: x.cpu().clamp(0, 1),
-                checkpoint=self._checkpoint,
-            )
+    def _fit(self, batch: int, size: tuple[int, int], *, force_tiles: bool) -> memory.Plan:
+        spec, network = self._spec, self.studio.features.network
+        layers = tuple({**(spec.content_layers or {}), **(spec.style_layers or {})})
+        return memory.plan(
+            batch * size[0] * size[1],
+            network.bytes_a_pixel(layers),
+            network.halo(layers),
+            spec.optimizer,
+            0 if force_tiles else self.studio.budget,
         )
 
-    def _checkpoint(self) -> Checkpoint:
-        unfinished = self._step < self._levels[self._level].end
-        state = self._optimizer.state(LARGEST_STATE) if unfinished else {}
-        return Checkpoint(self._fingerprint, self._step, self._level, self._x.cpu(), dict(self.losses), state)
+    def _optimizer(self, x: Tensor, states: list[dict[str, Tensor]], fit: memory.Plan) -> Optimizer:
+        x = x.contiguous()
+        optimizer: Optimizer = (
+            Adam(x) if self._spec.optimizer == "adam" else LBFGS(x, fit.history, fit.history_dtype)
+        )
+        try:
+            optimizer.restore(states)
+        except KeyError as error:
+            raise CheckpointError(f"the checkpoint's optimiser state lacks {error}") from error
+        return optimizer
+
+    def _ask(self, loop: Loop) -> None:
+        """Let go of the pictures whose callers want them stopped."""
+        stopped = []
+        for place, item in enumerate(self._at_work):
+            should_stop = self.requests[item].should_stop
+            if should_stop is not None and should_stop():
+                self._results[item] = Stopped(self._checkpoint(loop, place))
+                stopped.append(item)
+        self._let_go(loop, stopped)
+
+    def _report(self, loop: Loop) -> None:
+        """Tell each caller how far its picture is, and let go of those that found no way on."""
+        terms, given_up = loop.terms.tolist(), loop.optimizer.lost.tolist()
+        lost = []
+        for place, item in enumerate(self._at_work):
+            if given_up[place]:
+                self._results[item] = DivergedError(
+                    f"{self._spec.optimizer} found no usable step at evaluation {self._step}"
+                )
+                lost.append(item)
+            elif (tell := self.requests[item].on_progress) is not None:
+                tell(self._progress(loop, place, dict(zip(TERMS, terms[place], strict=True))))
+        self._let_go(loop, lost)
+
+    def _progress(self, loop: Loop, place: int, losses: dict[str, float]) -> Progress:
+        item = self._at_work[place]
+        return Progress(
+            step=self._step,
+            steps=self._spec.steps,
+            level=self._number,
+            levels=len(self._levels),
+            losses=losses,
+            image=lambda: self._shown(item, loop.best[place]),
+            checkpoint=lambda: self._checkpoint(loop, place),
+        )
+
+    def _let_go(self, loop: Loop, items: Sequence[int]) -> None:
+        if not items:
+            return
+        places = [place for place, item in enumerate(self._at_work) if item not in items]
+        self._at_work = [self._at_work[place] for place in places]
+        if places:
+            loop.keep(places)
+
+    def _checkpoint(self, loop: Loop, place: int) -> Checkpoint:
+        item = self._at_work[place]
+        unfinished = self._step < self._levels[self._number].end
+        state = loop.optimizer.state(place, LARGEST_STATE) if unfinished else {}
+        # A resumed run may see better pictures than those before it; of what it resumes, the best counts.
+        image = (loop.optimizer.x if unfinished else loop.best)[place].cpu().clone()
+        losses = dict(zip(TERMS, loop.terms[place].tolist(), strict=True))
+        return Checkpoint(fingerprint(self.requests[item]), self._step, self._number, image, losses, state)
+
+    def _finish(self, loop: Loop) -> None:
+        terms = loop.best_terms.tolist()
+        for place, item in enumerate(self._at_work):
+            losses = dict(zip(TERMS, terms[place], strict=True))
+            self._results[item] = Painted(self._shown(item, loop.best[place]), losses, self.tiled)
+
+    def _shown(self, item: int, image: Tensor) -> Tensor:
+        """The picture as people see it: within [0, 1], and in the colours that were asked for."""
+        image = image.cpu().clamp(0, 1)
+        if self.requests[item].spec.color == "content":
+            content = images.resize(self._subjects[item].content, (image.shape[1], image.shape[2]))
+            return color.keep_chroma(image, content)
+        return image
 
 
-def fingerprint(spec: Spec, content: Tensor, styles: Sequence[Style]) -> str:
+def fingerprint(request: Request) -> str:
     """Names what a checkpoint belongs to: the spec, the pictures' shapes and the styles' weights."""
-    facts = [spec.model_dump_json(), str(tuple(content.shape))]
-    facts += [f"{tuple(style.image.shape)} {style.weight!r}" for style in styles]
+    facts = [request.spec.model_dump_json(), str(tuple(request.content.shape))]
+    facts += [_describe(style) for style in request.styles]
+    facts.append("" if request.init is None else str(tuple(request.init.shape)))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def _describe(style: Style) -> str:
+    masks = [None if mask is None else digest(mask) for mask in (style.mask, style.region)]
+    return f"{tuple(style.image.shape)} {style.weight!r} {masks}"
+
+
+def agreement(spec: Spec, size: tuple[int, int]) -> tuple[object, ...]:
+    """What the pictures of one batch have to have in common."""
+    return (
+        spec.backbone,
+        spec.pooling,
+        size,
+        spec.steps,
+        spec.pyramid,
+        spec.optimizer,
+        spec.weighting,
+        spec.style_loss,
+        tuple(sorted(spec.content_layers or {})),
+        tuple(sorted(spec.style_layers or {})),
+    )

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 SMALLEST_LEVEL = 64
 """Longest side below which a level is left out: conv5_1 would see four positions by four, or fewer."""
 
+COARSEST = 96
+"""Longest side below which no level begins when their number is left open, so that at every size the first
+one is of 96 to 191 pixels and the style's forms are as large in proportion."""
+
 FINER_SHARE = 0.65
 """Each level's evaluations, as a share of those of the next coarser one."""
 
@@ -24,10 +28,13 @@ class Level:
 def plan(size: int, steps: int, levels: int) -> tuple[Level, ...]:
     """Share `steps` evaluations among at most `levels` levels that end with `size` and double towards it.
 
+    With `levels` 0 there are as many as begin near 128 pixels.
+
     A level has at least one evaluation, so fewer steps than levels leave the coarsest out.
     """
     sizes = [size]
-    while len(sizes) < min(levels, steps) and round(size / 2 ** len(sizes)) >= SMALLEST_LEVEL:
+    most, least = (levels, SMALLEST_LEVEL) if levels else (steps, COARSEST)
+    while len(sizes) < min(most, steps) and round(size / 2 ** len(sizes)) >= least:
         sizes.append(round(size / 2 ** len(sizes)))
     sizes.reverse()
     shares = [FINER_SHARE**k for k in range(len(sizes))]

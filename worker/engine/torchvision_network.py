@@ -9,7 +9,7 @@ two more inside its branches, which stay). Where weights come from is left to `b
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torchvision
@@ -20,6 +20,9 @@ from worker.engine.torchvision_nodes import TRACING, skeleton
 
 Pooling = Literal["avg", "max"]
 Padding = Literal["replicate", "zeros"]
+
+PROBE = 128
+"""Side in pixels of the picture that memory is measured on."""
 
 SHOWN = 8
 """Names that a message lists at most."""
@@ -48,7 +51,11 @@ class TorchvisionNetwork:
             ValueError: the name is unknown, or the state is another network's.
         """
         self._skeleton = skeleton(name)
+        self.layers = tuple(self._skeleton.layers)
+        self.least_side = self._skeleton.least_side
         self._extractors: dict[frozenset[str], fx.GraphModule] = {}
+        self._grids: dict[tuple[str, int, int], tuple[int, int]] = {}
+        self._bytes: dict[frozenset[str], float] = {}
         self.pooling = pooling
         model = self._skeleton.model()
         model.load_state_dict(_filled(model.state_dict(), _current(state)), assign=True)
@@ -62,23 +69,62 @@ class TorchvisionNetwork:
         self.to(torch.device("cpu"), torch.float32)
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """Names that may be tapped, shallow to deep."""
-        return tuple(self._skeleton.layers)
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._mean.device
 
     @property
-    def least_side(self) -> int:
-        """Shortest picture side, in pixels, that every layer still sees something of."""
-        return self._skeleton.least_side
+    def dtype(self) -> torch.dtype:
+        """Its arithmetic."""
+        return self._dtype
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "TorchvisionNetwork":
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Move the network, in place, weights in channels-last format; not while it runs."""
         self._model.to(device, dtype).to(memory_format=torch.channels_last)
         self._mean, self._std = self._mean.to(device), self._std.to(device)
         self._dtype = dtype
         # They hold parameters of their own where an operation takes one that is no module's.
         self._extractors.clear()
+        self._bytes.clear()
         return self
+
+    def stride(self, layer: str) -> int:
+        """See `Network.stride`."""
+        return self._skeleton.stride(self._nodes([layer])[layer])
+
+    def grid(self, layer: str, height: int, width: int) -> tuple[int, int]:
+        """See `Network.grid`."""
+        key = (self._nodes([layer])[layer], height, width)
+        if key not in self._grids:
+            self._grids[key] = self._skeleton.grid(*key)
+        return self._grids[key]
+
+    def halo(self, layers: Sequence[str]) -> None:  # noqa: ARG002 - the same for all
+        """See `Network.halo`: some layers see the whole picture, most very far; there are no tiles."""
+        return
+
+    def bytes_a_pixel(self, layers: Sequence[str]) -> float:
+        """See `Network.bytes_a_pixel`: measured on a small picture."""
+        key = frozenset(layers)
+        if key not in self._bytes:
+            self._bytes[key] = self._measured_bytes(layers)
+        return self._bytes[key]
+
+    def _measured_bytes(self, layers: Sequence[str]) -> float:
+        """What autograd keeps, each storage once, and the widest four times over for the step at hand."""
+        side = max(PROBE, self.least_side)
+        weights = {value.data_ptr() for value in self._model.state_dict().values()}
+        kept: dict[int, Tensor] = {}
+
+        def keep(value: Tensor) -> Tensor:
+            if value.data_ptr() not in weights:
+                kept[value.untyped_storage().data_ptr()] = value
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            run = self.run(torch.zeros(1, 3, side, side, device=self.device), layers, record=True)
+        sizes = [value.untyped_storage().nbytes() for value in (*kept.values(), *run.taps.values())]
+        return (sum(sizes) + 4 * max(sizes, default=0)) / side**2
 
     def run(self, images: Tensor, layers: Sequence[str], *, record: bool) -> "TorchvisionRun":
         """See `Network.run`."""

@@ -9,7 +9,7 @@ classifiers, squeezed vectors and what transformers compute in other orders.
 import copy
 import functools
 import threading
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -71,12 +71,24 @@ class Skeleton:
         )
         maps = _Maps(extractor)
         self._graph = extractor.graph
-        self.layers: dict[str, str] = _layers(nodes[1:], maps.nodes)  # the first is the picture
+        self._strides = maps.strides
+        self.layers: dict[str, str] = _layers(nodes[1:], maps.strides.keys())  # the first is the picture
         self.least_side: int = maps.least_side
 
     def model(self) -> nn.Module:
         """A copy of the network, in evaluation mode, on the meta device."""
         return copy.deepcopy(self._model)
+
+    def stride(self, node: str) -> int:
+        """Picture pixels, along each side, that one position of a node stands for."""
+        return self._strides[node]
+
+    def grid(self, node: str, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of positions that a node has in a picture of this size."""
+        with TRACING, torch.no_grad():
+            found = self.extractor(self._model, [node])(torch.empty(1, 3, height, width, device="meta"))
+        rows, columns = found[node].shape[2:]
+        return rows, columns
 
     def extractor(self, model: nn.Module, nodes: Container[str]) -> fx.GraphModule:
         """The forward pass of such a model up to the deepest of these nodes; it returns a dictionary by node.
@@ -108,7 +120,11 @@ class _Maps:
             self._shapes(large, small),
             self._shapes(small, large),
         )
-        self.nodes = frozenset(node for node in square if _is_map(square[node], tall[node], wide[node]))
+        self.strides = {
+            node: round((large - small) / (tall[node][2] - square[node][2]))
+            for node in square
+            if _is_map(square[node], tall[node], wide[node])
+        }
 
     @functools.cached_property
     def least_side(self) -> int:
@@ -126,7 +142,7 @@ class _Maps:
             shapes = self._shapes(side, side)
         except RuntimeError:  # a convolution or a pooling finds less than its kernel
             return False
-        return all(min(shapes[node]) >= 1 for node in self.nodes)
+        return all(min(shapes[node]) >= 1 for node in self.strides)
 
     def _shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
         with torch.no_grad():
@@ -146,7 +162,7 @@ def _is_map(square: tuple[int, ...], tall: tuple[int, ...], wide: tuple[int, ...
     )
 
 
-def _layers(nodes: Iterable[str], maps: frozenset[str]) -> dict[str, str]:
+def _layers(nodes: Iterable[str], maps: Collection[str]) -> dict[str, str]:
     """Nodes that give maps, and modules whose last node does; a module stands behind its last node."""
     last: dict[str, str] = {}
     for node in nodes:

@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from shared.errors import Fault, UploadNotFound
-from shared.jobs.record import Job, Picture
+from shared.jobs.record import Inputs, Job, Picture
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.pictures import PictureLimits, clean, keep
@@ -29,8 +29,8 @@ def prepare(
     settings: Settings,
     on_progress: Callable[[], None] = lambda: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> tuple[Picture, tuple[Picture, ...]]:
-    """The job's content and styles, each with its clean copy.
+) -> Inputs:
+    """The job's pictures, each with its clean copy: content, styles with their masks and regions, init.
 
     A picture that has its copy already stays as it is: what an earlier attempt has fetched is not fetched
     again, so a source that changes meanwhile does not change the job. One source is fetched once.
@@ -47,9 +47,7 @@ def prepare(
         IntakeStoppedError: `should_stop` said so. Fetches under way end by themselves, within their limits.
         Fault: the first that another attempt would meet again, else the first; with a pointer to the picture.
     """
-    pictures = (job.content, *job.styles)
-    pointers = ("/content", *(f"/styles/{index}" for index in range(len(job.styles))))
-    missing = dict.fromkeys(picture.source for picture in pictures if picture.key is None)
+    missing = dict.fromkeys(picture.source for _, picture in job.inputs.each() if picture.key is None)
     pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="intake")
     try:
         work = {
@@ -58,15 +56,10 @@ def prepare(
         _watch(work.values(), on_progress, should_stop)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    faults = [
-        fault
-        for picture, pointer in zip(pictures, pointers, strict=True)
-        if (fault := _fault(picture, pointer, work))
-    ]
+    faults = [fault for pointer, picture in job.inputs.each() if (fault := _fault(picture, pointer, work))]
     if faults:
         raise min(faults, key=lambda fault: fault.retryable)
-    content, *styles = (_with_copy(picture, work) for picture in pictures)
-    return content, tuple(styles)
+    return job.inputs.changed(lambda picture: _with_copy(picture, work))
 
 
 def _watch(
@@ -107,4 +100,5 @@ def _fault(picture: Picture, pointer: str, work: Mapping[str, Future[Picture]]) 
 def _with_copy(picture: Picture, work: Mapping[str, Future[Picture]]) -> Picture:
     if picture.key is not None:
         return picture
-    return replace(work[picture.source].result(), source=picture.source, weight=picture.weight)
+    copy = work[picture.source].result()
+    return replace(picture, key=copy.key, sha256=copy.sha256, width=copy.width, height=copy.height)

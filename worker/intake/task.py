@@ -53,7 +53,7 @@ class Intake:
     def _attempt(self, claim: Claim, lease: Lease) -> None:
         started = time.monotonic()
         try:
-            content, styles = prepare(
+            inputs = prepare(
                 claim.job,
                 self._store,
                 self._objects,
@@ -74,10 +74,12 @@ class Intake:
             self._fail(claim, lease, InternalFault(f"{type(error).__name__} while fetching"))
             return
         seconds = {"fetch": round(time.monotonic() - started, 3)}
-        advance = partial(self._store.advance, claim, content, styles, seconds=seconds)
+        advance = partial(
+            self._store.advance, claim, inputs.content, inputs.styles, seconds=seconds, init=inputs.init
+        )
         if lease.insist(advance):
             ring(Queue.PAINT)
-        log.info("job %s: %d pictures are in, %.2f s", claim.job.id, 1 + len(styles), seconds["fetch"])
+        log.info("job %s: %d pictures are in, %.2f s", claim.job.id, len([*inputs.each()]), seconds["fetch"])
 
     def _end_early(self, claim: Claim, lease: Lease) -> None:
         """The fetching was stopped: hand the job back as the reason demands."""

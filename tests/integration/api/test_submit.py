@@ -261,3 +261,104 @@ def test_a_chunked_body_without_a_length_is_limited_too(http: httpx.Client) -> N
     chunks = (b" " * 65_536 for _ in range(40))
     answer = http.post("/v1/jobs", content=chunks, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
+
+
+def test_masks_regions_and_the_start_are_kept_and_shown(http: httpx.Client, submit: Submit) -> None:
+    upload = http.post("/v1/uploads", files={"file": picture_bytes()}).json()
+    data = f"data:image/png;base64,{base64.b64encode(picture_bytes(8, 6)).decode()}"
+    style = {"image": STYLE, "mask": upload["image"], "region": data}
+    job = submit(styles=[style, STYLE], init=CONTENT, spec={"init": "picture"})
+    first, second = job["styles"]
+    assert job["stage"] == "fetching"
+    assert (first["mask"]["image"], first["mask"]["sha256"]) == (upload["image"], upload["sha256"])
+    assert (first["region"]["image"], first["region"]["width"], first["region"]["height"]) == ("data:", 8, 6)
+    assert (second["mask"], second["region"]) == (None, None)
+    assert (job["init"]["image"], job["init"]["width"], job["spec"]["init"]) == (CONTENT, None, "picture")
+
+
+def test_a_mask_to_fetch_is_enough_to_go_through_intake(http: httpx.Client, submit: Submit) -> None:
+    image = http.post("/v1/uploads", files={"file": picture_bytes()}).json()["image"]
+    style = {"image": image, "mask": image, "region": image}
+    stored = {"content": image, "init": image, "spec": {"init": "picture"}}
+    assert submit(**stored, styles=[style])["stage"] == "waiting"
+    for part in ("mask", "region"):
+        assert submit(**stored, styles=[style | {part: STYLE}])["stage"] == "fetching"
+    assert submit(**stored | {"init": STYLE}, styles=[style])["stage"] == "fetching"
+
+
+def test_every_fault_of_masks_and_the_start_is_pointed_at(http: httpx.Client, store: JobStore) -> None:
+    text = f"data:image/png;base64,{base64.b64encode(b'not a picture').decode()}"
+    styles = [
+        {"image": STYLE, "mask": "upload:up_nowhere", "region": text},
+        {"image": text, "mask": "gopher://x"},
+        {"image": STYLE, "region": text},
+    ]
+    found = pointers(http.post("/v1/jobs", json={"content": CONTENT, "styles": styles, "init": STYLE}))
+    assert set(found) == {
+        "/styles/0/mask",
+        "/styles/0/region",
+        "/styles/1/image",
+        "/styles/1/mask",
+        "/styles/2/region",
+        "/init",
+    }
+    assert "POST /v1/uploads" in found["/styles/0/mask"]
+    assert store.list("local").jobs == []
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ({"init": STYLE}, "set it to picture, or leave this out"),
+        ({"init": STYLE, "spec": {"init": "noise"}}, "`spec.init` is noise"),
+        ({"init": STYLE, "spec": {"backbone": "nonesuch"}}, "set it to picture, or leave this out"),
+        ({"spec": {"init": "picture"}}, "Name the picture to start from here"),
+        ({"init": None, "spec": {"init": "picture", "preset": "fast"}}, "set `spec.init` to content"),
+        ({"spec": {"init": "picture", "backbone": "nonesuch"}}, "Name the picture to start from here"),
+    ],
+    ids=str,
+)
+def test_a_start_without_its_picture_and_a_picture_without_its_start_are_refused_with_the_remedy(
+    http: httpx.Client, change: dict[str, Any], remedy: str
+) -> None:
+    found = pointers(http.post("/v1/jobs", json=BODY | change))
+    assert remedy in found["/init"]
+    assert set(found) - {"/init"} <= {"/spec/backbone"}
+
+
+def test_the_start_is_checked_along_with_everything_else(http: httpx.Client) -> None:
+    body = BODY | {"init": "upload:up_nowhere", "spec": {"init": "picture", "size": 1}}
+    assert set(pointers(http.post("/v1/jobs", json=body))) == {"/init", "/spec/size"}
+    assert "/init" not in pointers(http.post("/v1/jobs", json=BODY | {"init": STYLE, "spec": {"init": "x"}}))
+
+
+def test_masks_do_not_count_as_styles_but_a_request_holds_no_more_data_than_one_call_may_upload(
+    http: httpx.Client, submit: Submit
+) -> None:
+    style = {"image": STYLE, "mask": CONTENT, "region": CONTENT}
+    assert len(submit(styles=[style] * 8)["styles"]) == 8
+
+    data = [f"data:image/png;base64,{base64.b64encode(picture_bytes(2, 2 + n)).decode()}" for n in range(10)]
+    styles = [{"image": data[2 * n], "mask": data[2 * n + 1]} for n in range(5)]
+    found = pointers(http.post("/v1/jobs", json={"content": CONTENT, "styles": styles}))
+    assert set(found) == {"/styles/4/mask"}
+    assert "9 pictures as data URIs" in found["/styles/4/mask"]
+    # What is named twice is decoded once, and counts once.
+    twice = [{"image": one, "mask": one} for one in data[:8]]
+    assert submit(content=data[0], styles=twice)["stage"] == "waiting"
+
+
+def test_a_retry_keeps_masks_and_the_start(http: httpx.Client, submit: Submit) -> None:
+    style = {"image": STYLE, "mask": CONTENT, "region": STYLE}
+    job = submit(styles=[style], init=CONTENT, spec={"init": "picture"})
+    http.post(f"/v1/jobs/{job['id']}/cancel")
+    again = http.post(f"/v1/jobs/{job['id']}/retry").json()
+    assert again["retry_of"] == job["id"]
+    assert (again["styles"], again["init"]) == (job["styles"], job["init"])
+
+
+def test_a_put_that_differs_in_a_mask_is_another_request(http: httpx.Client) -> None:
+    masked = BODY | {"styles": [{"image": STYLE, "mask": CONTENT}]}
+    assert http.put("/v1/jobs/mine", json=masked).status_code == 202
+    assert http.put("/v1/jobs/mine", json=masked).status_code == 200
+    assert http.put("/v1/jobs/mine", json=BODY).status_code == 409

@@ -85,3 +85,40 @@ def test_a_file_that_is_no_picture_is_named(
     assert done.exit_code == 1
     assert "text.jpg cannot be read as a picture" in done.stderr
     assert not (tmp_path / "a.png").exists()
+
+
+def test_the_start_and_the_masks_are_read_for_the_engine(
+    weights: Path, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    Image.new("RGB", (24, 18), "red").save(tmp_path / "start.png")
+    Image.new("L", (8, 8), 200).save(tmp_path / "grey.png")
+    beside = ("--mask", tmp_path / "grey.png", "--region", tmp_path / "grey.png")
+    start = ("--init", tmp_path / "start.png", "--steps=1")
+    done = stylize(weights, *pictures, *beside, *start, "-o", tmp_path / "a.png")
+    assert done.exit_code == 0, done.stderr
+    with Image.open(tmp_path / "a.png") as picture:  # after one evaluation the start itself
+        assert picture.getpixel((16, 12)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [
+        ("black.png", 1, "black.png is black throughout"),
+        ("text.png", 1, "text.png cannot be read as a picture"),
+        ("missing.png", 2, "there is no file"),
+    ],
+)
+def test_a_mask_that_is_of_no_use_is_named(
+    weights: Path, pictures: tuple[Path, Path], tmp_path: Path, name: str, code: int, says: str
+) -> None:
+    Image.new("L", (8, 8), 0).save(tmp_path / "black.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    done = stylize(weights, *pictures, "--mask", tmp_path / name, "-o", tmp_path / "a.png")
+    assert done.exit_code == code
+    assert says in done.stderr
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_a_start_that_is_no_file_is_named(weights: Path, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    done = stylize(weights, *pictures, "--init=nosie", "-o", tmp_path / "a.png")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, "impasto: there is no file nosie")

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -62,25 +63,65 @@ def test_every_picture_is_fetched_made_clean_and_kept(
     web: Web, store: JobStore, objects: ObjectStore, config: Settings
 ) -> None:
     urls = [web.file(f"/{colour}", picture(colour)) for colour in ("red", "green", "blue")]
-    content, styles = prepare(
-        job(store, urls[0], Picture(urls[1], weight=0.25), urls[2]), store, objects, config
-    )
-    assert [found.source for found in (content, *styles)] == urls
-    assert [style.weight for style in styles] == [0.25, 1.0]
-    for found in (content, *styles):
+    inputs = prepare(job(store, urls[0], Picture(urls[1], weight=0.25), urls[2]), store, objects, config)
+    assert [found.source for _, found in inputs.each()] == urls
+    assert [style.weight for style in inputs.styles] == [0.25, 1.0]
+    for _, found in inputs.each():
         assert found.key == f"inputs/{found.sha256}"
         assert (found.width, found.height) == (40, 30)
         image = Image.open(io.BytesIO(objects.get(found.key)))
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (40, 30))
 
 
+def test_masks_regions_and_the_start_are_fetched_with_the_rest_and_each_source_once(
+    web: Web, store: JobStore, objects: ObjectStore, config: Settings
+) -> None:
+    urls = {name: web.file(f"/{name}", picture(name)) for name in ("red", "green", "blue", "white", "grey")}
+    there = keep(clean(picture("black"), PictureLimits.of(config)), store, objects, source="upload:up_1")
+    styles = (
+        Picture(urls["green"], weight=0.5, mask=Picture(urls["white"]), region=Picture(urls["grey"])),
+        Picture(urls["blue"], mask=there, region=Picture(urls["grey"])),
+    )
+    start = Picture(urls["red"])
+    submitted = store.submit(new_job(content=Picture(urls["red"]), styles=styles, init=start)).job
+
+    inputs = prepare(submitted, store, objects, config)
+
+    assert sorted(seen.path for seen in web.seen) == sorted(f"/{name}" for name in urls)
+    assert [(pointer, found.source, found.weight) for pointer, found in inputs.each()] == [
+        (pointer, named.source, named.weight) for pointer, named in submitted.inputs.each()
+    ]
+    assert inputs.stored
+    assert inputs.styles[1].mask == there
+    shown = {
+        pointer: Image.open(io.BytesIO(objects.get(str(f.key)))).getpixel((0, 0))
+        for pointer, f in inputs.each()
+    }
+    assert shown["/styles/0/mask"] == (255, 255, 255)
+    assert shown["/styles/0/region"] == shown["/styles/1/region"] == (128, 128, 128)
+    assert shown["/init"] == shown["/content"] == (254, 0, 0)
+
+
+@pytest.mark.parametrize("part", ["mask", "region", "init"])
+def test_a_fault_of_a_mask_or_the_start_points_at_it(
+    web: Web, store: JobStore, objects: ObjectStore, config: Settings, part: str
+) -> None:
+    good, bad = Picture(web.file("/a", picture("red"))), Picture(web.url + "/missing")
+    style = good if part == "init" else replace(good, **{part: bad})
+    init = bad if part == "init" else None
+    submitted = store.submit(new_job(content=good, styles=(good, style), init=init)).job
+    with pytest.raises(FetchFailed) as caught:
+        prepare(submitted, store, objects, config)
+    assert caught.value.pointer == ("/init" if part == "init" else f"/styles/1/{part}")
+
+
 def test_a_source_named_twice_is_fetched_once(
     web: Web, store: JobStore, objects: ObjectStore, config: Settings
 ) -> None:
     url = web.file("/same", picture("red"))
-    content, styles = prepare(job(store, url, Picture(url, weight=2.0)), store, objects, config)
-    assert content.key == styles[0].key
-    assert (content.weight, styles[0].weight) == (1.0, 2.0)
+    inputs = prepare(job(store, url, Picture(url, weight=2.0)), store, objects, config)
+    assert inputs.content.key == inputs.styles[0].key
+    assert (inputs.content.weight, inputs.styles[0].weight) == (1.0, 2.0)
     assert len(web.seen) == 1
 
 
@@ -91,9 +132,9 @@ def test_a_picture_that_has_its_copy_is_left_alone(
     there = keep(
         clean(picture("red"), PictureLimits.of(config)), store, objects, source=web.url + "/gone", weight=0.5
     )
-    content, styles = prepare(job(store, web.file("/a", picture("blue")), there), store, objects, config)
-    assert content.key
-    assert styles == (there,)
+    inputs = prepare(job(store, web.file("/a", picture("blue")), there), store, objects, config)
+    assert inputs.content.key
+    assert inputs.styles == (there,)
     assert [seen.path for seen in web.seen] == ["/a"]
 
 
@@ -103,7 +144,7 @@ def test_an_upload_is_looked_up_for_its_owner(
     kept = keep(clean(picture("red"), PictureLimits.of(config)), store, objects)
     submitted = job(store, "upload:up_1", web.file("/a", picture("blue")))
     store.add_upload(submitted.owner, "up_1", kept)
-    content, _ = prepare(submitted, store, objects, config)
+    content = prepare(submitted, store, objects, config).content
     assert (content.source, content.key) == ("upload:up_1", kept.key)
     other = job(store, "upload:up_2", web.file("/a", picture("blue")))
     store.add_upload("somebody else", "up_2", kept)
@@ -151,7 +192,7 @@ def test_a_second_attempt_may_succeed(
     with pytest.raises(FetchUnreachable) as caught:
         prepare(submitted, store, objects, config)
     assert caught.value.retryable
-    assert prepare(submitted, store, objects, config)[0].key
+    assert prepare(submitted, store, objects, config).content.key
 
 
 def test_storage_that_is_away_is_an_infrastructure_fault(web: Web, store: JobStore, config: Settings) -> None:
@@ -167,6 +208,6 @@ def test_what_was_fetched_is_held_until_the_job_names_it(
     web: Web, store: JobStore, objects: ObjectStore, config: Settings, redis_client: redis.Redis
 ) -> None:
     url = web.file("/a", picture("red"))
-    content, _ = prepare(job(store, url, url), store, objects, config)
+    content = prepare(job(store, url, url), store, objects, config).content
     assert redis_client.zscore("im:unused", str(content.sha256)) is not None
     assert store.garbage(10) == []

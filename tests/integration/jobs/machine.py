@@ -92,17 +92,27 @@ class Schedules(RuleBasedStateMachine):
         deadline=DEADLINES,
         pictures=st.tuples(st.sampled_from(PICTURES), st.sampled_from(PICTURES)),
         backbone=st.sampled_from(BACKBONES),
+        masked=st.booleans(),
     )
     def submit_stored(
-        self, owner: str, priority: int, deadline: float, pictures: tuple[str, str], backbone: str
+        self,
+        owner: str,
+        priority: int,
+        deadline: float,
+        pictures: tuple[str, str],
+        backbone: str,
+        masked: bool,
     ) -> NewJob:
         job = new_job(
             owner, priority=priority, deadline_seconds=deadline, skip_intake=True, backbone=backbone
         )
-        return self.accept(replace(job, content=clean(pictures[0]), styles=(clean(pictures[1]),)))
+        style, init = clean(pictures[1]), None
+        if masked:
+            style, init = replace(style, mask=clean(pictures[0]), region=style), clean(pictures[0])
+        return self.accept(replace(job, content=clean(pictures[0]), styles=(style,), init=init))
 
     def accept(self, job: NewJob) -> NewJob:
-        for picture in (job.content, *job.styles):
+        for _, picture in job.inputs.each():
             if picture.sha256:
                 self.keep(picture.source)
         few = self.client.llen(Queue.PAINT if job.skip_intake else Queue.INTAKE) < self.config.bells
@@ -422,7 +432,8 @@ class Schedules(RuleBasedStateMachine):
                     claim, PaintProgress(1, 2, 1, 1), Stage.STORING if painting else None, "previews/1"
                 )
             case "advance":
-                store.advance(claim, clean(picture), (clean(picture),), {"fetch": 0.1})
+                style = replace(clean(picture), mask=clean(picture))
+                store.advance(claim, clean(picture), (style,), {"fetch": 0.1}, init=clean(picture))
             case "checkpoint":
                 store.checkpoint(claim, Checkpoint(f"checkpoints/{claim.job.uid}/{claim.fence}-1", 7))
             case "release":

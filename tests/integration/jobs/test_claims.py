@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from shared.jobs.record import Checkpoint, PaintProgress, Queue, Stage
+from shared.jobs.record import SCHEMA, Checkpoint, PaintProgress, Queue, Stage
 from shared.jobs.store import JobStore, LeaseLostError
 from tests.support.audit import audit, snapshot
 from tests.support.clock import Clock
@@ -173,7 +173,7 @@ def test_records_of_a_later_schema_are_left_to_later_workers(
     store.fail(claim, UNSTORED)
     waiting = store.submit(new_job(skip_intake=True, deadline_seconds=100)).job
     for job in (later, leased, delayed, waiting):
-        redis_client.hset(f"im:job:{job.uid}", "schema", 2)
+        redis_client.hset(f"im:job:{job.uid}", "schema", SCHEMA + 1)
     mine = store.submit(new_job(skip_intake=True)).job
     clock.advance(101)
 

@@ -1,11 +1,13 @@
 """Purging jobs, and which inputs are still needed."""
 
+from dataclasses import replace
+
 import pytest
 import redis
 
 from shared.errors import Conflict, NotFound, StorageUnavailable
 from shared.jobs.inputs import InputStore
-from shared.jobs.record import Checkpoint
+from shared.jobs.record import Checkpoint, Picture
 from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
@@ -83,6 +85,54 @@ def test_what_intake_replaces_is_no_longer_needed(store: JobStore, redis_client:
     store.advance(claim_intake(store), clean("new"), [clean("new")], {})
     assert redis_client.hgetall("im:refs") == {sha256("new"): "2"}
     assert redis_client.zrange("im:unused", 0, -1) == [sha256("old")]
+
+
+def test_masks_regions_and_the_start_are_needed_for_as_long_as_their_job_and_no_longer(
+    store: JobStore, clock: Clock, redis_client: redis.Redis
+) -> None:
+    first = replace(clean("starry"), mask=clean("face"), region=clean("sky"))
+    second = replace(clean("scream"), region=clean("sky"))
+    pictures = {"styles": (first, second), "init": clean("sketch")}
+    jobs = [store.submit(new_job(skip_intake=True, **pictures)).job for _ in range(2)]
+    named = {"bridge": 1, "starry": 1, "scream": 1, "face": 1, "sky": 2, "sketch": 1}
+    assert redis_client.hgetall("im:refs") == {sha256(name): str(2 * n) for name, n in named.items()}
+    assert jobs[0].inputs.styles == pictures["styles"]
+
+    for job, left in zip(jobs, (1, 0), strict=True):
+        store.cancel("ann", job.id)
+        store.purge("ann", job.id)
+        expected = {sha256(name): str(left * n) for name, n in named.items()} if left else {}
+        assert redis_client.hgetall("im:refs") == expected
+        audit(redis_client)
+    clock.advance(HOUR)
+    assert set(store.garbage(10)) == {f"inputs/{sha256(name)}" for name in named}
+
+
+def test_intake_brings_masks_and_the_start_under_the_jobs_care(
+    store: JobStore, redis_client: redis.Redis
+) -> None:
+    style = replace(Picture("https://x/b.jpg"), mask=Picture("https://x/m.png"), region=clean("sky"))
+    submitted = store.submit(new_job(styles=(style,), init=Picture("https://x/i.jpg"))).job
+    assert redis_client.hgetall("im:refs") == {sha256("sky"): "1"}
+    claim = claim_intake(store)
+    assert claim.job.inputs == submitted.inputs
+    brought = replace(clean("starry"), mask=clean("face"), region=clean("sky"))
+    store.advance(claim, clean("bridge"), [brought], {}, init=clean("sketch"))
+    assert redis_client.hgetall("im:refs") == {
+        sha256(name): "1" for name in ("bridge", "starry", "face", "sky", "sketch")
+    }
+    job = store.get("ann", submitted.id)
+    assert (job.styles, job.init) == ((brought,), clean("sketch"))
+    audit(redis_client)
+
+
+def test_a_start_that_is_not_mentioned_again_stays_the_jobs(
+    store: JobStore, redis_client: redis.Redis
+) -> None:
+    submitted = store.submit(new_job(init=clean("sketch"))).job
+    store.advance(claim_intake(store), clean("bridge"), [clean("starry")], {})
+    assert store.get("ann", submitted.id).init == clean("sketch")
+    audit(redis_client)
 
 
 def test_a_hold_keeps_an_input_until_a_job_names_it(store: JobStore, clock: Clock) -> None:

@@ -46,6 +46,22 @@ def picture(width: int = 96, height: int = 64, hue: int = 0) -> bytes:
             for x in range(width)
         ]
     )
+    return _png(image)
+
+
+def mask(width: int = 24, height: int = 16, *, upper: bool) -> bytes:
+    """A small grey PNG, white in its upper or lower half and black in the other."""
+    image = Image.new("L", (width, height), 0)
+    image.paste(255, (0, 0 if upper else height // 2, width, height // 2 if upper else height))
+    return _png(image)
+
+
+def plain(colour: str) -> bytes:
+    """A small PNG of one colour."""
+    return _png(Image.new("RGB", (24, 16), colour))
+
+
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -5,11 +5,24 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from client import ApiError, Impasto, JobFailed, Style
 from client.models import JobError
 from deploy.local import House
-from tests.integration.service.support import LONG, SECONDS, SMALL, facts, picture, wait_until_painting
+from shared.jobs.keys import Key
+from shared.redis import connect
+from shared.settings import Settings
+from tests.integration.service.support import (
+    LONG,
+    SECONDS,
+    SMALL,
+    facts,
+    mask,
+    picture,
+    plain,
+    wait_until_painting,
+)
 from tests.support.waiting import wait_for
 from tests.support.web import Web
 
@@ -33,6 +46,71 @@ def test_a_job_by_upload_with_two_styles_succeeds_and_skips_intake(impasto: Impa
 
     assert job.succeeded
     assert "fetch" not in job.metrics["seconds"]
+
+
+def test_a_job_with_masks_regions_and_a_start_is_painted_from_them_and_shows_them(
+    impasto: Impasto, web: Web, tmp_path: Path
+):
+    sky, ground = mask(upper=True), mask(upper=False)
+    styles = [
+        Style(
+            picture(hue=50), mask=web.file("/face.png", mask(upper=True)), region=web.file("/sky.png", sky)
+        ),
+        Style(web.file("/style.png", picture(hue=90)), region=ground),
+    ]
+    start = web.file("/sketch.png", picture(hue=170))
+
+    spec = {**SMALL, "init": "picture"}
+    submitted = impasto.submit(picture(), styles, init=start, spec=spec)
+    job = impasto.wait(submitted.id, timeout=SECONDS)
+
+    assert facts(impasto.download(job, tmp_path / "out.png").read_bytes()) == ("PNG", (64, 43))
+    first, second = job.raw["styles"]
+    assert first["mask"]["image"] == web.url + "/face.png"
+    assert first["region"]["image"] == web.url + "/sky.png"
+    assert first["mask"]["sha256"] == first["region"]["sha256"], "the same picture is kept once"
+    assert (second["mask"], second["region"]["width"], second["region"]["height"]) == (None, 24, 16)
+    assert (job.raw["init"]["image"], job.raw["init"]["width"]) == (start, 96)
+    assert (job.spec["init"], job.metrics["evaluations"]) == ("picture", SMALL["steps"])
+
+
+def test_the_picture_painting_starts_from_shows_in_the_result(impasto: Impasto, tmp_path: Path):
+    """One evaluation, so that the result is the start itself."""
+    spec = {**SMALL, "steps": 1, "init": "picture"}
+    submitted = impasto.submit(picture(), [picture(hue=3)], init=plain("red"), spec=spec)
+
+    saved = impasto.download(impasto.wait(submitted.id, timeout=SECONDS), tmp_path / "out.png")
+
+    with Image.open(saved) as image:
+        assert image.getpixel((32, 20)) == (255, 0, 0)
+
+
+def test_a_mask_that_is_black_fails_the_job_with_its_place(impasto: Impasto):
+    style = Style(picture(hue=11), mask=plain("black"))
+    submitted = impasto.submit(picture(), [picture(hue=3), style], spec=SMALL)
+
+    error = _failure(impasto, submitted.id)
+
+    assert (error.code, error.pointer) == ("mask_empty", "/styles/1/mask")
+
+
+def test_a_purged_job_with_masks_leaves_nothing_behind(impasto: Impasto, house: House):
+    hues = range(201, 206)
+    content, style, face, sky, start = (picture(hue=hue) for hue in hues)
+    named = [Style(style, mask=face, region=sky)]
+    submitted = impasto.submit(content, named, init=start, spec={**SMALL, "steps": 1, "init": "picture"})
+    job = impasto.wait(submitted.id, timeout=SECONDS)
+    shown = job.raw["styles"][0]
+    views = [job.raw["content"], shown, shown["mask"], shown["region"], job.raw["init"]]
+    hashes = [view["sha256"] for view in views]
+
+    with connect(Settings(redis_url=house.redis_url)) as redis:
+        # One reference by the job, one by its upload, which lives on for its own time.
+        assert redis.hmget(Key.REFS, hashes) == ["2"] * 5
+        impasto.delete(job.id)
+        assert redis.hmget(Key.REFS, hashes) == ["1"] * 5
+        assert not [key for key in redis.scan_iter("*") if job.id in key]
+    wait_for(lambda: not [*(house.data_dir / "objects").rglob(f"*{job.id}*")], "the job's objects to be gone")
 
 
 @pytest.mark.parametrize("file_format", ["jpeg", "webp"])

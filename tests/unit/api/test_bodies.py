@@ -32,7 +32,13 @@ def test_every_fault_is_found_and_pointed_at() -> None:
     found = faults(
         {
             "content": 3,
-            "styles": ["ftp://example.org/x", {"image": B, "weight": 0, "wight": 1}, 7],
+            "styles": [
+                "ftp://example.org/x",
+                {"image": B, "weight": 0, "wight": 1},
+                7,
+                {"image": B, "mask": "x.png", "region": 1},
+            ],
+            "init": "ftp://example.org/x",
             "spec": {"size": 8, "sizee": 512, "init": "void", "content_layers": {"conv4_2": -1}},
             "metadata": {"k" * 65: "v", "a": 1},
             "priority": 10,
@@ -46,6 +52,9 @@ def test_every_fault_is_found_and_pointed_at() -> None:
         "/styles/1/weight",
         "/styles/1/wight",
         "/styles/2",
+        "/styles/3/mask",
+        "/styles/3/region",
+        "/init",
         "/spec/size",
         "/spec/sizee",
         "/spec/init",
@@ -58,7 +67,8 @@ def test_every_fault_is_found_and_pointed_at() -> None:
     }
     assert found["/spec/sizee"] == "There is no field sizee; did you mean size?"
     assert "styles" in found["/style"]
-    assert "http" in found["/styles/0"]
+    assert found["/styles/0"] == found["/styles/3/mask"] == found["/init"]
+    assert "http" in found["/init"]
     assert "greater than or equal to 16" in found["/spec/size"]
 
 
@@ -91,7 +101,10 @@ def test_a_pointer_escapes_tilde_and_slash() -> None:
     ],
 )
 def test_the_forms_of_an_image_are_accepted(image: str) -> None:
-    assert parse(JobRequest, json.dumps({"content": image, "styles": [image]}).encode()).model
+    style = {"image": image, "mask": image, "region": image}
+    assert parse(
+        JobRequest, json.dumps({"content": image, "styles": [image, style], "init": image}).encode()
+    ).model
 
 
 @pytest.mark.parametrize(
@@ -136,6 +149,8 @@ def test_the_same_request_written_differently_has_the_same_fingerprint() -> None
         {"styles": [{"image": B, "weight": 1}], "content": A, "priority": 0, "spec": {}}
     )
     assert plain == fingerprint({"content": A, "styles": [{"image": B}], "spec": {"preset": "painting"}})
+    nothing = {"image": B, "mask": None, "region": None}
+    assert plain == fingerprint({"content": A, "styles": [nothing], "init": None})
 
 
 @pytest.mark.parametrize(
@@ -144,6 +159,8 @@ def test_the_same_request_written_differently_has_the_same_fingerprint() -> None
         {"content": B},
         {"styles": [{"image": B, "weight": 2}]},
         {"styles": [B, B]},
+        {"styles": [{"image": B, "mask": A}]},
+        {"init": B},
         {"spec": {"seed": 1}},
         {"metadata": {"a": "b"}},
         {"priority": 1},
@@ -153,3 +170,8 @@ def test_the_same_request_written_differently_has_the_same_fingerprint() -> None
 def test_another_request_has_another_fingerprint(change: dict[str, Any]) -> None:
     body = {"content": A, "styles": [B]}
     assert fingerprint(body) != fingerprint(body | change)
+
+
+def test_a_mask_is_not_taken_for_a_region() -> None:
+    bodies = ({"content": A, "styles": [{"image": B, part: A}]} for part in ("mask", "region"))
+    assert len(set(map(fingerprint, bodies))) == 2

@@ -48,9 +48,30 @@ def test_a_waiting_job_shows_its_place_and_nothing_that_is_not_yet(make_app: Cal
     assert [view[name] for name in ("progress", "output", "error", "started_at", "metrics")] == [None] * 5
     assert view["created_at"] == "2023-11-14T22:13:20.123Z"
     assert view["styles"] == [
-        {"image": "upload:up_1", "weight": 0.5, "width": 640, "height": 480, "sha256": "abc"}
+        {
+            "image": "upload:up_1",
+            "weight": 0.5,
+            "width": 640,
+            "height": 480,
+            "sha256": "abc",
+            "mask": None,
+            "region": None,
+        }
     ]
+    assert view["init"] is None
     assert view["urls"]["cancel"] == "http://paint.example.org/v1/jobs/A-17/cancel"
+
+
+def test_masks_and_the_picture_to_start_from_are_shown_where_they_belong(
+    make_app: Callable[..., Flask],
+) -> None:
+    mask = Picture("upload:up_2", key="inputs/def", sha256="def", width=8, height=6)
+    style = Picture("upload:up_1", mask=mask, region=Picture("https://example.org/sky.png"))
+    view = shown(make_app(), job(styles=(style,), init=mask))
+    plain = {"image": "upload:up_2", "weight": 1.0, "width": 8, "height": 6, "sha256": "def"}
+    assert view["styles"][0]["mask"] == view["init"] == plain
+    assert view["styles"][0]["region"]["image"] == "https://example.org/sky.png"
+    assert view["styles"][0]["region"]["sha256"] is None
 
 
 def test_object_keys_and_worker_names_stay_inside(make_app: Callable[..., Flask]) -> None:

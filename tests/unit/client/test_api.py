@@ -69,6 +69,27 @@ def test_files_and_bytes_are_uploaded_first(web: Web, impasto: Impasto, tmp_path
     assert b"bytes of a style" in uploads.bodies[2]
 
 
+def test_masks_regions_and_the_start_are_references_or_uploaded_like_any_picture(
+    web: Web, impasto: Impasto
+) -> None:
+    uploads, jobs = Inbox({"id": "up_1", "image": "upload:up_1"}, 201), Inbox(job(), 202)
+    web.route("/v1/uploads", uploads)
+    web.route("/v1/jobs", jobs)
+    styles = [Style(URL, 0.5, mask=b"a mask", region=URL), Style(URL, region=b"a region")]
+    impasto.submit(URL, styles, init=b"a sketch", spec={"init": "picture"})
+    assert jobs.json == {
+        "content": URL,
+        "styles": [
+            {"image": URL, "weight": 0.5, "mask": "upload:up_1", "region": URL},
+            {"image": URL, "weight": 1.0, "region": "upload:up_1"},
+        ],
+        "init": "upload:up_1",
+        "spec": {"init": "picture"},
+    }
+    for sent, body in zip((b"a mask", b"a region", b"a sketch"), uploads.bodies, strict=True):
+        assert sent in body
+
+
 def test_a_file_that_is_not_there_is_found_before_anything_is_sent(web: Web, impasto: Impasto) -> None:
     with pytest.raises(FileNotFoundError):
         impasto.submit("no-such-file.jpg", [URL])

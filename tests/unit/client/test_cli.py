@@ -87,6 +87,30 @@ def test_submit_sends_the_options_and_prints_the_id(served: Web) -> None:
     }
 
 
+def test_submit_sends_masks_and_regions_with_their_styles_and_the_start(served: Web) -> None:
+    inbox = Inbox(job(), 202)
+    served.route("/v1/jobs", inbox)
+    beside = ("--mask=-", "--mask", URL, "--region=upload:up_2", "--region=", "--init=upload:up_3")
+    result = impasto("submit", URL, "upload:up_1", URL, *beside)
+    assert (result.exit_code, result.stdout) == (0, "job_1\n")
+    assert inbox.json == {
+        "content": URL,
+        "styles": [
+            {"image": "upload:up_1", "weight": 1.0, "region": "upload:up_2"},
+            {"image": URL, "weight": 1.0, "mask": URL},
+        ],
+        "init": "upload:up_3",
+        "spec": {"init": "picture"},
+    }
+
+
+def test_submit_starts_from_what_the_spec_names_without_a_picture(served: Web) -> None:
+    inbox = Inbox(job(), 202)
+    served.route("/v1/jobs", inbox)
+    impasto("submit", URL, URL, "--init=noise")
+    assert inbox.json == {"content": URL, "styles": [URL], "spec": {"init": "noise"}}
+
+
 def test_submit_leaves_out_what_was_not_given(served: Web) -> None:
     inbox = Inbox(job(), 202)
     served.route("/v1/jobs", inbox)
@@ -149,6 +173,11 @@ def test_a_failing_service_ends_with_3(served: Web, answer: Answer) -> None:
         ("submit", URL),
         ("submit", URL, URL, "--mix=1,2"),
         ("submit", URL, URL, "--size=1"),
+        ("submit", URL, URL, "--mask", URL, "--mask", URL),
+        ("submit", URL, URL, URL, "--region", URL),
+        ("submit", URL, URL, "--mask=no-such-mask.png"),
+        ("submit", URL, URL, "--init=nosie"),
+        ("submit", URL, URL, "--init=picture"),
         ("submit", URL, URL, "--metadata=order"),
         ("submit", "no-such-file.jpg", URL),
         ("status", "job_1", "--url=ftp://example.org"),

@@ -6,15 +6,20 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from client.options import flag, given_spec, mix_option, spec_options
+from client.options import flag, given_init, given_spec, spec_options, style_options
+from client.parameters import combined
 from shared.spec import PRESETS, Spec, SpecRequest
 
 
 @click.command()
-@mix_option
+@style_options
 @spec_options
-def probe(mix: tuple[float, ...] | None, **values: Any) -> None:
-    click.echo(repr((mix, given_spec(values))))
+def probe(
+    mix: tuple[float, ...] | None, masks: tuple[str, ...], regions: tuple[str, ...], **values: Any
+) -> None:
+    styles = combined(["a", "b"], mix, masks, regions)
+    beside = [(style.weight, style.mask, style.region) for style in styles]
+    click.echo(repr((beside, given_spec(values), given_init(values))))
 
 
 def run(*arguments: str) -> Any:
@@ -43,21 +48,23 @@ def test_every_field_has_an_option_with_its_sentence(name: str) -> None:
 
 def test_the_help_tells_defaults_bounds_and_choices() -> None:
     text = help_text()
-    assert "[default: (512); 16<=x<=4096]" in text
+    assert "[default: (512); 16<=x<=8192]" in text
+    assert "[0<x<=1000000.0]" in text  # alpha_beta
     assert f"[{'|'.join(PRESETS)}]" in text
     style_weight = Spec.model_fields["style_weight"].default
     assert f"[default: ({style_weight:g}); 0<=x<=" in text
 
 
 def test_nothing_given_is_an_empty_spec_so_that_presets_can_speak() -> None:
-    assert run() == (None, {})
+    assert run() == ([(1.0, None, None)] * 2, {}, None)
 
 
 def test_values_arrive_with_their_types() -> None:
-    mix, spec = run(
+    beside, spec, start = run(
         "--size=256", "--style-weight=1e3", "--init=noise", "--preset=fast", "--mix=1,0.5", "--seed=7"
     )
-    assert mix == (1.0, 0.5)
+    assert [weight for weight, *_ in beside] == [1.0, 0.5]
+    assert start is None
     assert spec == {"size": 256, "style_weight": 1000.0, "init": "noise", "preset": "fast", "seed": 7}
 
 
@@ -69,7 +76,15 @@ def test_layers_are_written_as_a_list_or_as_json(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--size=15",), "16<=x<=4096"),
+        (("--size=15",), "16<=x<=8192"),
+        (("--alpha-beta=0",), "0<x<=1000000.0"),
+        (("--style-scale=9",), "0.1<=x<=8"),
+        (("--color=luma",), "'style', 'content', 'match'"),
+        (("--mask=a.png",), "--mask is given 1 times for 2 styles; give it once for each, - for none"),
+        (("--region=a", "--region=b", "--region=c"), "--region is given 3 times for 2 styles"),
+        (("--init=picture",), "name the picture itself"),
+        (("--init=",), "name the picture itself"),
+        (("--mix=1",), "--mix has 1 weights for 2 styles"),
         (("--size=big",), "is not a valid integer"),
         (("--optimizer=sgd",), "'lbfgs', 'adam'"),
         (("--style-layers=conv1_1",), "not of the form conv1_1=0.2"),
@@ -90,3 +105,23 @@ def test_what_is_wrong_is_refused_with_a_hint(arguments: tuple[str, ...], says: 
 def test_an_option_is_the_fields_name_with_dashes() -> None:
     assert [flag(name) for name in ("size", "style_weight")] == ["--size", "--style-weight"]
     assert len({flag(name) for name in Spec.model_fields}) == len(Spec.model_fields)
+
+
+@pytest.mark.parametrize("nothing", ["-", ""])
+def test_masks_and_regions_go_to_the_styles_in_their_order(nothing: str) -> None:
+    beside, *_ = run("--mask", nothing, "--mask=m.png", "--region=r.png", "--region", nothing)
+    assert beside == [(1.0, None, "r.png"), (1.0, "m.png", None)]
+
+
+@pytest.mark.parametrize("start", ["sketch.jpg", "./noise", "https://example.org/noise", "upload:up_1"])
+def test_a_picture_to_start_from_says_the_specs_part_too(start: str) -> None:
+    assert run("--init", start)[1:] == ({"init": "picture"}, start)
+
+
+@pytest.mark.parametrize("start", ["content", "style", "noise"])
+def test_a_start_without_a_picture_is_the_specs_alone(start: str) -> None:
+    assert run("--init", start)[1:] == ({"init": start}, None)
+
+
+def test_the_help_tells_that_init_takes_a_picture() -> None:
+    assert "--init [content|style|noise|PICTURE]" in help_text()

@@ -1,13 +1,16 @@
 """Calibrations are kept on disk, and a cache that cannot be used is no error."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from worker.engine import backbones
-from worker.engine.calibration_cache import CalibrationCache, Key, key
+from shared.backbones import BACKBONES
+from worker.engine import Engine, calibration_cache
+from worker.engine.calibration_cache import CalibrationCache, Key
+from worker.engine.network import Network
 
 KEY = Key("0" * 64, "avg", "float32", "cpu")
 MEANS = {"conv1_1": torch.tensor([0.5, 2.0]), "conv2_1": torch.rand(8) + 0.1}
@@ -100,14 +103,27 @@ def test_without_a_place_to_write_there_is_no_cache_and_no_error(
     assert cache.load(KEY) == {}
 
 
-def test_the_key_follows_the_weights_bytes(weights_dir: Path, tmp_path: Path) -> None:
-    path = backbones.find("compact", weights_dir)
-    assert path
-    copy = tmp_path / "compact.safetensors"
-    copy.write_bytes(path.read_bytes())
-    settings = ("avg", torch.bfloat16, torch.device("cuda", 1))
-    assert key(path, *settings) == key(copy, *settings)
-    assert (key(copy, *settings).dtype, key(copy, *settings).device) == ("bfloat16", "cuda")
-    before = key(copy, *settings)
-    copy.write_bytes(path.read_bytes() + b"?")
-    assert key(copy, *settings) != before
+def test_an_engine_calibrates_once_and_another_finds_it(
+    weights_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "stocked"
+    folder.mkdir()
+    (folder / "compact.safetensors").write_bytes((weights_dir / "compact.safetensors").read_bytes())
+    layers = list(BACKBONES["compact"].style_layers)
+    first = Engine(folder, "cpu", "float32").features("compact").scales(layers)
+    measured: list[str] = []
+    measure = calibration_cache.channel_means
+
+    def watched(network: Network, missing: Sequence[str]) -> dict[str, torch.Tensor]:
+        measured.extend(missing)
+        return measure(network, missing)
+
+    monkeypatch.setattr(calibration_cache, "channel_means", watched)
+    features = Engine(folder, "cpu", "float32").features("compact")
+    second = features.scales(layers)
+    assert all(torch.equal(first[layer], second[layer]) for layer in layers)
+    assert measured == []
+    features.scales([*layers, "conv4_2"])
+    assert measured == ["conv4_2"]
+    Engine(folder, "cpu", "bfloat16").features("compact").scales(layers[:1])
+    assert measured == ["conv4_2", layers[0]]

@@ -52,6 +52,30 @@ def test_the_content_itself_has_no_content_loss_and_the_style_itself_no_style_lo
     assert seen[0].losses["style"] < 1e-9
 
 
+def test_a_given_picture_is_where_painting_starts(
+    engine: Engine, make_spec: MakeSpec, photograph: Tensor, texture: Tensor
+) -> None:
+    first: list[Tensor] = []
+    engine.stylize(
+        photograph,
+        [Style(texture)],
+        make_spec(init="picture", steps=1),
+        lambda progress: first.append(progress.image()),
+        init=1 - photograph,
+    )
+    assert psnr(first[0], 1 - photograph) > 40
+    assert psnr(first[0], photograph) < 20
+
+
+def test_a_start_without_its_picture_and_a_picture_without_its_start_are_refused(
+    engine: Engine, make_spec: MakeSpec, photograph: Tensor, texture: Tensor
+) -> None:
+    with pytest.raises(ValueError, match="a picture to start from"):
+        engine.stylize(photograph, [Style(texture)], make_spec(init="picture"))
+    with pytest.raises(ValueError, match="a picture to start from"):
+        engine.stylize(photograph, [Style(texture)], make_spec(), init=photograph)
+
+
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("weighting", ["normalized", "paper"])
 @pytest.mark.parametrize("init", ["content", "style", "noise"])

@@ -12,9 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.backbones import BACKBONES
+from shared.backbones import BACKBONES, uncatalogued
+from shared.spec import resolve
 from worker.engine import (
     BackboneUnavailableError,
+    Engine,
+    Style,
     UnknownLayerError,
     WeightsCorruptError,
     backbones,
@@ -349,3 +352,50 @@ def test_layers_on_both_sides_of_zero_are_calibrated_by_their_size() -> None:
         sizes = taps[layer].abs().mean(dim=(0, 2, 3))
         floor = calibration.LEAST_SHARE * sizes.mean()
         torch.testing.assert_close(means[layer], sizes.clamp_min(floor))
+
+
+def test_grids_and_strides_are_those_of_the_taps(plain: tuple[str, nn.Module]) -> None:
+    name, model = plain
+    network = TorchvisionNetwork(name, model.state_dict())
+    images = torch.rand(1, 3, 101, 75)
+    for layer, tap in network.run(images, list(SHAPES[name]), record=False).taps.items():
+        assert network.grid(layer, 101, 75) == tap.shape[2:]
+        assert abs(101 / network.stride(layer) - tap.shape[2]) < 2
+
+
+def test_memory_grows_with_depth_and_shrinks_with_precision(plain: tuple[str, nn.Module]) -> None:
+    name, model = plain
+    network = TorchvisionNetwork(name, model.state_dict())
+    first, *_, last = SHAPES[name]
+    shallow, deep = network.bytes_a_pixel([first]), network.bytes_a_pixel([last])
+    assert shallow < deep
+    network.to(torch.device("cpu"), torch.bfloat16)
+    assert network.bytes_a_pixel([last]) < 0.7 * deep
+
+
+@pytest.mark.parametrize("name", [*SHALLOW, "regnet_y_400mf"])
+def test_it_paints(name: str, tmp_path: Path, photograph: Tensor, texture: Tensor) -> None:
+    """On the default layers, or outside the catalogue on named ones."""
+    torch.save(random_model(name).state_dict(), tmp_path / f"{name}.pth")
+    layers = {"content_layers": {"trunk_output.block2": 1.0}, "style_layers": {"stem": 1.0}}
+    request = {"size": 64, "steps": 12, "pyramid": 1, **({} if name in BACKBONES else layers)}
+    losses: list[float] = []
+    outcome = Engine(tmp_path, device="cpu", dtype="float32").stylize(
+        photograph,
+        [Style(texture)],
+        resolve(request, BACKBONES.get(name) or uncatalogued(name)),
+        on_progress=lambda progress: losses.append(progress.losses["total"]),
+    )
+    assert outcome.image.shape == (3, 48, 64)
+    assert bool(outcome.image.isfinite().all())
+    assert min(losses) < 0.7 * losses[0]
+
+
+def test_a_layer_that_a_network_outside_the_catalogue_lacks_stops_the_painting(
+    tmp_path: Path, photograph: Tensor, texture: Tensor
+) -> None:
+    torch.save(random_model("regnet_y_400mf").state_dict(), tmp_path / "regnet_y_400mf.pth")
+    request = {"size": 32, "content_layers": {"trunk_output.block2": 1.0}, "style_layers": {"block9": 1.0}}
+    spec = resolve(request, uncatalogued("regnet_y_400mf"))
+    with pytest.raises(UnknownLayerError, match="no layer block9"):
+        Engine(tmp_path, device="cpu").stylize(photograph, [Style(texture)], spec)

@@ -1,22 +1,62 @@
 """What is written into a record is what is read from it."""
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from shared.errors import ErrorInfo, FetchFailed
-from shared.jobs.record import Job, Picture, Status, new_record, to_json
+from shared.jobs.record import Inputs, Job, Picture, Status, new_record, to_json
 from tests.support.jobs import clean, new_job
 
 
 def test_a_new_record_reads_as_the_job_it_was_made_of() -> None:
     new = new_job(
-        metadata={"order": "ü"}, styles=(clean("a"), Picture("https://x/b.jpg", weight=0.5)), priority=4
+        metadata={"order": "ü"},
+        styles=(
+            replace(clean("a"), mask=clean("face"), region=Picture("https://x/sky.png")),
+            Picture("https://x/b.jpg", weight=0.5),
+        ),
+        init=clean("sketch"),
+        priority=4,
     )
     times = {"created_at": "1000", "deadline_at": "2500"}
     job = Job.from_hash({**new_record(new), **times, "version": "1", "status": "queued", "stage": "fetching"})
 
-    for name in ("uid", "id", "owner", "spec", "content", "styles", "metadata", "body_hash", "priority"):
+    for name in ("uid", "id", "owner", "spec", "content", "styles", "init", "metadata", "body_hash"):
         assert getattr(job, name) == getattr(new, name)
     assert (job.created_at, job.deadline_at, job.attempt, job.retry_of) == (1.0, 2.5, 0, None)
+    assert (job.priority, job.inputs) == (4, new.inputs)
+
+
+def test_a_record_of_before_masks_and_new_fields_of_the_spec_is_read_as_having_none() -> None:
+    """As it was written by schema 1, to the letter."""
+    spec = (
+        '{"backbone":"compact","content_layers":{"conv4_2":1.0},"style_layers":{"conv1_1":1},"init":"noise"}'
+    )
+    job = Job.from_hash(
+        {
+            "uid": "u",
+            "id": "u",
+            "owner": "ann",
+            "schema": "1",
+            "version": "1",
+            "status": "queued",
+            "stage": "waiting",
+            "spec": spec,
+            "metadata": "{}",
+            "body_hash": "h",
+            "priority": "0",
+            "content": '{"source":"https://x/a.jpg","weight":1.0}',
+            "styles": '[{"source":"b","weight":0.5,"key":"inputs/b","sha256":"b","width":64,"height":48}]',
+            "created_at": "1000",
+            "deadline_at": "2500",
+        }
+    )
+    assert job.init is None
+    assert [(style.mask, style.region) for style in job.styles] == [(None, None)]
+    assert job.styles[0].key == "inputs/b"
+    assert (job.spec.init, job.spec.color, job.spec.alpha_beta) == ("noise", "style", None)
 
 
 def test_json_is_compact_and_leaves_out_what_is_none() -> None:
@@ -27,3 +67,39 @@ def test_json_is_compact_and_leaves_out_what_is_none() -> None:
 
 def test_four_states_are_terminal() -> None:
     assert [status for status in Status if status.terminal] == ["succeeded", "failed", "canceled", "expired"]
+
+
+def test_a_masks_json_stands_inside_its_styles_without_what_is_none() -> None:
+    style = Picture("b", mask=Picture("m"))
+    assert to_json((style,)) == '[{"source":"b","weight":1.0,"mask":{"source":"m","weight":1.0}}]'
+
+
+def test_every_picture_is_named_once_with_its_place_in_the_request() -> None:
+    style = Picture("b", mask=Picture("m"), region=Picture("r"))
+    inputs = Inputs(Picture("a"), (style, Picture("c")), Picture("i"))
+    assert [(pointer, picture.source) for pointer, picture in inputs.each()] == [
+        ("/content", "a"),
+        ("/styles/0", "b"),
+        ("/styles/0/mask", "m"),
+        ("/styles/0/region", "r"),
+        ("/styles/1", "c"),
+        ("/init", "i"),
+    ]
+
+
+def test_a_change_reaches_every_picture_and_leaves_each_in_its_place() -> None:
+    style = Picture("b", weight=0.5, mask=Picture("m"), region=Picture("r"))
+    inputs = Inputs(Picture("a"), (style, Picture("c")), Picture("i"))
+    changed = inputs.changed(lambda picture: replace(picture, key=picture.source.upper()))
+    assert [picture.key for _, picture in changed.each()] == ["A", "B", "M", "R", "C", "I"]
+    assert changed.changed(lambda picture: replace(picture, key=None)) == inputs
+    assert changed.stored
+    assert not inputs.stored
+
+
+@pytest.mark.parametrize("left", ["m", "r", "i"])
+def test_one_picture_that_is_not_stored_is_enough_to_need_intake(left: str) -> None:
+    style = replace(clean("b"), mask=clean("m"), region=clean("r"))
+    inputs = Inputs(clean("a"), (style,), clean("i"))
+    assert inputs.stored
+    assert not inputs.changed(lambda p: replace(p, key=None) if p.source == left else p).stored

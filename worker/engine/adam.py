@@ -1,0 +1,80 @@
+"""Adam over a batch of pictures (Kingma and Ba 2015, algorithm 1), each kept in [0, 1] after every step."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from worker.engine.optimizers import UNBOUNDED, Accepted, State
+
+_OWN = ("first", "second", "count", "rate")
+
+
+class Adam:
+    """See `worker.engine.optimizers.Optimizer`.
+
+    Its steps do not rest on curvature, so clamping does no harm. An undone step drops the moments and
+    halves that picture's rate for good. Memory in bytes a value of the picture: 20.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        learning_rate: float = 0.02,
+        decays: tuple[float, float] = (0.9, 0.99),
+        epsilon: float = 1e-8,
+    ) -> None:
+        """Start at `x`, (B, 3, H, W) float32, which is taken over."""
+        self.x = x
+        batch, device = x.shape[0], x.device
+        self._decays, self._epsilon = decays, epsilon
+        self._accepted = Accepted(batch, x[0].numel(), device)
+        self.first, self.second = (torch.zeros_like(self._accepted.x) for _ in range(2))
+        self.count = torch.zeros(batch, device=device)
+        self.rate = torch.full((batch,), learning_rate, device=device)
+
+    @property
+    def lost(self) -> Tensor:
+        """See `Optimizer.lost`."""
+        return self._accepted.lost
+
+    @torch.no_grad()
+    def step(self, losses: Tensor, gradient: Tensor) -> None:
+        """See `Optimizer.step`."""
+        x, accepted = self.x.view(self.x.shape[0], -1), self._accepted
+        gradient = gradient.flatten(1)
+        good = accepted.judge(losses, gradient)
+        accepted.update(good, x, losses, gradient)
+        kept = good.to(self.rate.dtype)
+        self.rate.mul_(0.5 + 0.5 * kept)
+        self.count.mul_(kept).add_(1)
+        decay1, decay2 = self._decays
+        gradient = accepted.gradient
+        self.first.mul_(kept[:, None]).lerp_(gradient, 1 - decay1)
+        self.second.mul_(kept[:, None]).mul_(decay2).addcmul_(gradient, gradient, value=1 - decay2)
+        spread = (self.second / (1 - decay2**self.count)[:, None]).sqrt_().add_(self._epsilon)
+        rate = (self.rate / (1 - decay1**self.count))[:, None]
+        torch.addcdiv(accepted.x, self.first * rate, spread, value=-1, out=x).clamp_(0, 1)
+
+    def keep(self, items: Sequence[int]) -> None:
+        """See `Optimizer.keep`."""
+        index = torch.as_tensor(items, device=self.x.device)
+        self.x = self.x[index]
+        self._accepted.keep(index)
+        for name in _OWN:
+            setattr(self, name, getattr(self, name)[index])
+
+    def state(self, item: int, budget: int = UNBOUNDED) -> dict[str, Tensor]:
+        """See `Optimizer.state`."""
+        accepted = self._accepted
+        if not bool(accepted.begun[item]) or 4 * accepted.x[item].nbytes > budget:
+            return {}
+        return accepted.state(item) | {name: getattr(self, name)[item].cpu().clone() for name in _OWN}
+
+    def restore(self, states: Sequence[State]) -> None:
+        """See `Optimizer.restore`."""
+        for item, state in enumerate(states):
+            if state:
+                self._accepted.restore(item, state)
+                for name in _OWN:
+                    getattr(self, name)[item] = state[name].to(self.x.device)

@@ -1,0 +1,237 @@
+"""Limited-memory BFGS over a batch of pictures, without a line search.
+
+Nocedal 1980; the direction is not found by the two-loop recursion but by the compact representation of the
+inverse Hessian's estimate (Byrd, Nocedal and Schnabel 1994, equation 3.1), which reads the memory twice in
+all and leaves the rest to matrices of the memory's length:
+
+    H = gamma I + [S, gamma Y] [[R^-T (D + gamma Y^T Y) R^-1, -R^-T], [-R^-1, 0]] [S^T; gamma Y^T]
+
+S and Y hold the last steps and the gradient's changes along them, R is the upper triangle of S^T Y, D its
+diagonal, and gamma = s.y / y.y of the newest pair (Nocedal and Wright 2006, equation 7.20).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from worker.engine.optimizers import FIRST_STEP, UNBOUNDED, Accepted, State, choose
+
+LEAST_CURVATURE = 1e-10
+"""As in `torch.optim.LBFGS`: a step along which the gradient changes no more than this teaches nothing."""
+
+DAMPING = 0.25
+"""What is left of a step that is undone: its direction was of use, its length was not."""
+
+BOLDNESS, MOST_BOLDNESS = 2.0, 16.0
+"""Where the curvature is not positive, nothing is remembered and steps follow the gradient, each longer
+than the one before by the first number, at most by the second in all: there, far is safe."""
+
+LONGEST_STEP = 0.2
+"""How far a step may change a pixel's channel on average. Where the curvature's estimate is little more than
+noise, the quasi-Newton step can be longer than the range of pictures by orders of magnitude."""
+
+CHUNK = 2**20
+"""Entries of a half-precision memory that are converted at a time."""
+
+
+class LBFGS:
+    """See `worker.engine.optimizers.Optimizer`.
+
+    The first step follows the gradient; every further one is the quasi-Newton step itself, as in
+    `torch.optim.LBFGS`. A pair whose curvature y.s is not clearly positive is left out. Nothing is clamped: a
+    projection would falsify the curvature. An undone step is shortened, and drops the memory that misled it.
+
+    Memory in bytes a value of the picture: 20, and twice `history` times the size of `dtype`.
+    """
+
+    def __init__(self, x: Tensor, history: int = 10, dtype: torch.dtype = torch.float32) -> None:
+        """Start at `x`, (B, 3, H, W) float32, which is taken over.
+
+        Args:
+            x: the first pictures.
+            history: pairs remembered.
+            dtype: what they are remembered in, float32 or bfloat16.
+        """
+        self.x = x
+        batch, device = x.shape[0], x.device
+        length = x[0].numel()
+        self._accepted = Accepted(batch, length, device)
+        # Pairs lie in a ring: rows 0 to m - 1 are steps, m to 2 m - 1 changes of the gradient.
+        self._pairs = torch.zeros(batch, 2 * history, length, dtype=dtype, device=device)
+        self._newest = torch.full((1,), history - 1, dtype=torch.int64, device=device)
+        self._ages = torch.arange(history, device=device)
+        # The small matrices want double precision, which Apple's GPU lacks.
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        self._valid = torch.zeros(batch, history, dtype=torch.bool, device=device)
+        self._sy = torch.zeros(batch, history, history, dtype=exact, device=device)
+        self._yy = torch.zeros(batch, history, history, dtype=exact, device=device)
+        self._gamma = torch.ones(batch, dtype=exact, device=device)
+        # The memory's products with the accepted gradient; what steps along the gradient are stretched by.
+        self._products = torch.zeros(batch, 2 * history, dtype=exact, device=device)
+        self._boldness = torch.full((batch,), 1 / BOLDNESS, device=device)
+
+    @property
+    def lost(self) -> Tensor:
+        """See `Optimizer.lost`."""
+        return self._accepted.lost
+
+    @property
+    def _history(self) -> int:
+        return len(self._ages)
+
+    @torch.no_grad()
+    def step(self, losses: Tensor, gradient: Tensor) -> None:
+        """See `Optimizer.step`."""
+        x, gradient, accepted = self.x.flatten(1), gradient.flatten(1), self._accepted
+        good = accepted.judge(losses, gradient)
+        paired = good & accepted.begun
+        self._newest.add_(1).remainder_(self._history)
+        own = self._remember(paired, x, gradient)
+        accepted.update(good, x, losses, gradient)
+        self._valid.logical_and_(good[:, None])
+        self._learn(paired, own)
+        self._move(good, self._retreat(good, x))
+
+    def _retreat(self, good: Tensor, x: Tensor) -> Tensor | None:
+        """Part of the way from the last accepted picture to the present one, where that must be undone."""
+        if x.device.type == "cpu" and bool(good.all()):
+            return None
+        return torch.lerp(self._accepted.x, x, DAMPING)
+
+    def _remember(self, paired: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+        """Write the new pair (s, y) into the ring; returns s.y and y.y, (B, 2), or zeros."""
+        move, change = x - self._accepted.x, gradient - self._accepted.gradient
+        if self._pairs.device.type != "cpu" or not bool(paired.all()):
+            nothing = x.new_zeros(())
+            move = torch.where(paired[:, None], move, nothing)
+            change = torch.where(paired[:, None], change, nothing)
+        kept = self._pairs.dtype
+        self._pairs.index_copy_(1, self._newest, move[:, None].to(kept))
+        self._pairs.index_copy_(1, self._newest + self._history, change[:, None].to(kept))
+        return torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1).to(self._sy.dtype)
+
+    def _multiply(self, vectors: Tensor) -> Tensor:
+        """The memory's dot products with vectors (B, n): (B, 2 m)."""
+        if self._pairs.dtype is torch.float32:
+            return (self._pairs @ vectors[..., None])[..., 0].to(self._sy.dtype)
+        total = torch.zeros_like(self._products)
+        for pairs, part in zip(_chunks(self._pairs), _chunks(vectors), strict=True):
+            total += (pairs.float() @ part[..., None])[..., 0]
+        return total
+
+    def _learn(self, paired: Tensor, own: Tensor) -> None:
+        """Bring S^T Y, Y^T Y and gamma up to date; `own` is s.y and y.y of the newest pair."""
+        before = self._products
+        self._products = self._multiply(self._accepted.gradient)
+        # y is a difference of gradients, so the older pairs' products with it are differences too.
+        sy, yy = (self._products - before).chunk(2, dim=1)
+        sy = sy.index_copy(1, self._newest, own[:, :1])
+        yy = yy.index_copy(1, self._newest, own[:, 1:])
+        self._sy.index_copy_(2, self._newest, sy[..., None])
+        self._yy.index_copy_(2, self._newest, yy[..., None])
+        self._yy.index_copy_(1, self._newest, yy[:, None])
+        useful = paired & (own[:, 0] > LEAST_CURVATURE)
+        self._valid.index_copy_(1, self._newest, useful[:, None])
+        choose(useful, own[:, 0] / own[:, 1], self._gamma)
+
+    def _move(self, good: Tensor, retreat: Tensor | None) -> None:
+        """Set `x` to the next picture: a quasi-Newton step, a retreat, or else a gradient step."""
+        accepted = self._accepted
+        experienced = self._valid.any(dim=1)
+        bolder = (self._boldness * BOLDNESS).clamp_max(MOST_BOLDNESS)
+        self._boldness.copy_(torch.where(good & ~experienced, bolder, 1 / BOLDNESS))
+        rate = self._boldness * FIRST_STEP / accepted.length.clamp_min(1e-30)
+        scale = torch.where(experienced, self._gamma.to(rate.dtype), rate)
+        weights = self._coefficients(self._products).to(rate.dtype)[:, None]
+        x = self.x.view(self.x.shape[0], 1, -1)
+        torch.addcmul(accepted.x[:, None], accepted.gradient[:, None], scale[:, None, None], value=-1, out=x)
+        if self._pairs.dtype is torch.float32:
+            x.baddbmm_(weights, self._pairs, alpha=-1)
+        else:
+            for part, pairs in zip(_chunks(x), _chunks(self._pairs), strict=True):
+                part.baddbmm_(weights, pairs.float(), alpha=-1)
+        self._shorten(x[:, 0])
+        if retreat is not None:
+            choose(~good & torch.isfinite(retreat.abs().sum(dim=1)), retreat, x[:, 0])
+
+    def _shorten(self, x: Tensor) -> None:
+        """Bring `x` (B, n) back where it went too far."""
+        move = x - self._accepted.x
+        lengths = move.abs().mean(dim=1)
+        too_far = ~(lengths <= LONGEST_STEP)
+        if x.device.type == "cpu" and not bool(too_far.any()):
+            return
+        shorter = torch.addcmul(self._accepted.x, move, (LONGEST_STEP / lengths)[:, None])
+        choose(too_far, shorter, x)
+
+    def _coefficients(self, with_gradient: Tensor) -> Tensor:
+        """How much of each step and each change the direction holds, (B, 2 m); zero for what is not valid."""
+        # Oldest first, as R wants it; what is not valid becomes a one on the diagonal that meets only zeros.
+        order = (self._newest + 1 + self._ages).remainder(self._history)
+        valid = self._valid.index_select(1, order)
+        both = valid[:, :, None] & valid[:, None, :]
+        sy, yy = (_ordered(matrix, order) * both for matrix in (self._sy, self._yy))
+        p, q = (part.index_select(1, order) * valid for part in with_gradient.chunk(2, dim=1))
+        diagonal = torch.diagonal(sy, dim1=1, dim2=2)
+        r = sy.triu() + torch.diag_embed((~valid).to(sy.dtype))
+        gamma = self._gamma[:, None]
+        u = torch.linalg.solve_triangular(r, p[..., None], upper=True)[..., 0]
+        inner = diagonal * u + gamma * (yy @ u[..., None])[..., 0] - gamma * q
+        v = torch.linalg.solve_triangular(r.mT, inner[..., None], upper=False)[..., 0]
+        back = torch.empty_like(order).index_copy_(0, order, self._ages)
+        return torch.cat((v.index_select(1, back), (-gamma * u).index_select(1, back)), dim=1)
+
+    def keep(self, items: Sequence[int]) -> None:
+        """See `Optimizer.keep`."""
+        index = torch.as_tensor(items, device=self.x.device)
+        self.x = self.x[index]
+        self._accepted.keep(index)
+        for name in ("_pairs", "_valid", "_sy", "_yy", "_gamma", "_products", "_boldness"):
+            setattr(self, name, getattr(self, name)[index])
+
+    def state(self, item: int, budget: int = UNBOUNDED) -> dict[str, Tensor]:
+        """See `Optimizer.state`. The newest pairs go first; without one, nothing is worth keeping."""
+        accepted, history = self._accepted, self._history
+        pictures = budget // accepted.x[item].nbytes
+        if not bool(accepted.begun[item]) or pictures < 4:
+            return {}
+        order = (self._newest + 1 + self._ages).remainder(history)
+        order = order[self._valid[item, order]][-((pictures - 2) // 2) :]
+        state = accepted.state(item)
+        if len(order):
+            state |= {
+                "s": self._pairs[item, order].cpu(),
+                "y": self._pairs[item, order + history].cpu(),
+            }
+        return state
+
+    def restore(self, states: Sequence[State]) -> None:
+        """See `Optimizer.restore`."""
+        history = self._history
+        self._newest.fill_(history - 1)
+        for item, state in enumerate(states):
+            if not state:
+                continue
+            self._accepted.restore(item, state)
+            if "s" not in state:
+                continue
+            s, y = (state[name].to(self._pairs)[-history:] for name in ("s", "y"))
+            first = history - len(s)
+            self._pairs[item, first:history] = s
+            self._pairs[item, history + first :] = y
+            self._valid[item, first:] = True
+            sy, yy = (part.float() @ y.float().T for part in (s, y))
+            self._sy[item, first:, first:] = sy.to(self._sy.dtype)
+            self._yy[item, first:, first:] = yy.to(self._yy.dtype)
+            self._gamma[item] = self._sy[item, -1, -1] / self._yy[item, -1, -1]
+        self._products = self._multiply(self._accepted.gradient)
+
+
+def _ordered(matrices: Tensor, order: Tensor) -> Tensor:
+    """Rows and columns of (B, m, m) in another order."""
+    return matrices.index_select(1, order).index_select(2, order)
+
+
+def _chunks(values: Tensor) -> Sequence[Tensor]:
+    return torch.split(values, CHUNK, dim=-1)

@@ -1,0 +1,226 @@
+"""From the pictures of a batch to the objective of one level of the pyramid.
+
+Styles that share a region are one goal, the mean of their moments by their weights. A region's part of the
+style term is its part of the picture, so that a pixel is pulled as strongly whichever region it lies in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from shared.spec import Spec
+from worker.engine import color, conversion, images, losses, statistics
+from worker.engine.contract import Request, Style
+from worker.engine.features import Calibration, Features
+from worker.engine.matting import MattingLaplacian
+from worker.engine.moments import Moments
+from worker.engine.objective import Objective
+from worker.engine.statistics import Statistics
+from worker.engine.targets import StyleTarget, Targets
+from worker.engine.view import Guidance, View
+
+
+@dataclass
+class Subject:
+    """One picture of a batch, made ready once: its content, and its styles grouped by region."""
+
+    request: Request
+    content: Tensor = field(init=False)
+    groups: list[tuple[Tensor | None, list[Style]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.content = self.request.content.float()
+        self.groups = []
+        for style in self.request.styles:
+            if style.weight > 0:
+                self._place(self._colored(style))
+
+    @property
+    def spec(self) -> Spec:
+        """What was asked for."""
+        return self.request.spec
+
+    def _colored(self, style: Style) -> Style:
+        """The style as it is looked at, with a name for its pixels."""
+        if self.spec.color == "match":
+            matched = color.match_colors(
+                style.image.float(), self.content, style_mask=style.mask, content_mask=style.region
+            )
+            return Style(matched, style.weight, style.mask, style.region, statistics.digest(matched))
+        name = style.digest or statistics.digest(style.image)
+        return Style(style.image.float(), style.weight, style.mask, style.region, name)
+
+    def _place(self, style: Style) -> None:
+        for region, group in self.groups:
+            if region is style.region or (
+                region is not None and style.region is not None and torch.equal(region, style.region)
+            ):
+                group.append(style)
+                return
+        self.groups.append((style.region, [style]))
+
+
+def calibration_for(spec: Spec) -> Calibration:
+    """How features are calibrated. Why not filter by filter in both: docs/decisions/0003-calibration.md."""
+    return "filter" if spec.weighting == "paper" else "layer"
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a batch: all pictures have one size.
+
+    Attributes:
+        features: the network.
+        network_name: names its weights among all that there may be.
+        size: height and width in pixels.
+        longest: the longer of them, which styles are looked at in proportion to.
+        tile_side: longest side of a tile's core; None for whole pictures.
+        kept: styles' statistics.
+    """
+
+    features: Features
+    network_name: str
+    size: tuple[int, int]
+    longest: int
+    tile_side: int | None
+    kept: Statistics
+
+    def objective(self, subjects: Sequence[Subject]) -> Objective:
+        """What is minimised for these pictures. They agree in what `Engine.stylize_batch` says."""
+        spec = subjects[0].spec
+        content_layers = _active([_weights(s, "content_layers", s.spec.content_weight) for s in subjects])
+        style_layers = _active(
+            [_weights(s, "style_layers", conversion.style_weight(s.spec)) for s in subjects]
+        )
+        view = View(self.features, content_layers, style_layers, spec.style_loss == "moments", self.tile_side)
+        return Objective(view, self._targets(view, subjects), calibration_for(spec))
+
+    def _targets(self, view: View, subjects: Sequence[Subject]) -> Targets:
+        device = self.features.network.device
+        scales = self.features.scales(view.layers, calibration_for(subjects[0].spec))
+        contents = torch.stack([images.resize(s.content, self.size) for s in subjects]).to(device)
+        seen = view.content(contents)
+        guidance, shares = self._regions(view, subjects)
+
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device)
+
+        factors, content_shares, content_layers = [], [], []
+        for layer in view.content_layers:
+            goal = seen[layer].float() * scales[layer].view(-1, 1, 1)
+            entries = goal[0].numel()
+            energy = goal.square().sum(dim=(1, 2, 3))
+            factors.append(losses.content_factor(energy, entries, subjects[0].spec.weighting))
+            weights = [(s.spec.content_layers or {}).get(layer, 0.0) for s in subjects]
+            alphas = [conversion.content_weight(s.spec, entries) for s in subjects]
+            content_shares.append(column(weights))
+            content_layers.append(column([a * w for a, w in zip(alphas, weights, strict=True)]))
+        empty = torch.zeros(len(subjects), 0, device=device)
+        style_layers = [
+            column([(s.spec.style_layers or {}).get(layer, 0.0) for s in subjects])
+            for layer in view.style_layers
+        ]
+        return Targets(
+            content=seen,
+            content_factors=torch.stack(factors, dim=1) if factors else empty,
+            content_shares=torch.stack(content_shares, dim=1) if factors else empty,
+            content_layers=torch.stack(content_layers, dim=1) if factors else empty,
+            style=self._style(view, subjects, scales=dict(scales)),
+            style_layers=torch.stack(style_layers, dim=1) if style_layers else empty,
+            style_weight=column([conversion.style_weight(s.spec) for s in subjects]),
+            guidance=guidance,
+            shares=shares,
+            tv_weight=column([s.spec.tv_weight for s in subjects]),
+            photo_weight=column([s.spec.photorealism for s in subjects]),
+            laplacians=[
+                MattingLaplacian(content) if s.spec.photorealism > 0 else None
+                for s, content in zip(subjects, contents, strict=True)
+            ],
+        )
+
+    def _regions(self, view: View, subjects: Sequence[Subject]) -> tuple[Guidance | None, Tensor]:
+        """Where each picture's regions lie, and each one's part of the picture; absent ones have none."""
+        device = self.features.network.device
+        if all(region is None for s in subjects for region, _ in s.groups):
+            return None, torch.ones(len(subjects), 1, device=device)
+        most = max(len(s.groups) for s in subjects)
+        masks = torch.zeros(len(subjects), most, *self.size)
+        for item, subject in enumerate(subjects):
+            for number, (region, _) in enumerate(subject.groups):
+                masks[item, number] = 1.0 if region is None else images.resize_mask(region, self.size)
+        shares = masks.mean(dim=(-2, -1)).to(device)
+        return view.guide(masks.to(device)), shares
+
+    def _style(
+        self, view: View, subjects: Sequence[Subject], scales: dict[str, Tensor]
+    ) -> dict[str, StyleTarget]:
+        device = self.features.network.device
+        most = max(len(s.groups) for s in subjects)
+        goals = [[self._goal(view, group, s.spec) for _, group in s.groups] for s in subjects]
+        targets = {}
+        for layer in view.style_layers:
+            items = []
+            for of_item in goals:
+                # Where a picture has fewer regions than another, any goal will do: its share is nothing.
+                filled = of_item + of_item[:1] * (most - len(of_item))
+                items.append(_side_by_side([goal[layer] for goal in filled], dim=1))
+            goal = _side_by_side(items, dim=0)
+            on_device = Moments(goal.second.to(device), None if goal.first is None else goal.first.to(device))
+            targets[layer] = StyleTarget.of(on_device.scaled(scales[layer]), subjects[0].spec.weighting)
+        return targets
+
+    def _goal(self, view: View, group: Sequence[Style], spec: Spec) -> dict[str, Moments]:
+        """The mean of the moments of one region's styles, on the CPU."""
+        whole = sum(style.weight for style in group)
+        total: dict[str, Moments] = {}
+        for style in group:
+            found = self._moments(view, style, spec)
+            part = {layer: one.times(style.weight / whole) for layer, one in found.items()}
+            total = {layer: total[layer] + part[layer] for layer in part} if total else part
+        return total
+
+    def _moments(self, view: View, style: Style, spec: Spec) -> dict[str, Moments]:
+        size = images.size_for(style.image, max(1, round(self.longest * spec.style_scale)))
+        network = self.features.network
+        facts = {
+            "style": style.digest,
+            "mask": None if style.mask is None else statistics.digest(style.mask),
+            "size": size,
+            "network": self.network_name,
+            "pooling": spec.pooling,
+            "layers": sorted(view.style_layers),
+            "means": view.with_means,
+            "arithmetic": f"{network.device.type} {network.dtype}",
+        }
+        return self.kept.of(facts, partial(self._measure, view, style, size))
+
+    def _measure(self, view: View, style: Style, size: tuple[int, int]) -> dict[str, Moments]:
+        device = self.features.network.device
+        picture = images.resize(style.image, size)[None].to(device)
+        guidance = None
+        if style.mask is not None:
+            guidance = view.guide(images.resize_mask(style.mask, size)[None, None].to(device))
+        return {layer: found.on_cpu() for layer, found in view.style(picture, guidance).items()}
+
+
+def _weights(subject: Subject, name: str, term: float) -> dict[str, float]:
+    """A term's layers and weights, in a resolved spec."""
+    layers: dict[str, float] | None = getattr(subject.spec, name)
+    if layers is None:
+        raise ValueError("the spec names no layers: resolve it first")
+    return layers if term > 0 else {}
+
+
+def _active(layers: Sequence[dict[str, float]]) -> tuple[str, ...]:
+    """The layers that count for any picture."""
+    return tuple(dict.fromkeys(name for one in layers for name, weight in one.items() if weight > 0))
+
+
+def _side_by_side(parts: Sequence[Moments], dim: int) -> Moments:
+    firsts = [part.first for part in parts if part.first is not None]
+    return Moments(
+        torch.cat([part.second for part in parts], dim=dim), torch.cat(firsts, dim=dim) if firsts else None
+    )

@@ -1,0 +1,138 @@
+"""How much memory there is, how much a painting takes, and what the allocator keeps."""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+SHARE = 0.6
+"""Of the memory that is free, what a painting may take; the rest is for what is not counted."""
+
+OPTIMIZER_BYTES = {"lbfgs": 20, "adam": 28}
+"""Bytes a value of the picture: those the optimiser's class states, without its pairs."""
+
+PICTURE_BYTES = 24
+"""Bytes a value of the picture beside: the picture, its content, its gradient, the best one met, and
+passing ones."""
+
+HISTORY, SHORT_HISTORY = 10, 6
+"""Pairs that L-BFGS remembers: in float32, and in bfloat16 where pictures are large."""
+
+LARGE = 2**21
+"""Pixels of a batch above which L-BFGS remembers less, in half precision."""
+
+MOST_ON_GPU = 32
+"""Pictures painted together at most: beyond, throughput no longer grows."""
+
+SMALL = 200 * 200
+"""Pixels below which a CPU gains from painting several at a time, and how many pixels it then takes on."""
+
+LEAST_TILE, MOST_TILE = 128, 2048
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a level fits into memory.
+
+    Attributes:
+        tile_side: longest side of a tile's core in pixels; None to see the pictures whole.
+        history: pairs that L-BFGS remembers.
+        history_dtype: what they are kept in.
+    """
+
+    tile_side: int | None
+    history: int
+    history_dtype: torch.dtype
+
+
+def free(device: torch.device) -> int:
+    """Bytes that can still be had on a device: a container's limit counts as the machine's."""
+    if device.type == "cuda":
+        available, _ = torch.cuda.mem_get_info(device)
+        # What torch holds and does not use can be had as well.
+        return available + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(_machine_free(), _container_free())
+
+
+def plan(pixels: int, activation_bytes: float, halo: int | None, optimizer: str, budget: int) -> Plan:
+    """Fit a level into `budget` bytes.
+
+    Args:
+        pixels: of the whole batch.
+        activation_bytes: that the network needs, a pixel.
+        halo: pixels around a tile's core; None where there can be no tiles.
+        optimizer: `lbfgs` or `adam`.
+        budget: bytes for everything.
+    """
+    large = pixels > LARGE
+    history = SHORT_HISTORY if large else HISTORY
+    dtype = torch.bfloat16 if large else torch.float32
+    left = budget - pixels * state_bytes(optimizer, history, dtype)
+    if halo is None or pixels * activation_bytes <= left:
+        return Plan(None, history, dtype)
+    side = LEAST_TILE
+    while side < MOST_TILE and (2 * side + 2 * halo) ** 2 * activation_bytes <= left:
+        side *= 2
+    return Plan(side, history, dtype)
+
+
+def capacity(pixels: int, activation_bytes: float, optimizer: str, budget: int, device: torch.device) -> int:
+    """How many pictures of `pixels` fit and gain by being painted together, at least 1.
+
+    A GPU is filled by several; a CPU is busy with one, unless it is so small that the calls cost more than
+    the arithmetic.
+    """
+    each = pixels * (activation_bytes + state_bytes(optimizer, HISTORY, torch.float32))
+    most = MOST_ON_GPU if device.type == "cuda" else max(1, SMALL // pixels)
+    return max(1, min(most, int(budget // each)))
+
+
+def state_bytes(optimizer: str, history: int, dtype: torch.dtype) -> int:
+    """Bytes a pixel of the picture that do not depend on the network."""
+    pairs = 2 * history * dtype.itemsize if optimizer == "lbfgs" else 0
+    return 3 * (PICTURE_BYTES + OPTIMIZER_BYTES[optimizer] + pairs)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the next evaluation, in the whole process.
+
+    By default glibc maps each large tensor anew, and the kernel clears every page of it: on pictures of 512
+    px that takes as long as the arithmetic. Where the C library is another one, nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    never_trim, never_map, one_arena = (-1, 2**31 - 1), (-4, 0), (-8, 1)
+    for parameter, value in (never_map, never_trim, one_arena):
+        mallopt(parameter, value)
+
+
+def give_back() -> None:
+    """Return what a painting used to the system: between paintings, not within one."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
+        return
+
+
+def _machine_free() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        facts = dict(line.split(":", 1) for line in lines)
+        return int(facts["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _container_free() -> int:
+    """What the control group leaves; without bound where there is none."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 2**62
+    return 2**62 if limit == "max" else max(0, int(limit) - used)

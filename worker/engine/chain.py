@@ -20,7 +20,10 @@ from torch.nn import functional as F
 from worker.engine.errors import UnknownLayerError
 from worker.engine.vgg import VGG
 
-_CONV, _POOL = "conv", "pool"
+_CONV = "conv"
+
+TENSOR_CORES = 8
+"""Channels of which tensor cores want a multiple, and which no processor minds."""
 
 
 class Chain:
@@ -58,10 +61,18 @@ class Chain:
             self._biases[name] = conv.get_parameter("bias").detach().to(device, dtype)
             self._turned[name] = _channels_last(kernel.flip(2, 3).transpose(0, 1))
             self._kernels[name] = _channels_last(kernel)
+        first = self.layers[0]
         if dtype is torch.bfloat16:
-            first = self._kernels[self.layers[0]]
-            self._kernels[self.layers[0]] = _channels_last(torch.cat((first, first), dim=1))
+            doubled = torch.cat((self._kernels[first],) * 2, dim=1)
+            self._kernels[first] = _channels_last(F.pad(doubled, (0, 0, 0, 0, 0, self._unused)))
+        turned = self._turned[first]
+        self._turned[first] = _channels_last(F.pad(turned, (0,) * 7 + (TENSOR_CORES - turned.shape[0],)))
         return self
+
+    @property
+    def _unused(self) -> int:
+        """Empty channels that enter beside the picture's six in bfloat16, to suit tensor cores."""
+        return TENSOR_CORES - 6 if self.device.type == "cuda" else 0
 
     def stride(self, layer: str) -> int:
         """Picture pixels, along each side, that one position of a layer stands for."""
@@ -124,6 +135,7 @@ class Chain:
         if self.dtype is torch.bfloat16:
             rounded = x.to(torch.bfloat16)
             x = torch.cat((rounded, (x - rounded).to(torch.bfloat16)), dim=1)
+            x = F.pad(x, (0, 0, 0, 0, 0, self._unused))
         return _pad(_channels_last(x.to(self.dtype)))
 
     def _convolve(self, name: str, padded_input: Tensor, *, padded: bool) -> tuple[Tensor, Tensor]:
@@ -148,7 +160,7 @@ class Chain:
 
     def leave(self, gradient: Tensor) -> Tensor:
         """The gradient at the pictures from that at what entered."""
-        return gradient.float() / self._std
+        return gradient[:, :3].float() / self._std
 
 
 class ChainRun:

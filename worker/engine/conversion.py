@@ -11,7 +11,7 @@ NORMALIZED = 0.015
 """`normalized`: beta = NORMALIZED / ratio at alpha = 1, so that the default style weight, 15, is the ratio
 1e-3 which the paper uses most; for Gram matrices it is `GRAM_STRENGTH` times as much."""
 
-PAPER = 2.0
+PAPER = 8.0
 """`paper`: a content layer counts alpha = PAPER * ratio / (N M) at beta = 1."""
 
 

@@ -122,8 +122,8 @@ class LBFGS:
 
     def _learn(self, paired: Tensor, own: Tensor) -> None:
         """Bring S^T Y, Y^T Y and gamma up to date; `own` is s.y and y.y of the newest pair."""
-        before = self._products
-        self._products = self._multiply(self._accepted.gradient)
+        before = self._products.clone()
+        self._products.copy_(self._multiply(self._accepted.gradient))
         # y is a difference of gradients, so the older pairs' products with it are differences too.
         sy, yy = (self._products - before).chunk(2, dim=1)
         sy = sy.index_copy(1, self._newest, own[:, :1])

@@ -68,6 +68,6 @@ class Loop:
         self._eager -= 1
         if self._eager == 0:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream):
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self._advance()
             self._graph = graph

@@ -119,8 +119,9 @@ BACKBONES: dict[str, Backbone] = {
             GATYS_CONTENT,
             GATYS_STYLE,
         ),
-        # Without a measurement of our own: the outputs of the stages, as Wang, Li and Vasconcelos 2021
-        # ("Rethinking and Improving the Robustness of Image Style Transfer") use them, and the stem.
+        # Chosen without trained weights at hand: the stem and the outputs of the stages, one for each scale.
+        # Residual networks are known to paint worse than VGG (Wang, Li and Vasconcelos 2021, "Rethinking and
+        # Improving the Robustness of Image Style Transfer").
         Backbone(
             "resnet18",
             "A small residual network, torchvision's ImageNet weights.",

@@ -187,6 +187,9 @@ class Metrics(View):
     evaluations: int | None
     """Evaluations of the network."""
 
+    batch: int | None
+    """Jobs that were painted together, this one included."""
+
     loss: dict[str, float]
     """Final value of each term of the loss."""
 

@@ -66,7 +66,9 @@ def job_view(job: Job, position: int | None) -> JobView:
         expires_at=_maybe(job.expires_at),
         metadata=dict(job.metadata),
         urls=urls,
-        metrics=Metrics(seconds=dict(job.seconds), evaluations=job.evaluations, loss=dict(job.loss))
+        metrics=Metrics(
+            seconds=dict(job.seconds), evaluations=job.evaluations, batch=job.batch, loss=dict(job.loss)
+        )
         if job.status.terminal
         else None,
     )

@@ -94,7 +94,7 @@ class Job:
         retry_of: ID of the job that this one repeats.
         spec: the resolved spec.
         urls: addresses of everything that belongs to the job, by name.
-        metrics: seconds a stage, evaluations and final loss, once painted.
+        metrics: seconds a stage, evaluations, jobs painted together and final loss, once painted.
         raw: the answer as it came.
     """
 

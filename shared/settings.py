@@ -129,6 +129,10 @@ class Settings(BaseSettings):
     paint_stall_seconds: Seconds = 900.0
     """Seconds without progress after which a paint attempt counts as stalled and its process ends."""
 
+    batch: int = Field(default=0, ge=0, le=1024)
+    """Jobs that a paint worker paints together at most, where they are alike and fit into memory; 0 takes as
+    many as pay, 1 paints each alone."""
+
     checkpoint_seconds: Seconds = 10.0
     """Longest time between two checkpoints of a running job."""
 

@@ -21,15 +21,22 @@ def _intake(around: Surroundings) -> Stage:
 def _paint(around: Surroundings) -> Stage:
     from worker.engine import Engine
     from worker.paint import Painter
+    from worker.statistics import StoredStatistics
 
     config = around.config
-    engine = Engine(weights_dir=config.weights_path, device=config.device, dtype=config.dtype)
+    engine = Engine(
+        weights_dir=config.weights_path,
+        device=config.device,
+        dtype=config.dtype,
+        memory_bytes=config.memory,
+        statistics=StoredStatistics(around.objects),
+    )
     backbones = engine.backbones()
     for backbone in backbones[:1]:
         engine.warm(backbone)
     if not backbones:
         log.error("no weights here: run `impasto weights fetch vgg19`, or set IMPASTO_WEIGHTS_DIR")
-    log.info("painting on %s with %s", engine.device, ", ".join(backbones) or "nothing")
+    log.info("painting on %s in %s with %s", engine.device, engine.dtype, ", ".join(backbones) or "nothing")
     painter = Painter(around.store, around.objects, engine, config, around.name, around.draining)
     return Stage(painter.work, backbones, engine.device)
 
@@ -37,7 +44,7 @@ def _paint(around: Surroundings) -> Stage:
 def _chores(around: Surroundings) -> Stage:
     from worker.chores.tidy import Tidy
 
-    return Stage(Tidy(around.store, around.objects).work)
+    return Stage(Tidy(around.store, around.objects, around.config.retention_seconds).work)
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}

@@ -36,6 +36,21 @@ class Stop(StrEnum):
     DRAIN = "drain"
 
 
+class Pulse:
+    """When the work last showed progress. Jobs that are worked on as one have one pulse."""
+
+    def __init__(self) -> None:
+        self._beaten = time.monotonic()
+
+    def beat(self) -> None:
+        """The work has come further."""
+        self._beaten = time.monotonic()
+
+    def silence(self) -> float:
+        """Seconds without progress."""
+        return time.monotonic() - self._beaten
+
+
 class Lease:
     """A claim that is kept alive while the block runs.
 
@@ -45,6 +60,7 @@ class Lease:
         lease_seconds: how long the claim holds without a beat.
         stall_seconds: how long the work may go without a sign of progress.
         draining: set when the process has been asked to leave.
+        pulse: the work's progress, where several claims are worked on as one.
     """
 
     def __init__(
@@ -55,6 +71,7 @@ class Lease:
         lease_seconds: float,
         stall_seconds: float,
         draining: threading.Event,
+        pulse: Pulse | None = None,
     ) -> None:
         self.claim = claim
         self._store = store
@@ -66,7 +83,8 @@ class Lease:
         self._progress: PaintProgress | None = None
         self._stage: Stage | None = None
         self._preview_key: str | None = None
-        self._renewed = self._moved = time.monotonic()
+        self._renewed = time.monotonic()
+        self._pulse = pulse or Pulse()
         name = f"lease-{claim.job.id}"
         self._thread = threading.Thread(target=self._beat_until_ended, name=name, daemon=True)
 
@@ -77,6 +95,10 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the heartbeat, since the claim is; may be repeated."""
         self._ended.set()
         self._thread.join()
 
@@ -88,7 +110,7 @@ class Lease:
         preview_key: str | None = None,
     ) -> None:
         """Say that the work has come further; the next beat hands it to the store."""
-        self._moved = time.monotonic()
+        self._pulse.beat()
         self._progress = progress or self._progress
         self._stage = stage or self._stage
         self._preview_key = preview_key or self._preview_key
@@ -118,7 +140,7 @@ class Lease:
     def _beat_until_ended(self) -> None:
         interval = min(self._lease_seconds / 3, BEAT_SECONDS)
         while not self._ended.wait(interval):
-            if time.monotonic() - self._moved > self._stall_seconds:
+            if self._pulse.silence() > self._stall_seconds:
                 self._end_process()
             # Work whose lease is lost may still hang: nothing is renewed, the watchdog stays.
             if self._stop is not Stop.LOST:

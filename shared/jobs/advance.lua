@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Intake is done: keep the clean copies and let the job wait for paint.
 --
--- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), grace (ms), bells.
+-- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), bucket, grace (ms),
+--   bells.
 -- Keys: job:<uid>, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
 -- Returns {ring}; empty when the lease is lost.
 
@@ -14,6 +15,7 @@ for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
 redis.call('ZREM', K.leases, job.uid)
 save(job, {
   stage = 'waiting', content = named.content, styles = named.styles, init = named.init, seconds = arg.seconds,
+  bucket = arg.bucket,
   attempt = 0, fence = false, worker = false, progress = false, waited = false,
 })
 wait(job, time)

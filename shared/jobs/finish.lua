@@ -2,7 +2,7 @@
 -- The picture is stored: the job has succeeded, even if its cancel was asked for meanwhile.
 -- Repeating it (the answer was lost) changes nothing and succeeds.
 --
--- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, retention (ms).
+-- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, batch, retention (ms).
 -- Keys: job:<uid>, leases, deadlines, delayed, ended, counts, list:<status>:<owner>.
 -- Returns {1}; empty when the lease is lost.
 
@@ -14,6 +14,6 @@ for name, value in pairs(cjson.decode(arg.seconds)) do seconds[name] = value end
 seconds.wait = (job.waited or 0) / 1000
 end_job(job, now(), 'succeeded', {
   output = arg.output, seconds = cjson.encode(seconds), loss = arg.loss, evaluations = arg.evaluations,
-  progress = false,
+  batch = arg.batch, progress = false,
 })
 return {1}

@@ -87,6 +87,57 @@ local function stop_waiting(job)
   if redis.call('EXISTS', set) == 0 then redis.call('ZREM', K.turns .. lane, job.owner) end
 end
 
+-- Claiming: what one call looks at is bounded, so that Redis serves the others meanwhile.
+
+local MAX_LANES, MAX_OWNERS = 64, 16
+
+-- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first.
+local function owners_in_turn(lanes)
+  local owners = {}
+  for i = 1, math.min(#lanes, MAX_LANES) do
+    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, MAX_OWNERS - 1, 'WITHSCORES')
+    for j = 1, #found, 2 do
+      owners[#owners + 1] = {lane = lanes[i], name = found[j], turn = tonumber(found[j + 1])}
+    end
+  end
+  table.sort(owners, function(a, b) return a.turn < b.turn end)
+  for i = #owners, MAX_OWNERS + 1, -1 do owners[i] = nil end
+  return owners
+end
+
+-- Whether a waiting job may be given out: one past its deadline is left to `expire`, one of a later schema to
+-- later workers. Needs arg.schema.
+local function claimable(job, time)
+  return not later_schema(job) and time < tonumber(job.deadline_at)
+end
+
+-- Start an attempt at a waiting job, and send its owner to the end of the line in each of the lanes.
+-- Needs arg.token (random), arg.worker and arg.lease (ms). Returns {fence, record}.
+local function start_attempt(job, lanes, time)
+  local queue = queue_of(job)
+  stop_waiting(job)
+  local turn = redis.call('INCR', K.turn)
+  for i = 1, math.min(#lanes, MAX_LANES) do
+    redis.call('ZADD', K.turns .. lanes[i], 'XX', turn, job.owner)
+  end
+  local fences = redis.call('HINCRBY', K.job .. job.uid, 'fences', 1)
+  local changes = {
+    fence = fences .. '-' .. arg.token,
+    attempt = (job.attempt or 0) + 1,
+    worker = arg.worker,
+    waited = (job.waited or 0) + time - job.waiting_since,
+  }
+  if queue == 'paint' then
+    move_status(job, 'processing')
+    changes.status = 'processing'
+    changes.stage = 'painting'
+    changes.started_at = job.started_at or time
+  end
+  save(job, changes)
+  redis.call('ZADD', K.leases, time + arg.lease, job.uid)
+  return {job.fence, redis.call('HGETALL', K.job .. job.uid)}
+end
+
 -- Whether another bell is wanted: few are outstanding in the Celery queue (a list of the queue's name).
 local function bell_wanted(queue)
   return redis.call('LLEN', queue) < arg.bells and 1 or 0
@@ -107,7 +158,7 @@ local function end_job(job, time, status, changes)
   changes.fence = false
   changes.completed_at = time
   changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'fences', 'waiting_since', 'waited'}) do changes[name] = false end
+  for _, name in ipairs({'lane', 'bucket', 'fences', 'waiting_since', 'waited'}) do changes[name] = false end
   save(job, changes)
 end
 

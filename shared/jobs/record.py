@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from shared.errors import ErrorInfo
+from shared.jobs.buckets import bucket_of
 from shared.spec import Spec
 
 #: Version of the record's layout. A worker leaves records of a later version alone.
@@ -223,6 +224,7 @@ class Job:
     error: ErrorInfo | None
     seconds: Mapping[str, float]
     evaluations: int | None
+    batch: int | None
     loss: Mapping[str, float]
     retry_of: str | None
     init: Picture | None
@@ -266,6 +268,7 @@ class Job:
             error=_optional(ErrorInfo, get("error")),
             seconds=_json(get("seconds"), {}),
             evaluations=int(evaluations) if (evaluations := get("evaluations")) else None,
+            batch=int(batch) if (batch := get("batch")) else None,
             loss=_json(get("loss"), {}),
             retry_of=get("retry_of") or None,
             init=Picture.from_plain(json.loads(init)) if (init := get("init")) else None,
@@ -287,8 +290,19 @@ def new_record(job: NewJob) -> dict[str, str]:
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
     }
-    optional = {"retry_of": job.retry_of, "init": job.init and to_json(job.init)}
+    optional = {
+        "retry_of": job.retry_of,
+        "init": job.init and to_json(job.init),
+        "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
+    }
     return record | {name: value for name, value in optional.items() if value}
+
+
+def bucket_for(spec: Spec, content: Picture) -> str | None:
+    """The bucket of a job that is ready for paint; None where the size is not known: it is painted alone."""
+    if content.width is None or content.height is None:
+        return None
+    return bucket_of(spec, content.width, content.height)
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data

@@ -27,6 +27,7 @@ from shared.jobs.record import (
     Queue,
     Stage,
     Status,
+    bucket_for,
     new_record,
     to_json,
 )
@@ -178,13 +179,39 @@ class JobStore(InputStore):
             worker: the claiming worker's name.
             backbones: for paint, those that the worker offers.
         """
-        lanes = [f"paint.{name}" for name in backbones] if queue == Queue.PAINT else [str(queue)]
+        lanes = _paint_lanes(backbones) if queue == Queue.PAINT else [str(queue)]
         token = secrets.token_hex(8)
-        reply = self._scripts.run("claim", queue=queue, lanes=lanes, worker=worker, token=token)
+        reply = self._scripts.run("claim", lanes=lanes, worker=worker, token=token)
         if not reply:
             return None
         fence, record = reply
         return Claim(_job(record), queue, fence)
+
+    def companions(self, claim: Claim, most: int, backbones: Sequence[str] = ()) -> Sequence[Claim]:
+        """Start attempts at jobs that can be painted together with one that is held.
+
+        They wait for the same backbone, are of the same bucket (`shared.jobs.buckets`) and go on from the
+        same step. Each is an attempt of its own, under its own fence, of the worker that holds `claim`.
+
+        Args:
+            claim: the job that is held, for paint.
+            most: companions at most.
+            backbones: those that the worker offers: whose companion is taken waits for another turn in each.
+
+        Raises:
+            LeaseLostError: the fence of `claim` is stale; nothing was taken.
+        """
+        if most < 1:
+            return []
+        given = self._fenced(
+            "companions",
+            claim,
+            most=most,
+            lanes=_paint_lanes(backbones),
+            worker=claim.job.worker,
+            token=secrets.token_hex(8),
+        )[0]
+        return [Claim(_job(record), claim.queue, fence) for fence, record in given]
 
     def renew(
         self,
@@ -219,7 +246,8 @@ class JobStore(InputStore):
             LeaseLostError: the fence is stale.
         """
         pictures = {"content": to_json(content), "styles": to_json(styles), "init": init and to_json(init)}
-        return bool(self._fenced("advance", claim, seconds=to_json(seconds), **pictures)[0])
+        bucket = bucket_for(claim.job.spec, content)
+        return bool(self._fenced("advance", claim, seconds=to_json(seconds), bucket=bucket, **pictures)[0])
 
     def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> str | None:
         """Say where another attempt can go on; returns the key that this replaces.
@@ -246,6 +274,7 @@ class JobStore(InputStore):
         seconds: Mapping[str, float],
         evaluations: int,
         loss: Mapping[str, float],
+        batch: int = 1,
     ) -> None:
         """The output is stored: the job has succeeded. May be repeated. Raises `LeaseLostError`."""
         self._fenced(
@@ -255,6 +284,7 @@ class JobStore(InputStore):
             seconds=to_json(seconds),
             evaluations=evaluations,
             loss=to_json(loss),
+            batch=batch,
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:
@@ -324,6 +354,10 @@ class JobStore(InputStore):
 def _job(flat: Sequence[str]) -> Job:
     """A record as a script returns it: names and values in turn."""
     return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+def _paint_lanes(backbones: Sequence[str]) -> list[str]:
+    return [f"paint.{name}" for name in backbones]
 
 
 def _not_found(id: str) -> NotFound:  # noqa: A002

@@ -3,7 +3,8 @@
 -- Without allow-oom: a full server refuses before anything is written.
 --
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, spec, content, styles, metadata,
---   body_hash, priority, lane, retry_of, init), stage (`fetching` or `waiting`), deadline (ms from now), bells,
+--   body_hash, priority, lane, bucket, retry_of, init), stage (`fetching` or `waiting`), deadline (ms from now),
+--   bells,
 --   idempotency_key (optional), idempotency_ttl (ms).
 -- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
 --   deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from shared.jobs.keys import Key
+from tests.support.jobs import bucket
 
 TERMINAL = {"succeeded", "failed", "canceled", "expired"}
 #: Orders of acceptance stay below this, so that priority decides first.
@@ -95,6 +96,8 @@ def _check_state(store: Snapshot, uid: str, record: dict[str, str]) -> None:
     status, stage, fence = record["status"], record.get("stage"), record.get("fence")
     place = store.place(uid)
     assert len(place) == 1, f"{uid} ({status}/{stage}) stands in {place}"
+    ready = status not in TERMINAL and stage != "fetching"
+    assert record.get("bucket") == (bucket(record) if ready else None)
     if status in TERMINAL:
         assert place == [Key.ENDED]
         assert stage is None

@@ -1,11 +1,14 @@
 """Jobs for tests."""
 
 import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from shared.errors import StorageUnavailable
 from shared.ids import new_id
-from shared.jobs.record import NewJob, Output, Picture, Queue
+from shared.jobs.record import NewJob, Output, Picture, Queue, bucket_for
 from shared.jobs.store import Claim, JobStore
 from shared.spec import Spec
 
@@ -26,6 +29,16 @@ def clean(name: str) -> Picture:
 def output(claim: Claim) -> Output:
     """The result that an attempt would store."""
     return Output(f"outputs/{claim.job.uid}/{claim.fence}.png", sha256(claim.fence), 9, 64, 48, "image/png")
+
+
+def bucket(record: Mapping[str, str]) -> str | None:
+    """The bucket that a record should have, from its spec and content; None before its pictures are in."""
+    return _bucket(record["spec"], record["content"])
+
+
+@cache
+def _bucket(spec: str, content: str) -> str | None:
+    return bucket_for(Spec.model_validate_json(spec), Picture(**json.loads(content)))
 
 
 def new_job(owner: str = "ann", **changes: Any) -> NewJob:

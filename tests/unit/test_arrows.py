@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("api", "client", "deploy", "shared", "worker")
 TORCH = ("torch", "torchvision", "safetensors")
-PAINTING = ("worker.paint", "worker.pictures")
+#: The paint worker's modules outside the engine.
+PAINT = ("worker.attempt", "worker.paint", "worker.pictures")
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,9 @@ def test_workers_do_not_import_api_client_or_deploy() -> None:
     assert turned(("worker",), ("api", "client", "deploy", "flask")) == []
 
 
-def test_the_engine_knows_the_spec_and_the_backbones_and_nothing_of_the_service() -> None:
-    assert beyond(("worker.engine",), ("worker.engine", "shared.spec", "shared.backbones")) == []
+def test_the_engine_knows_specs_sizes_and_backbones_and_nothing_of_the_service() -> None:
+    known = ("worker.engine", "shared.spec", "shared.sizes", "shared.backbones")
+    assert beyond(("worker.engine",), known) == []
     service = ("celery", "kombu", "redis", "boto3", "botocore", "httpx", "requests", "flask")
     assert turned(("worker.engine",), service) == []
 
@@ -123,15 +125,15 @@ def test_only_paint_imports_the_engine() -> None:
         for one in IMPORTS
         if one.at_top and within(one.imported, "worker.engine") and not within(one.importer, "worker.engine")
     ]
-    assert [one for one in at_top if not one.startswith(("worker.paint:", "worker.pictures:"))] == []
+    assert [one for one in at_top if one.partition(":")[0] not in PAINT] == []
     # The worker's entry point makes the engine for the stage it runs, and imports it only then.
-    late = turned(("worker",), ("worker.engine",), but=("worker.engine", *PAINTING))
+    late = turned(("worker",), ("worker.engine",), but=("worker.engine", *PAINT))
     assert [one for one in late if not one.startswith("worker.__main__:")] == []
 
 
 def test_only_paint_and_the_engine_import_torch() -> None:
     late = [one for one in IMPORTS if one.importer == "worker.__main__" and not one.at_top]
-    assert set(turned(("worker",), TORCH, but=("worker.engine", *PAINTING))) <= {str(one) for one in late}
+    assert set(turned(("worker",), TORCH, but=("worker.engine", *PAINT))) <= {str(one) for one in late}
 
 
 def test_the_client_imports_the_spec_and_loads_the_engine_only_to_paint() -> None:

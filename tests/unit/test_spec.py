@@ -46,7 +46,7 @@ def test_every_preset_resolves_on_every_backbone_and_leaves_nothing_open(
     spec = resolve({"preset": preset}, backbone)
     assert spec.backbone == backbone.name
     # `alpha_beta` takes the place of the two weights where it is given.
-    assert [name for name, value in spec.model_dump().items() if value is None] == ["alpha_beta"]
+    assert {name for name, value in spec.model_dump().items() if value is None} <= {"alpha_beta"}
     assert {name: getattr(spec, name) for name in PRESETS[preset]} == PRESETS[preset]
 
 
@@ -111,7 +111,7 @@ def test_a_request_is_not_changed_by_resolving_it() -> None:
         {"steps": 20_001},
         {"seed": -1},
         {"seed": 2**53},
-        {"pyramid": 0},
+        {"pyramid": -1},
         {"pyramid": 9},
         {"content_weight": -1},
         {"content_weight": 2e9},

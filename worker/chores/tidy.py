@@ -5,6 +5,7 @@ Every step is bounded and can be repeated: a chore that dies half-way is finishe
 
 import logging
 import time
+from collections.abc import Callable
 
 from shared.errors import Conflict, NotFound
 from shared.jobs.record import Job
@@ -26,9 +27,10 @@ COLLECT_SECONDS = 120.0
 class Tidy:
     """The chores worker's task."""
 
-    def __init__(self, store: JobStore, objects: ObjectStore) -> None:
+    def __init__(self, store: JobStore, objects: ObjectStore, retention_seconds: float) -> None:
         self._store = store
         self._objects = objects
+        self._retention_seconds = retention_seconds
         self._swept_at = -SWEEP_SECONDS
 
     def work(self) -> bool:
@@ -64,17 +66,26 @@ class Tidy:
     def _sweep_leftovers(self) -> int:
         if time.monotonic() - self._swept_at < SWEEP_SECONDS:
             return 0
-        swept = [self._sweep(prefix) for prefix in ("checkpoints/", "outputs/", "previews/")]
+        swept = [
+            self._sweep(prefix, ORPHAN_SECONDS, self._unnamed)
+            for prefix in ("checkpoints/", "outputs/", "previews/")
+        ]
+        # Statistics of styles belong to no job, and one that is missed is computed again.
+        swept.append(self._sweep("styles/", self._retention_seconds, lambda _: True))
         if max(swept) < BATCH:
             self._swept_at = time.monotonic()
         return sum(swept)
 
-    def _sweep(self, prefix: str) -> int:
-        """Delete objects below the prefix that no record names and that are old enough to be leftovers."""
+    def _unnamed(self, stat: ObjectStat) -> bool:
+        """Whether no record names the object."""
+        return not _named(self._store.by_uid(_uid(stat)), stat)
+
+    def _sweep(self, prefix: str, seconds: float, unwanted: Callable[[ObjectStat], bool]) -> int:
+        """Delete objects below the prefix that are older than so many seconds and unwanted."""
         swept = 0
-        horizon = time.time() - ORPHAN_SECONDS
+        horizon = time.time() - seconds
         for stat in self._objects.list(prefix):
-            if stat.modified < horizon and not _named(self._store.by_uid(_uid(stat)), stat):
+            if stat.modified < horizon and unwanted(stat):
                 self._objects.delete(stat.key)
                 swept += 1
                 if swept == BATCH:

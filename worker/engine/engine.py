@@ -246,6 +246,8 @@ def _check(request: Request) -> None:
         for mask, what in ((style.mask, "mask"), (style.region, "region")):
             if mask is not None:
                 images.check_mask(mask, f"the {what} of style {number}")
+        if style.mask is not None and not bool(style.mask.any()):
+            raise ValueError(f"the mask of style {number} is empty: nothing of the style is left")
     if not any(style.weight > 0 for style in styles) or any(style.weight < 0 for style in styles):
         raise ValueError("styles need weights of 0 or more, and one above 0")
     if (request.init is not None) != (spec.init == "picture"):

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from shared import sizes
+
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.25
 """White noise that fills the range and is seldom cut off."""
 
@@ -20,20 +22,17 @@ def check(image: Tensor, what: str) -> None:
 
 
 def check_mask(mask: Tensor, what: str) -> None:
-    """Raise ValueError unless `mask` is (h, w), floating, finite, and selects something."""
+    """Raise ValueError unless `mask` is (h, w), floating, and from 0 to 1."""
     if mask.ndim != 2 or mask.numel() == 0 or not mask.is_floating_point():
         raise ValueError(f"{what} should be a float tensor (h, w), not {mask.dtype} {tuple(mask.shape)}")
     if not bool(torch.isfinite(mask).all()) or not 0 <= float(mask.min()) <= float(mask.max()) <= 1:
         raise ValueError(f"{what} should hold values from 0 to 1")
-    if float(mask.max()) == 0:
-        raise ValueError(f"{what} is empty: nothing in it is above 0")
 
 
 def size_for(image: Tensor, longest: int) -> tuple[int, int]:
     """Height and width with the image's aspect and a longest side of `longest`; no side falls below 1."""
     height, width = image.shape[-2:]
-    scale = longest / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    return sizes.size_for(height, width, longest)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

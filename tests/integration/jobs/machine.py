@@ -1,35 +1,24 @@
 """Random schedules for the job store: callers, two workers, crashes, bells and the reaper, in any order.
 
-The machine keeps little of its own. What must hold is asked of the records and indexes themselves: before and
-after each step everything in Redis is read, and `tests.support.audit` recounts it.
+The rules stand here; what must hold whichever of them is taken stands in `steps.py`.
 """
 
-from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-import redis
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    multiple,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
 
-from shared.errors import Conflict, IdempotencyMismatch, NotFound, PictureUnreadable, StorageUnavailable
+from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.jobs.keys import Key
-from shared.jobs.record import Checkpoint, Job, NewJob, PaintProgress, Queue, Stage
-from shared.jobs.store import Claim, JobStore, LeaseLostError
-from shared.settings import Settings
-from tests.support.audit import TERMINAL, Snapshot, audit, snapshot
-from tests.support.clock import Clock
-from tests.support.jobs import UNSTORED, clean, new_job, output, sha256
+from shared.jobs.record import NewJob, Queue
+from shared.jobs.store import Claim, LeaseLostError
+from shared.spec import Spec
+from tests.integration.jobs.steps import Steps
+from tests.support.audit import TERMINAL, audit, snapshot
+from tests.support.jobs import SPEC, clean, new_job, sha256
 
 WORKERS = ("w1", "w2")
 OWNERS = ("ann", "bob", "eve:x")
@@ -39,6 +28,8 @@ QUEUES = (Queue.INTAKE, Queue.PAINT)
 PRIORITIES = st.sampled_from([0, 0, 5])
 FREEZES = st.sampled_from([False, False, True])
 DEADLINES = st.sampled_from([100_000, 100_000, 100_000, 20])
+#: Jobs of one size are companions.
+SIZES = st.sampled_from([512, 512, 256])
 #: What a claim may be used for, the first ones more often.
 WRITES = (
     *("advance", "finish", "renew", "fail") * 2,
@@ -46,39 +37,25 @@ WRITES = (
 )
 
 
-class Schedules(RuleBasedStateMachine):
-    """One run: a schedule of steps, then a calm house in which every job must end."""
+def sized(size: int, backbone: str = "compact") -> Spec:
+    return SPEC.model_copy(update={"size": size, "backbone": backbone})
 
-    client: redis.Redis
-    store: JobStore
-    config: Settings
-    clock: Clock
+
+class Schedules(Steps):
+    """One run: a schedule of steps, then a calm house in which every job must end."""
 
     jobs: Bundle[NewJob] = Bundle("jobs")
     claims: Bundle[Claim] = Bundle("claims")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.client.flushall()
-        self.clock.reset()
-        self.fences: dict[str, str] = {}  # uid -> the fence handed out last
-        self.used: set[tuple[str, str]] = set()
-        self.held: dict[str, Claim] = {}  # what the workers work on
-        self.attempts: Counter[str] = Counter()  # uid -> attempts charged in this stage
-        self.ended: dict[str, dict[str, str]] = {}  # uid -> its record when it was first seen ended
-        self.versions: dict[str, tuple[int, dict[str, str]]] = {}
-        self.served: dict[
-            tuple[str, str], Counter[str]
-        ] = {}  # (lane, owner that waits) -> others served since
-        self.stored: set[str] = set()  # inputs in the object store
-        self.asked: dict[str, NewJob] = {}
-        self.before = snapshot(self.client)
-
     # Callers.
 
-    @initialize(target=jobs, kinds=st.lists(st.tuples(st.sampled_from(OWNERS), st.booleans()), max_size=6))
-    def an_open_house(self, kinds: list[tuple[str, bool]]) -> Any:
-        return multiple(*(self.accept(new_job(owner, skip_intake=stored)) for owner, stored in kinds))
+    @initialize(
+        target=jobs,
+        kinds=st.lists(st.tuples(st.sampled_from(OWNERS), st.booleans(), SIZES), min_size=3, max_size=9),
+    )
+    def an_open_house(self, kinds: list[tuple[str, bool, int]]) -> Any:
+        jobs = [new_job(owner, skip_intake=stored, spec=sized(size)) for owner, stored, size in kinds]
+        return multiple(*map(self.accept, jobs))
 
     @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES)
     def submit_by_url(self, owner: str, priority: int, deadline: float) -> NewJob:
@@ -93,6 +70,7 @@ class Schedules(RuleBasedStateMachine):
         pictures=st.tuples(st.sampled_from(PICTURES), st.sampled_from(PICTURES)),
         backbone=st.sampled_from(BACKBONES),
         masked=st.booleans(),
+        size=SIZES,
     )
     def submit_stored(
         self,
@@ -102,10 +80,10 @@ class Schedules(RuleBasedStateMachine):
         pictures: tuple[str, str],
         backbone: str,
         masked: bool,
+        size: int,
     ) -> NewJob:
-        job = new_job(
-            owner, priority=priority, deadline_seconds=deadline, skip_intake=True, backbone=backbone
-        )
+        spec = sized(size, backbone)
+        job = new_job(owner, priority=priority, deadline_seconds=deadline, skip_intake=True, spec=spec)
         style, init = clean(pictures[1]), None
         if masked:
             style, init = replace(style, mask=clean(pictures[0]), region=style), clean(pictures[0])
@@ -196,6 +174,32 @@ class Schedules(RuleBasedStateMachine):
     )
     def paint(self, worker: str, backbones: tuple[str, ...], writes: list[str], freezes: bool) -> Any:
         return self.work(worker, Queue.PAINT, backbones, writes, freezes, PICTURES[0])
+
+    @rule(
+        target=claims,
+        worker=st.sampled_from(WORKERS),
+        most=st.integers(1, 4),
+        writes=st.lists(st.sampled_from(WRITES), max_size=5),
+    )
+    def paint_together(self, worker: str, most: int, writes: list[str]) -> Any:
+        """A worker takes companions to its job and writes under some of the claims, then freezes or dies."""
+        leader = self.held.pop(worker, None) or self.take(worker, Queue.PAINT, BACKBONES)
+        if leader is None:
+            return multiple()
+        together = [leader, *self.take_companions(leader, most, BACKBONES)]
+        for claim, write in zip(together, writes, strict=False):
+            self.use(claim, write, PICTURES[0])
+        return multiple(*together)
+
+    @rule(
+        target=claims,
+        claim=claims,
+        most=st.integers(1, 3),
+        backbones=st.sampled_from([BACKBONES, ("vgg19",)]),
+    )
+    def thaw_and_take_companions(self, claim: Claim, most: int, backbones: tuple[str, ...]) -> Any:
+        """A worker that was frozen asks for companions, its claim lost or not."""
+        return multiple(*self.take_companions(claim, most, backbones))
 
     def work(
         self,
@@ -319,38 +323,6 @@ class Schedules(RuleBasedStateMachine):
         uids = {self.store.get(owner, name).uid for owner, name in due}
         assert uids == self.ended.keys()
 
-    # What must hold.
-
-    def unchanged(self) -> None:
-        """The step that was taken left no trace."""
-        assert snapshot(self.client).raw == self.before.raw
-
-    @invariant()
-    def records_and_indexes_agree(self) -> None:
-        store = audit(self.client)
-        assert store.records.keys() == self.asked.keys()
-        for uid, record in store.records.items():
-            self.check_record(uid, record)
-        assert store.hash(Key.REFS).keys() <= self.stored, "an input that a job needs was deleted"
-        self.before = store
-
-    def check_record(self, uid: str, record: dict[str, str]) -> None:
-        if record["status"] in TERMINAL:
-            assert record == self.ended.setdefault(uid, record), "a terminal state changed"
-        else:
-            assert uid not in self.ended, "a job came back from the dead"
-        if "fence" in record:
-            assert record["fence"] == self.fences[uid], "another fence than the last one is current"
-        if record["status"] not in TERMINAL:
-            assert int(record.get("attempt", 0)) == self.attempts[uid]
-        assert self.attempts[uid] <= self.config.max_attempts
-        version, shown = self.versions.get(uid, (0, {}))
-        now_shown = {k: v for k, v in record.items() if k not in ("version", "checkpoint", "fences")}
-        now_shown = {k: v for k, v in now_shown.items() if k != "waiting_since"}
-        if now_shown != shown:
-            assert int(record["version"]) > version, "what a poll sees changed, the version did not"
-        self.versions[uid] = (int(record["version"]), now_shown)
-
     def teardown(self) -> None:
         """The workers that are left obey every bell; then every job ends."""
         for _ in range(200):
@@ -364,138 +336,6 @@ class Schedules(RuleBasedStateMachine):
                     self.work_one(queue)
         left = [r for r in audit(self.client).records.values() if r["status"] not in TERMINAL]
         assert not left, f"jobs that never end: {left}"
-
-    # Steps that several rules take.
-
-    def keep(self, name: str) -> None:
-        """Store an input as intake and the API do; a deletion under way is finished first."""
-        if self.client.zscore(Key.SWEEPING, sha256(name)) is not None:
-            self.store.forget(f"inputs/{sha256(name)}")
-        self.store.hold(sha256(name))
-        self.stored.add(sha256(name))
-
-    def take(self, worker: str, queue: Queue, backbones: tuple[str, ...]) -> Claim | None:
-        before = snapshot(self.client)
-        lanes = ["intake"] if queue == Queue.INTAKE else [f"paint.{name}" for name in backbones]
-        ready = self.claimable(before, lanes)
-        claim = self.store.claim(queue, worker, backbones)
-        if claim is None:
-            assert not ready, "a job could be claimed and was not"
-            return None
-        uid, owner = claim.job.uid, claim.job.owner
-        lane = next(lane for lane in lanes if uid in before.waiting[lane].get(owner, {}))
-        line = before.waiting[lane][owner]
-        assert uid == min(ready[lane, owner], key=line.__getitem__), "not the first of the owner's line"
-        self.check_turns(lane, owner, lanes, ready)
-        assert (uid, claim.fence) not in self.used, "a fence was used again"
-        self.used.add((uid, claim.fence))
-        self.fences[uid] = claim.fence
-        self.attempts[uid] += 1
-        assert claim.job.attempt == self.attempts[uid]
-        assert claim.job.worker == worker
-        return claim
-
-    def claimable(self, store: Snapshot, lanes: list[str]) -> dict[tuple[str, str], list[str]]:
-        found = {}
-        for lane in lanes:
-            for owner, line in store.waiting.get(lane, {}).items():
-                ready = [uid for uid in line if int(store.records[uid]["deadline_at"]) > self.clock.now]
-                if ready:
-                    found[lane, owner] = ready
-        return found
-
-    def check_turns(
-        self, lane: str, owner: str, lanes: list[str], ready: dict[tuple[str, str], list[str]]
-    ) -> None:
-        """Nobody is served twice in a lane while another, who could be served, waits in it."""
-        waiting = {(a, o) for a, owners in snapshot(self.client).waiting.items() for o in owners}
-        for other_lane, other in [*ready]:
-            if other_lane == lane and other != owner:
-                served = self.served.setdefault((lane, other), Counter())
-                served[owner] += 1
-                assert served[owner] <= 1, f"{other} waits while {owner} is served again"
-        for key in [*self.served]:
-            if key not in waiting or (key[1] == owner and key[0] in lanes):
-                del self.served[key]
-
-    def perform(self, claim: Claim, write: str, picture: str) -> Job | None:
-        store = self.store
-        match write:
-            case "renew":
-                renewal = store.renew(claim)
-                record = self.before.records[claim.job.uid]
-                late = self.clock.now >= int(record["deadline_at"])
-                assert renewal.cancel == (late or record.get("cancel_requested") == "1")
-            case "show":
-                painting = claim.queue == Queue.PAINT
-                store.renew(
-                    claim, PaintProgress(1, 2, 1, 1), Stage.STORING if painting else None, "previews/1"
-                )
-            case "advance":
-                style = replace(clean(picture), mask=clean(picture))
-                store.advance(claim, clean(picture), (style,), {"fetch": 0.1}, init=clean(picture))
-            case "checkpoint":
-                store.checkpoint(claim, Checkpoint(f"checkpoints/{claim.job.uid}/{claim.fence}-1", 7))
-            case "release":
-                store.release(claim)
-            case "finish":
-                store.finish(claim, output(claim), seconds={"paint": 1.0}, evaluations=3, loss={"style": 0.5})
-            case "fail":
-                return store.fail(claim, StorageUnavailable("away"))
-            case "spoil":
-                return store.fail(claim, PictureUnreadable("not a picture"))
-            case "canceled":
-                store.canceled(claim)
-        return None
-
-    def expect(self, claim: Claim, write: str, record: dict[str, str]) -> None:
-        """What an accepted write must have made of the job."""
-        uid = claim.job.uid
-        late = self.clock.now >= int(record["deadline_at"])
-        asked = record.get("cancel_requested") == "1"
-        stopped = "canceled" if asked or claim.queue == Queue.PAINT else "expired"
-        now = self.store.by_uid(uid)
-        assert now is not None
-        match write:
-            case "advance":
-                self.attempts[uid] = 0
-                assert (now.status, now.stage) == ("queued", "waiting")
-            case "release":
-                self.attempts[uid] -= 1
-                assert now.status == (stopped if late or asked else "queued")
-            case "finish":
-                assert now.status == "succeeded"
-                assert now.output == output(claim)
-            case "fail":
-                last = self.attempts[uid] == self.config.max_attempts
-                assert now.status == (stopped if late or asked else "failed" if last else "queued")
-                assert now.attempt_errors[-1].code == UNSTORED.code
-            case "spoil":
-                assert now.status == "failed"
-                assert now.error is not None
-                assert now.error.code == PictureUnreadable.code
-            case "canceled":
-                assert now.status == (stopped if late or asked else "canceled")
-
-    def round_of_the_reaper(self) -> dict[Queue, int]:
-        before = snapshot(self.client)
-        done = self.store.reap()
-        after = snapshot(self.client)
-        lapsed = {uid for uid, end in before.zset(Key.LEASES).items() if end <= self.clock.now}
-        assert not lapsed & after.zset(Key.LEASES).keys()
-        for uid in lapsed:
-            if before.records[uid].get("cancel_requested") == "1":
-                assert after.records[uid]["status"] == "canceled", "what was to stop is tried again"
-        moved = Counter(
-            after.records[uid]["status"]
-            for uid in lapsed | {*before.zset(Key.DELAYED)} - {*after.zset(Key.DELAYED)}
-        )
-        assert done.failed == moved["failed"]
-        assert done.canceled == moved["canceled"]
-        for record in after.records.values():
-            late = int(record["deadline_at"]) <= self.clock.now
-            assert not (late and record["status"] == "queued"), "a queued job outlived its deadline"
-        return dict(done.rang)
 
     def work_one(self, queue: Queue) -> None:
         claim = self.take(WORKERS[0], queue, BACKBONES)

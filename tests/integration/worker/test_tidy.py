@@ -50,7 +50,7 @@ def test_an_ended_job_past_its_retention_goes_with_its_result(
     while not store.due_for_purge(1):
         pass
 
-    Tidy(store, objects).work()
+    Tidy(store, objects, config.retention_seconds).work()
 
     with pytest.raises(NotFound):
         store.get(job.owner, job.id)
@@ -71,7 +71,7 @@ def test_leftovers_of_crashes_are_swept_and_what_a_job_needs_stays(
     fresh = f"outputs/{uid}/{claim.fence}.png"
     objects.put(fresh, BYTES, "image/png")
 
-    Tidy(store, objects).work()
+    Tidy(store, objects, config.retention_seconds).work()
 
     assert {stat.key for prefix in ("checkpoints/", "outputs/") for stat in objects.list(prefix)} == {
         pointed,
@@ -90,6 +90,17 @@ def test_a_checkpoint_that_an_ended_job_left_is_swept(
     store.canceled(claim)
     put_old(objects, config, left)
 
-    Tidy(store, objects).work()
+    Tidy(store, objects, config.retention_seconds).work()
 
     assert objects.stat(left) is None
+
+
+def test_statistics_of_styles_go_when_they_are_older_than_the_retention(
+    redis_client: redis.Redis, config: Settings, objects: ObjectStore
+):
+    put_old(objects, config, "styles/old")
+    objects.put("styles/fresh", BYTES, "application/octet-stream")
+
+    for retention, left in ((3 * ORPHAN_SECONDS, {"old", "fresh"}), (ORPHAN_SECONDS, {"fresh"})):
+        Tidy(JobStore(redis_client, config), objects, retention).work()
+        assert {stat.key for stat in objects.list("styles/")} == {f"styles/{name}" for name in left}

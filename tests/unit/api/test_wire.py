@@ -93,6 +93,7 @@ def test_an_ended_job_shows_its_picture_and_what_it_cost(make_app: Callable[...,
         completed_at=1_700_000_009.0,
         seconds={"paint": 8.5},
         evaluations=430,
+        batch=4,
         loss={"style": 0.5},
     )
     view = shown(make_app(), record)
@@ -104,7 +105,12 @@ def test_an_ended_job_shows_its_picture_and_what_it_cost(make_app: Callable[...,
         "sha256": "f00",
         "content_type": "image/png",
     }
-    assert view["metrics"] == {"seconds": {"paint": 8.5}, "evaluations": 430, "loss": {"style": 0.5}}
+    assert view["metrics"] == {
+        "seconds": {"paint": 8.5},
+        "evaluations": 430,
+        "batch": 4,
+        "loss": {"style": 0.5},
+    }
     assert view["completed_at"] == "2023-11-14T22:13:29.000Z"
 
 

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from api.replies import reply
 from api.services import LivePainters, services
 from api.views import BackboneList, BackboneView, PresetList, PresetView
-from shared.backbones import BACKBONES, Backbone
+from shared.backbones import BACKBONES, Backbone, uncatalogued
 from shared.errors import BackboneUnavailable, Fault, InvalidRequest
 from shared.jobs.workers import WorkerInfo
 from shared.spec import DEFAULT_PRESET, PRESET_DESCRIPTIONS, PRESETS, Spec
@@ -26,30 +26,40 @@ def choose(name: str, painters: LivePainters) -> Backbone:
         painters: who is live; asked again before a caller is refused.
 
     Raises:
-        InvalidRequest: there is no such backbone.
-        BackboneUnavailable: no live worker offers it.
+        InvalidRequest: it is not in the catalogue, and no live worker offers it.
+        BackboneUnavailable: it is in the catalogue, and no live worker offers it.
     """
-    if name not in (AUTO, *BACKBONES):
-        names = ", ".join([AUTO, *BACKBONES])
-        raise InvalidRequest(f"There is no backbone {name}; choose one of {names}.", pointer=BACKBONE_POINTER)
     for fresh in (False, True):
         live = painters.list(fresh=fresh)
         chosen = best(live) if name == AUTO else name
-        if chosen in _offered(live):
-            return BACKBONES[chosen]
-    raise _unavailable(name, _offered(live))
+        for backbone in _offered(live):
+            if backbone.name == chosen:
+                return backbone
+    names = [backbone.name for backbone in _offered(live)]
+    if name not in (AUTO, *BACKBONES):
+        known = ", ".join(dict.fromkeys([AUTO, *BACKBONES, *names]))
+        raise InvalidRequest(
+            f"There is no backbone {name}; choose one of {known}. Another of torchvision's networks can be "
+            "named while a live worker has its weights.",
+            pointer=BACKBONE_POINTER,
+        )
+    raise _unavailable(name, names)
 
 
 def best(live: Sequence[WorkerInfo]) -> str | None:
     """What `auto` stands for among these workers; None when they offer nothing."""
     if any("vgg19" in info.backbones and info.device.startswith("cuda") for info in live):
         return "vgg19"
-    offered = _offered(live)
+    # One that needs layers named is never chosen for a caller.
+    offered = [backbone.name for backbone in _offered(live) if backbone.content_layers]
     return "compact" if "compact" in offered else next(iter(offered), None)
 
 
-def _offered(live: Sequence[WorkerInfo]) -> list[str]:
-    return [name for name in BACKBONES if any(name in info.backbones for info in live)]
+def _offered(live: Sequence[WorkerInfo]) -> list[Backbone]:
+    """What live workers offer: first in the catalogue's order, then what is not in it by name."""
+    names = {name for info in live for name in info.backbones}
+    known = [backbone for name, backbone in BACKBONES.items() if name in names]
+    return known + [uncatalogued(name) for name in sorted(names - BACKBONES.keys())]
 
 
 def _unavailable(name: str, offered: Sequence[str]) -> Fault:
@@ -66,12 +76,12 @@ def _unavailable(name: str, offered: Sequence[str]) -> Fault:
 
 @blueprint.get("/v1/backbones")
 def backbones() -> Response:
-    """The catalogue, and what of it is available now."""
+    """The catalogue and what else workers offer, and what of it is available now."""
     live = services().painters.list(fresh=True)
+    backbones = {one.name: one for one in (*BACKBONES.values(), *_offered(live))}
     return reply(
         BackboneList(
-            auto=best(live),
-            backbones=[_backbone_view(backbone, live) for backbone in BACKBONES.values()],
+            auto=best(live), backbones=[_backbone_view(backbone, live) for backbone in backbones.values()]
         )
     )
 

@@ -292,7 +292,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/backbones",
         "listBackbones",
         "List backbones",
-        (Answer(200, "The catalogue, and what of it is available now.", (BackboneList,)),),
+        (
+            Answer(
+                200,
+                "The catalogue and what else workers offer, and what of it is available now.",
+                (BackboneList,),
+            ),
+        ),
         faults=(StoreUnavailable,),
     ),
     Operation(

@@ -28,7 +28,7 @@ from shared.ids import new_id
 from shared.jobs.record import Inputs, Job, NewJob, Picture
 from shared.jobs.store import Submitted
 from shared.pictures import CleanPicture, PictureLimits, clean, keep, parse_data_uri
-from shared.spec import Spec, UnresolvableSpecError, resolve
+from shared.spec import Spec, resolve, unresolvable
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
     """Run an ended job again, as a new one on the same pictures and spec.
 
     Raises:
-        BackboneUnavailable: no live worker offers its backbone any more.
+        BackboneUnavailable, InvalidRequest: no live worker offers its backbone any more; see `choose`.
     """
     choose(job.spec.backbone, services.painters)
     return _write(
@@ -151,13 +151,11 @@ def _spec(parsed: Parsed[JobRequest], services: Services) -> Spec | None:
         return None
     sound = {name: value for name, value in given.items() if parsed.sound(f"/spec/{escape(name)}")}
     backbone = _backbone(sound.get("backbone") or AUTO, parsed, services)
-    while backbone:
-        try:
-            return resolve(sound, backbone)
-        except UnresolvableSpecError as error:
-            parsed.faults.append(InvalidRequest(f"{error}.", pointer=f"/spec/{error.field}"))
-            del sound[error.field]
-    return None
+    if backbone is None:
+        return None
+    errors = [error for error in unresolvable(sound, backbone) if parsed.sound(f"/spec/{error.field}")]
+    parsed.faults += [InvalidRequest(f"{error}.", pointer=f"/spec/{error.field}") for error in errors]
+    return None if parsed.faults else resolve(sound, backbone)
 
 
 def _backbone(name: str, parsed: Parsed[JobRequest], services: Services) -> Backbone | None:

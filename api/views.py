@@ -328,13 +328,14 @@ class BackboneView(View):
     """Devices of the live workers that offer it."""
 
     layers: list[str]
-    """Names that `spec.content_layers` and `spec.style_layers` may use, shallow to deep."""
+    """Names that `spec.content_layers` and `spec.style_layers` may use, shallow to deep. Empty for a network
+    that is not in the catalogue: they are torchvision's names of its nodes."""
 
     content_layers: dict[str, float]
-    """Default content layers and their weights."""
+    """Default content layers and their weights. Where it is empty, a spec must name its own."""
 
     style_layers: dict[str, float]
-    """Default style layers and their weights."""
+    """Default style layers and their weights, likewise."""
 
     shipped: bool
     """Whether its weights come with the software."""
@@ -347,7 +348,7 @@ class BackboneList(View):
     """What `auto` stands for now; null while no paint worker is live."""
 
     backbones: list[BackboneView]
-    """All that a spec can name."""
+    """All that a spec can name: the catalogue, then what else live workers offer."""
 
 
 class PresetView(View):

@@ -149,12 +149,14 @@ def get(client: Impasto, job_id: str, *, output: Path | None, as_json: bool) -> 
 @service
 def backbones(client: Impasto, *, as_json: bool) -> None:
     """List the feature networks that a spec can name, and whether a worker offers them now."""
-    for backbone in client.backbones():
+    found = client.backbones()
+    width = max((len(backbone.name) for backbone in found), default=0)
+    for backbone in found:
         if as_json:
             print_json(backbone.raw)
             continue
         state = "available" if backbone.available else "no worker"
-        print(f"{backbone.name:<10}{state:<11}{backbone.description}")
+        print(f"{backbone.name:<{width}} {state:<11}{backbone.description}")
 
 
 def _collect(client: Impasto, job: Job, output: Path | None, *, as_json: bool) -> None:

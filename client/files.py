@@ -10,7 +10,7 @@ from client.errors import DamagedError
 
 
 def write_checked(path: Path, chunks: Iterable[bytes], sha256: str) -> None:
-    """Write what arrives to `path` in one step, once its SHA-256 is known to be right.
+    """Write what arrives to `path` in one step, once its SHA-256 is known to begin as it should.
 
     The bytes go to a hidden file beside the target, which takes the target's name at the end, so that a
     reader never meets half a file and an error leaves what was there before.
@@ -28,7 +28,7 @@ def write_checked(path: Path, chunks: Iterable[bytes], sha256: str) -> None:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        if digest.hexdigest() != sha256:
+        if not digest.hexdigest().startswith(sha256):
             found = digest.hexdigest()
             raise DamagedError(f"{path.name} is damaged or another file: SHA-256 {found}, expected {sha256}")
         part.replace(path)

@@ -12,7 +12,7 @@ from client.models import Image, Style
 from client.options import given_init, given_spec, spec_options, style_options
 from client.parameters import combined
 from client.progress import ProgressBar
-from shared.backbones import BACKBONES
+from shared.backbones import BACKBONES, uncatalogued
 from shared.spec import Spec, UnresolvableSpecError, resolve
 
 T = TypeVar("T")
@@ -148,10 +148,8 @@ def local_spec(request: dict[str, Any]) -> Spec:
     """
     wanted = request.get("backbone") or "auto"
     shipped = next(name for name, one in BACKBONES.items() if one.shipped)
-    backbone = BACKBONES.get(shipped if wanted == "auto" else wanted)
-    if backbone is None:
-        raise click.UsageError(f"there is no backbone {wanted}; choose one of {', '.join(BACKBONES)}")
+    name = shipped if wanted == "auto" else wanted
     try:
-        return resolve(request, backbone)
+        return resolve(request, BACKBONES.get(name) or uncatalogued(name))
     except UnresolvableSpecError as error:
         raise click.UsageError(f"{error.field}: {error}") from error

@@ -80,7 +80,7 @@ class Transport:
         Args:
             url: an address, or a path below the service's.
             path: the file to write.
-            sha256: what its bytes must hash to.
+            sha256: what its bytes must hash to, or how that begins.
             on_chunk: called with the bytes received so far and the bytes in all, where those are known.
 
         Raises:

@@ -49,11 +49,13 @@ def spec() -> str:
         (
             f"`{one.name}`",
             one.description,
-            ", ".join(f"`{layer}`" for layer in one.layers),
             _weights(one.content_layers),
             _weights(one.style_layers),
         )
         for one in BACKBONES.values()
+    )
+    layers = "\n".join(
+        f"- `{one.name}`: {', '.join(f'`{layer}`' for layer in one.layers)}" for one in BACKBONES.values()
     )
     return f"""{GENERATED}
 
@@ -74,7 +76,18 @@ backbone. An unknown field, a value outside its bounds or a layer that the backb
 
 ## Backbones
 
-{_table(("Backbone", "What it is", "Layers", "Content layers", "Style layers"), backbones)}
+{_table(("Backbone", "What it is", "Content layers", "Style layers"), backbones)}
+
+Any other classification network of torchvision (but ViT and MaxViT) is a backbone as soon as a worker has its
+weights; see [the engine](engine.md#backbones-and-weights). A spec that names one names `content_layers` and
+`style_layers` too.
+
+### Layers
+
+Shallow to deep. In VGG networks and `compact` a name means the features after that convolution's ReLU; in
+others it is torchvision's name of a node.
+
+{layers}
 """
 
 
@@ -164,6 +177,9 @@ def _plain(value: object) -> str:
 
 
 def _weights(layers: Mapping[str, float]) -> str:
+    """Layers and what they weigh; the weight once where it is the same for all."""
+    if len(layers) > 1 and len(set(layers.values())) == 1:
+        return f"{', '.join(f'`{name}`' for name in layers)}: 1/{len(layers)} each"
     return ", ".join(f"`{name}` {_number(weight)}" for name, weight in layers.items())
 
 

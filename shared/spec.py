@@ -5,13 +5,14 @@ options from it and the engine its parameters. A caller writes a `SpecRequest` (
 a preset); `resolve` makes it a `Spec`, in which nothing is left open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from shared.backbones import Backbone
+from shared.backbones import BACKBONES, Backbone
 
+LayerName = Annotated[str, Field(min_length=1, max_length=100)]
 #: A layer's share in its loss. Zero is allowed: it switches a default layer off.
 LayerWeight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 
@@ -23,12 +24,12 @@ def _weighs_something(layers: dict[str, float]) -> dict[str, float]:
 
 
 Layers = Annotated[
-    dict[str, LayerWeight], Field(min_length=1, max_length=16), AfterValidator(_weighs_something)
+    dict[LayerName, LayerWeight], Field(min_length=1, max_length=16), AfterValidator(_weighs_something)
 ]
 
 
 class UnresolvableSpecError(ValueError):
-    """A field names something that the chosen backbone or the preset list does not have.
+    """A field names what the chosen backbone or the preset list does not have, or fails to name what it must.
 
     Attributes:
         field: the spec's field, for an error's pointer.
@@ -174,23 +175,41 @@ def resolve(request: Mapping[str, Any], backbone: Backbone) -> Spec:
         backbone: the backbone chosen for the job.
 
     Raises:
-        UnresolvableSpecError: an unknown preset, or a layer that the backbone does not have.
+        UnresolvableSpecError: the first of `unresolvable`.
     """
+    for error in unresolvable(request, backbone):
+        raise error
     given = {name: value for name, value in request.items() if value is not None}
     preset = given.pop("preset", DEFAULT_PRESET)
-    if preset not in PRESETS:
-        raise UnresolvableSpecError("preset", f"unknown preset; choose one of {', '.join(PRESETS)}")
     values = {**PRESETS[preset], **given, "backbone": backbone.name}
     if values.get("style_loss") == "gram" and "style_weight" not in given:
         weight = values.get("style_weight", Spec.model_fields["style_weight"].default)
         values["style_weight"] = GRAM_STRENGTH * weight
     values.setdefault("content_layers", backbone.content_layers)
     values.setdefault("style_layers", backbone.style_layers)
-    for field in ("content_layers", "style_layers"):
-        unknown = sorted(set(values[field]) - set(backbone.layers))
-        if unknown:
-            raise UnresolvableSpecError(
-                field,
-                f"{backbone.name} has no layer {', '.join(unknown)}; it has {', '.join(backbone.layers)}",
-            )
     return Spec.model_validate(values)
+
+
+def unresolvable(request: Mapping[str, Any], backbone: Backbone) -> Iterator[UnresolvableSpecError]:
+    """What keeps a caller's spec from being resolved on this backbone: each fault with its field.
+
+    An unknown preset; a layer that the backbone does not have; no layers where it has no default. Where only
+    a worker knows the layers, any name passes.
+    """
+    if request.get("preset") not in (None, *PRESETS):
+        yield UnresolvableSpecError("preset", f"unknown preset; choose one of {', '.join(PRESETS)}")
+    own = {"content_layers": backbone.content_layers, "style_layers": backbone.style_layers}
+    for field, defaults in own.items():
+        layers = request.get(field) or defaults
+        unknown = sorted(set(layers) - set(backbone.layers)) if backbone.layers else []
+        if unknown:
+            has = ", ".join(backbone.layers)
+            yield UnresolvableSpecError(
+                field, f"{backbone.name} has no layer {', '.join(unknown)}; it has {has}"
+            )
+        if not layers:
+            yield UnresolvableSpecError(
+                field,
+                f"{backbone.name} has no default layers: give weights by torchvision's names of its nodes, "
+                'such as {"layer3": 1} in a ResNet, or choose one of ' + ", ".join(BACKBONES),
+            )

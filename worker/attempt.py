@@ -20,6 +20,7 @@ from shared.errors import (
     BackboneUnavailable,
     Fault,
     InternalFault,
+    InvalidRequest,
     OutOfMemory,
     PaintingDiverged,
     StorageUnavailable,
@@ -40,6 +41,7 @@ from worker.engine import (
     Progress,
     Request,
     Stopped,
+    UnknownLayerError,
     files,
 )
 from worker.lease import Lease, Stop
@@ -135,9 +137,15 @@ class Attempt:
                 return PaintingDiverged(f"{error}: lower the style weight or use Adam", pointer="/spec")
             case BackboneUnavailableError():
                 return BackboneUnavailable(str(error), pointer="/spec/backbone")
+            case UnknownLayerError():
+                return InvalidRequest(str(error), pointer=f"/spec/{self._naming(error.layers[0])}")
             case _:
                 log.error("job %s: attempt failed", self._job.id, exc_info=error)
                 return InternalFault(f"{type(error).__name__} while painting")
+
+    def _naming(self, layer: str) -> str:
+        """The spec's field that names a layer."""
+        return "content_layers" if layer in (self._job.spec.content_layers or {}) else "style_layers"
 
     def _end(self) -> None:
         self.ended = True

@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.backbones import BACKBONES, Backbone
-from shared.spec import DEFAULT_PRESET, PRESETS, Spec, SpecRequest, UnresolvableSpecError, resolve
+from shared.backbones import BACKBONES, Backbone, uncatalogued
+from shared.spec import (
+    DEFAULT_PRESET,
+    PRESETS,
+    Spec,
+    SpecRequest,
+    UnresolvableSpecError,
+    resolve,
+    unresolvable,
+)
 
 COMPACT = BACKBONES["compact"]
 EVERY_BACKBONE = pytest.mark.parametrize("backbone", BACKBONES.values(), ids=str)
@@ -68,6 +76,21 @@ def test_a_layer_that_the_backbone_lacks_is_refused_with_its_field(field: str) -
     with pytest.raises(UnresolvableSpecError, match="compact has no layer conv5_4; it has conv1_1") as caught:
         resolve({field: {"conv4_2": 1.0, "conv5_4": 1.0}}, COMPACT)
     assert caught.value.field == field
+
+
+def test_outside_the_catalogue_a_spec_names_its_layers_and_any_name_passes() -> None:
+    backbone = uncatalogued("resnet34")
+    layers = {"content_layers": {"layer2.3.relu_1": 1.0}, "style_layers": {"layer9": 1.0}}
+    spec = resolve({**layers}, backbone)
+    assert (spec.backbone, spec.content_layers, spec.style_layers) == ("resnet34", *layers.values())
+    faults = {error.field: str(error) for error in unresolvable({"size": 64}, backbone)}
+    assert faults.keys() == layers.keys()
+    assert all("torchvision's names" in fault and "compact" in fault for fault in faults.values())
+
+
+def test_every_field_that_cannot_be_resolved_is_named() -> None:
+    request = {"preset": "oil", "content_layers": {"a": 1.0}, "style_layers": {"b": 1.0}}
+    assert [e.field for e in unresolvable(request, COMPACT)] == ["preset", "content_layers", "style_layers"]
 
 
 def test_a_request_is_not_changed_by_resolving_it() -> None:

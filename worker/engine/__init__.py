@@ -18,6 +18,7 @@ from worker.engine.errors import (
     DeviceUnavailableError,
     DivergedError,
     EngineError,
+    UnknownLayerError,
     WeightsCorruptError,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "Request",
     "Stopped",
     "Style",
+    "UnknownLayerError",
     "WeightsCorruptError",
 ]

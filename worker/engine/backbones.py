@@ -1,10 +1,11 @@
 """From a backbone's name to a network: where its weights lie, whether they are right, how to load them.
 
-What backbones there are is said in `shared.backbones`. A backbone's weights are looked for under these names,
-in the folder given and then, for those the package ships, in `worker/engine/weights`:
+What backbones there are is said in `shared.backbones`; torchvision's other classification networks are found
+by their files. A backbone's weights are looked for under these names, in the folder given and then, for those
+the package ships, in `worker/engine/weights`:
 
     <name>.safetensors    this project's own format: convB_I.weight and .bias, or torchvision's names
-    <name>.pth            a torch pickle in torchvision's format, whole network or `features` alone
+    <name>.pth            a torch pickle in torchvision's format; of a VGG also `features` alone
     <name>-<hash>.pth     the same, as torchvision publishes it: the first digits of its SHA-256 in its name
 
 A file with a hash in its name, or with a `<name>.json` beside it that has one under `sha256` (distillation
@@ -17,6 +18,7 @@ import json
 import pickle
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -27,34 +29,44 @@ from shared.backbones import BACKBONES
 from worker.engine.errors import BackboneUnavailableError, WeightsCorruptError
 from worker.engine.vgg import LAYOUTS, VGG, Pooling, Widths, from_torchvision_state
 
+if TYPE_CHECKING:
+    from worker.engine.torchvision_network import TorchvisionNetwork
+
 SHIPPED = Path(__file__).parent / "weights"
 """Weights that are part of the package."""
 
 
 def available(weights_dir: Path | None) -> tuple[str, ...]:
-    """Names of the backbones whose weights are here, in the catalogue's order. Files are not opened."""
-    return tuple(name for name in BACKBONES if _find(name, weights_dir) is not None)
+    """Names of the backbones whose weights are here: the catalogue's in its order, then others by name.
+
+    Files are not opened.
+    """
+    known = tuple(name for name in BACKBONES if _find(name, weights_dir) is not None)
+    return known + _uncatalogued(weights_dir)
 
 
-def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> VGG:
+def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> "VGG | TorchvisionNetwork":
     """Build a backbone with its weights, frozen, in float32 on the CPU.
 
     Raises:
         BackboneUnavailableError: the name is unknown, or no weights file is here.
         WeightsCorruptError: the file fails its hash, cannot be read, or holds another network.
     """
-    if name not in BACKBONES:
-        raise BackboneUnavailableError(f"there is no backbone {name!r}; there are {', '.join(BACKBONES)}")
+    if name not in BACKBONES and name not in _torchvision_names():
+        raise BackboneUnavailableError(
+            f"there is no backbone {name!r}; there are {', '.join(BACKBONES)}, and others of torchvision's"
+        )
     path = _find(name, weights_dir)
     if path is None:
         where = f"in {weights_dir}" if weights_dir else "here"
-        raise BackboneUnavailableError(
-            f"the weights of {name} are not {where}; run `impasto weights fetch {name}`"
-        )
+        remedy = f"run `impasto weights fetch {name}`" if name in BACKBONES else f"put {name}.pth there"
+        raise BackboneUnavailableError(f"the weights of {name} are not {where}; {remedy}")
     check_hash(path)
-    network = VGG(LAYOUTS[name], pooling=pooling)
-    network.load_state_dict(_network_state(path, LAYOUTS[name], network))
-    return network.eval().requires_grad_(requires_grad=False)
+    if name in LAYOUTS:
+        network = VGG(LAYOUTS[name], pooling=pooling)
+        network.load_state_dict(_network_state(path, LAYOUTS[name], network))
+        return network.eval().requires_grad_(requires_grad=False)
+    return _torchvision_network(name, path, pooling)
 
 
 def identity(name: str, weights_dir: Path | None) -> str:
@@ -66,11 +78,15 @@ def identity(name: str, weights_dir: Path | None) -> str:
     path = _find(name, weights_dir)
     if path is None:
         raise BackboneUnavailableError(f"the weights of {name} are not here")
-    return _identity(path, path.stat().st_size, path.stat().st_mtime_ns)
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    return _sha256_as_of(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
-def _identity(path: Path, _size: int, _changed: int) -> str:
+def _sha256_as_of(path: Path, _size: int, _changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -84,15 +100,14 @@ def check_hash(path: Path) -> None:
     stated = _stated_hash(path)
     if stated is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _sha256(path)
     if not found.startswith(stated):
         raise WeightsCorruptError(f"{path.name} has SHA-256 {found}, not {stated}: fetch it again")
 
 
 def _find(name: str, weights_dir: Path | None) -> Path | None:
     folders = [weights_dir] if weights_dir else []
-    if BACKBONES[name].shipped:
+    if name in BACKBONES and BACKBONES[name].shipped:
         folders.append(SHIPPED)
     for folder in folders:
         published = sorted(folder.glob(f"{name}-*.pth"))
@@ -100,6 +115,22 @@ def _find(name: str, weights_dir: Path | None) -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def _uncatalogued(weights_dir: Path | None) -> tuple[str, ...]:
+    if weights_dir is None or not weights_dir.is_dir():
+        return ()
+    beginnings = (re.match(r"[a-z0-9_]+", path.name) for path in weights_dir.iterdir())
+    named = {match[0] for match in beginnings if match} - BACKBONES.keys()
+    known = named.intersection(_torchvision_names()) if named else ()
+    return tuple(name for name in sorted(known) if _find(name, weights_dir))
+
+
+def _torchvision_names() -> tuple[str, ...]:
+    # Imported late: torchvision takes a second, and the package's own network does without it.
+    from worker.engine.torchvision_nodes import names  # noqa: PLC0415
+
+    return names()
 
 
 def _stated_hash(path: Path) -> str | None:
@@ -114,6 +145,15 @@ def _stated_hash(path: Path) -> str | None:
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsCorruptError(f"{beside.name} states no SHA-256: {error}") from error
     return str(stated).lower()
+
+
+def _torchvision_network(name: str, path: Path, pooling: Pooling) -> "TorchvisionNetwork":
+    from worker.engine.torchvision_network import TorchvisionNetwork  # noqa: PLC0415 - as above
+
+    try:
+        return TorchvisionNetwork(name, _read(path), pooling=pooling)
+    except ValueError as error:
+        raise WeightsCorruptError(f"{path.name}: {error}") from error
 
 
 def _network_state(path: Path, widths: Widths, network: VGG) -> dict[str, Tensor]:

@@ -2,11 +2,14 @@
 
 Gatys et al. (2016, section 2) rescale their network so that each filter's mean activation over images and
 positions is 1. Here nothing is rescaled inside the network; its taps are divided by these means instead,
-which comes to the same and holds for any network. The calibration set is made, not shipped: `dead-leaves-1`.
+which comes to the same and holds for any network. The mean is that of the absolute activation: behind a ReLU
+the same thing, and a measure of size as well where activations lie on both sides of zero (GELU,
+normalisations, linear bottlenecks) and their plain mean says nothing. The calibration set is made, not
+shipped: `dead-leaves-1`.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -56,14 +59,18 @@ def _dead_leaves(generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def channel_means(network: Network, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Mean activation (N,) of each channel of each of the network's layers over the set, with its floor.
+    """Mean activation (N,) of each channel of each of the network's layers over the set; see `means`."""
+    return means(network.run(pictures().to(network.device), layers, record=False).taps)
+
+
+def means(activations: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Mean absolute activation (N,) of each channel of each layer, given (B, N, h, w), with its floor.
 
     A layer that is dark altogether (a network of zeros) gets means of 1: it cannot be calibrated.
     """
-    activations = network.run(pictures().to(network.device), layers, record=False).taps
     means = {}
     for layer, values in activations.items():
-        mean = values.float().mean(dim=(0, 2, 3))
+        mean = values.float().abs().mean(dim=(0, 2, 3))
         floor = LEAST_SHARE * mean.mean()
         means[layer] = mean.clamp_min(float(floor)) if floor > 0 else torch.ones_like(mean)
     return means

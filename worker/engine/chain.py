@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from worker.engine.errors import UnknownLayerError
 from worker.engine.vgg import VGG
 
 _CONV = "conv"
@@ -125,7 +126,7 @@ class Chain:
     def _up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
         unknown = [name for name in layers if name not in self.layers]
         if unknown:
-            raise ValueError(f"no layer {', '.join(unknown)} here; there are {', '.join(self.layers)}")
+            raise UnknownLayerError(unknown, self.layers)
         last = max((self._steps.index(name) for name in layers), default=-1)
         return self._steps[: last + 1]
 

@@ -11,15 +11,17 @@ from torch import Tensor
 from shared.backbones import BACKBONES
 from shared.spec import Spec, resolve
 from worker.engine import backbones, images, memory
+from worker.engine.calibration_cache import CalibrationCache, KeptMeans, Key
 from worker.engine.chain import Chain
 from worker.engine.checkpoint import Checkpoint
 from worker.engine.contract import Outcome, Progress, Request, Style
 from worker.engine.device import pick_arithmetic, pick_device
 from worker.engine.errors import CheckpointError
 from worker.engine.features import Features
+from worker.engine.network import Network
 from worker.engine.painting import Painted, Painting, Studio, agreement
 from worker.engine.statistics import Statistics, Store
-from worker.engine.vgg import Pooling
+from worker.engine.vgg import VGG, Pooling
 
 
 class Engine:
@@ -82,6 +84,8 @@ class Engine:
             WeightsCorruptError: its weights are damaged or another network's.
         """
         self.features(backbone, pooling)
+        if backbone not in BACKBONES:
+            return  # its layers are named by each job
         spec = resolve({"size": 64, "steps": 2, "pooling": pooling}, BACKBONES[backbone])
         picture = torch.linspace(0, 1, 3 * 64 * 64).view(3, 64, 64)
         self.stylize(picture, [Style(picture)], spec)
@@ -91,9 +95,15 @@ class Engine:
         key = (backbone, pooling)
         with self._loading:
             if key not in self._features:
-                network = Chain(backbones.load(backbone, self._weights_dir, pooling))
-                self._features[key] = Features(network.to(self._device, self._arithmetic.dtype))
+                self._features[key] = self._load(backbone, pooling)
             return self._features[key]
+
+    def _load(self, backbone: str, pooling: Pooling) -> Features:
+        loaded = backbones.load(backbone, self._weights_dir, pooling)
+        network: Network = Chain(loaded) if isinstance(loaded, VGG) else loaded
+        key = Key(backbones.identity(backbone, self._weights_dir), pooling, self.dtype, self._device.type)
+        means = KeptMeans(CalibrationCache(self._weights_dir), key)
+        return Features(network.to(self._device, self._arithmetic.dtype), means)
 
     def stylize(
         self,

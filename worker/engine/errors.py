@@ -1,5 +1,7 @@
 """What can go wrong in the engine, one class a cause."""
 
+from collections.abc import Sequence
+
 
 class EngineError(Exception):
     """Anything the engine refuses or gives up on."""
@@ -23,3 +25,15 @@ class DivergedError(EngineError):
 
 class CheckpointError(EngineError, ValueError):
     """A checkpoint is damaged, or belongs to another spec."""
+
+
+class UnknownLayerError(EngineError, ValueError):
+    """A spec names layers that the network does not have.
+
+    Attributes:
+        layers: their names.
+    """
+
+    def __init__(self, layers: Sequence[str], instead: Sequence[str]) -> None:
+        super().__init__(f"no layer {', '.join(layers)} here; there are {', '.join(instead)}")
+        self.layers = tuple(layers)

@@ -49,7 +49,7 @@ class Network(Protocol):
             record: keep what `Run.backward` needs.
 
         Raises:
-            ValueError: it has no such layer.
+            UnknownLayerError: it has no such layer.
         """
 
     def grid(self, layer: str, height: int, width: int) -> tuple[int, int]:

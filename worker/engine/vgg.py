@@ -22,11 +22,13 @@ Pooling = Literal["avg", "max"]
 Padding = Literal["zeros", "replicate", "reflect"]
 
 LAYOUTS: dict[str, Widths] = {
+    "vgg11": ((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
+    "vgg13": ((64,) * 2, (128,) * 2, (256,) * 2, (512,) * 2, (512,) * 2),
     "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
     "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
     "compact": ((16,) * 2, (32,) * 2, (64,) * 4, (128,) * 4, (128,)),
 }
-"""Simonyan and Zisserman 2015, table 1, columns D and E; `compact` is E to conv5_1, a quarter as wide."""
+"""Simonyan and Zisserman 2015, table 1, columns A, B, D, E; `compact` is E to conv5_1, a quarter as wide."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import redis
 
+from shared.backbones import BACKBONES
 from shared.jobs.record import Queue
 from shared.jobs.workers import WorkerInfo, Workers
 from tests.support.api import BODY, ROOT, ApiServer, checked_client, environment, gunicorn, picture_bytes
@@ -79,15 +80,21 @@ def test_without_a_token_there_is_no_way_in(guarded: ApiServer) -> None:
 def test_backbones_say_who_is_live(http: httpx.Client, painter: Workers) -> None:
     catalogue = http.get("/v1/backbones").json()
     assert catalogue["auto"] == "compact"
-    assert {one["name"]: one["available"] for one in catalogue["backbones"]} == {
-        "compact": True,
-        "vgg19": True,
-        "vgg16": False,
-    }
+    assert [one["name"] for one in catalogue["backbones"]] == list(BACKBONES)
+    assert {one["name"] for one in catalogue["backbones"] if one["available"]} == {"compact", "vgg19"}
     painter.advertise(WorkerInfo("gpu", Queue.PAINT, ("compact", "vgg19"), "cuda:0"), 60)
     catalogue = http.get("/v1/backbones").json()
     assert catalogue["auto"] == "vgg19"
     assert catalogue["backbones"][1]["devices"] == ["cpu", "cuda:0"]
+
+
+def test_what_workers_offer_beyond_the_catalogue_is_listed_without_layers(
+    http: httpx.Client, painter: Workers
+) -> None:
+    painter.advertise(WorkerInfo("other", Queue.PAINT, ("regnet_y_400mf",), "cpu"), 60)
+    last = http.get("/v1/backbones").json()["backbones"][-1]
+    assert (last["name"], last["available"], last["shipped"]) == ("regnet_y_400mf", True, False)
+    assert (last["layers"], last["content_layers"], last["style_layers"]) == ([], {}, {})
 
 
 def test_presets_show_every_value(http: httpx.Client) -> None:

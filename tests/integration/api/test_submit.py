@@ -7,9 +7,10 @@ import httpx
 import pytest
 import redis
 
+from shared.backbones import BACKBONES
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
-from shared.jobs.workers import Workers
+from shared.jobs.workers import WorkerInfo, Workers
 from tests.support.api import BODY, CONTENT, STYLE, checked_client, picture_bytes
 
 Submit = Callable[..., dict[str, Any]]
@@ -160,8 +161,46 @@ def test_a_known_backbone_that_nobody_offers_says_what_to_run(http: httpx.Client
 
 
 def test_an_unknown_backbone_is_answered_with_the_names(http: httpx.Client) -> None:
-    found = pointers(http.post("/v1/jobs", json=BODY | {"spec": {"backbone": "resnet50"}}))
+    found = pointers(http.post("/v1/jobs", json=BODY | {"spec": {"backbone": "regnet_y_400mf"}}))
     assert "auto, compact, vgg19, vgg16" in found["/spec/backbone"]
+    assert "worker has its weights" in found["/spec/backbone"]
+
+
+def offer(painter: Workers, http: httpx.Client, *backbones: str) -> None:
+    painter.advertise(WorkerInfo("other", Queue.PAINT, backbones, "cpu"), 60)
+    http.get("/v1/backbones")  # looks afresh
+
+
+def test_a_network_outside_the_catalogue_is_taken_with_its_layers(
+    http: httpx.Client, painter: Workers, submit: Submit, store: JobStore
+) -> None:
+    offer(painter, http, "regnet_y_400mf")
+    layers = {"content_layers": {"trunk_output.block2": 1.0}, "style_layers": {"stem": 0.5}}
+    job = submit(spec={"backbone": "regnet_y_400mf", **layers})
+    assert {name: job["spec"][name] for name in layers} == layers
+    store.cancel("local", job["id"])
+    painter.withdraw("other")
+    http.get("/v1/backbones")
+    retried = http.post(f"/v1/jobs/{job['id']}/retry")
+    assert "regnet_y_400mf" in pointers(retried)["/spec/backbone"]
+
+
+def test_a_network_outside_the_catalogue_needs_both_kinds_of_layers(
+    http: httpx.Client, painter: Workers
+) -> None:
+    offer(painter, http, "regnet_y_400mf")
+    found = pointers(http.post("/v1/jobs", json=BODY | {"spec": {"backbone": "regnet_y_400mf", "size": 1}}))
+    assert found.keys() == {"/spec/size", "/spec/content_layers", "/spec/style_layers"}
+    assert '{"layer3": 1}' in found["/spec/content_layers"]
+
+
+def test_a_catalogued_torchvision_network_has_default_layers(
+    http: httpx.Client, painter: Workers, submit: Submit
+) -> None:
+    offer(painter, http, "resnet50")
+    spec = submit(spec={"backbone": "resnet50"})["spec"]
+    assert spec["content_layers"] == BACKBONES["resnet50"].content_layers
+    assert spec["style_layers"] == BACKBONES["resnet50"].style_layers
 
 
 def test_without_a_painter_nothing_is_accepted(http: httpx.Client, painter: Workers) -> None:

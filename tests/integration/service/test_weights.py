@@ -1,4 +1,4 @@
-"""`vgg19` and `vgg16` through the whole house, on weights in torchvision's format that the test makes."""
+"""Torchvision's networks through the whole house, on weights in its format that the test makes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +7,14 @@ import pytest
 import torch
 import torchvision
 
-from client import Impasto
+from client import Impasto, JobFailed
 from deploy.local import House
 from tests.integration.service.support import SECONDS, SMALL, picture
 from tests.support.house import running_house
 
 NAMES = ("vgg19", "vgg16")
+#: It is not in the catalogue.
+OTHER = "squeezenet1_0"
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,7 @@ def stocked_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     weights = tmp_path_factory.mktemp("weights")
     for name in NAMES:
         _save_random(name, weights / f"{name}.pth")
+    torch.save(torchvision.models.squeezenet1_0().state_dict(), weights / f"{OTHER}.pth")
     with running_house(tmp_path_factory.mktemp("stocked"), IMPASTO_WEIGHTS_DIR=str(weights)) as house:
         yield house
 
@@ -36,6 +39,26 @@ def test_a_job_on(name: str, stocked_house: House):
     assert offered >= {"compact", *NAMES}
     assert job.spec["backbone"] == name
     assert job.output.width == SMALL["size"]
+
+
+def test_a_network_outside_the_catalogue_paints_on_named_layers(stocked_house: House):
+    layers = {"content_layers": {"features.6": 1.0}, "style_layers": {"features.1": 0.5, "features.4": 0.5}}
+    with Impasto(stocked_house.url) as impasto:
+        spec = {**SMALL, "backbone": OTHER, "steps": 3, **layers}
+        job = impasto.wait(impasto.submit(picture(), [picture(hue=50)], spec=spec).id, timeout=SECONDS)
+    assert job.output.width == SMALL["size"]
+
+
+def test_a_layer_that_only_the_painter_can_tell_is_wrong_fails_the_job_with_its_field(stocked_house: House):
+    layers = {"content_layers": {"features.6": 1.0}, "style_layers": {"features.99": 1.0}}
+    with Impasto(stocked_house.url) as impasto:
+        spec = {**SMALL, "backbone": OTHER, "steps": 3, **layers}
+        submitted = impasto.submit(picture(), [picture(hue=50)], spec=spec)
+        with pytest.raises(JobFailed) as failed:
+            impasto.wait(submitted.id, timeout=SECONDS)
+        error = impasto.get(submitted.id).raw["error"]
+    assert "no layer features.99" in str(failed.value)
+    assert (error["code"], error["pointer"]) == ("invalid_request", "/spec/style_layers")
 
 
 def _save_random(name: str, path: Path) -> None:

@@ -19,7 +19,8 @@ def painter(device: str, *backbones: str) -> WorkerInfo:
         ([painter("cpu", "compact"), painter("cuda:1", "compact", "vgg19")], "vgg19"),
         ([painter("cuda", "compact"), painter("cpu", "vgg19")], "compact"),
         ([painter("cpu", "vgg16")], "vgg16"),
-        ([painter("cpu", "something_newer")], None),
+        ([painter("cpu", "regnet_y_400mf")], None),
+        ([painter("cpu", "regnet_y_400mf", "resnet50")], "resnet50"),
     ],
 )
 def test_auto_is_vgg19_on_a_gpu_else_compact_else_what_there_is(

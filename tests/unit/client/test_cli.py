@@ -235,8 +235,11 @@ def test_get_of_a_job_without_a_picture_ends_with_1(served: Web, here: Path) -> 
 
 def test_backbones_are_listed_with_their_availability(served: Web) -> None:
     one = {"name": "vgg19", "description": "The paper's network.", "available": False, "layers": []}
-    served.route("/v1/backbones", answer_json({"backbones": [one]}))
-    assert impasto("backbones").stdout == "vgg19     no worker  The paper's network.\n"
+    two = {"name": "squeezenet1_1", "description": "Small.", "available": True, "layers": []}
+    served.route("/v1/backbones", answer_json({"backbones": [one, two]}))
+    assert impasto("backbones").stdout == (
+        "vgg19         no worker  The paper's network.\nsqueezenet1_1 available  Small.\n"
+    )
 
 
 def test_the_program_itself_ends_with_3_and_no_traceback_where_nobody_listens() -> None:

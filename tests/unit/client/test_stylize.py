@@ -23,10 +23,16 @@ def test_a_backbone_may_be_named() -> None:
     assert local_spec({"backbone": "vgg19"}).backbone == "vgg19"
 
 
+def test_a_network_outside_the_catalogue_may_be_named_with_its_layers() -> None:
+    layers = {"content_layers": {"layer2": 1.0}, "style_layers": {"layer1": 1.0}}
+    spec = local_spec({"backbone": "resnet34", **layers})
+    assert (spec.backbone, spec.content_layers) == ("resnet34", layers["content_layers"])
+
+
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        ({"backbone": "vgg99"}, "choose one of compact"),
+        ({"backbone": "vgg99"}, "content_layers: vgg99 has no default layers: .* choose one of compact"),
         ({"content_layers": {"conv9_9": 1.0}}, "content_layers: compact has no layer conv9_9"),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client.cli import main
-from client.weights import PUBLISHED
+from client.errors import DamagedError
+from client.weights import PUBLISHED, Published, download
 from shared.backbones import BACKBONES
 from tests.support.web import Web, redirect, status
 
@@ -47,8 +48,11 @@ def test_every_backbone_has_weights_in_the_package_or_published() -> None:
 @pytest.mark.parametrize("name", list(PUBLISHED))
 def test_a_published_hash_begins_as_torchvisions_file_name_says(name: str) -> None:
     published = PUBLISHED[name]
-    assert published.url.endswith(f"/{name}-{published.sha256[:8]}.pth")
-    assert len(published.sha256) == 64
+    file = published.url.rpartition("/")[2]
+    assert file.startswith(name)
+    assert file.endswith(f"-{published.sha256[:8]}.pth")
+    assert len(published.sha256) in (8, 64)
+    assert set(published.sha256) <= set("0123456789abcdef")
 
 
 def test_a_download_is_checked_and_its_hash_stated_beside_it(web: Web, folder: Path) -> None:
@@ -57,6 +61,18 @@ def test_a_download_is_checked_and_its_hash_stated_beside_it(web: Web, folder: P
     name = f"vgg19-{SHA256[:8]}.pth"
     assert (result.exit_code, result.stdout) == (0, f"{folder / name}\n")
     assert contents(folder) == {name: FILE, f"vgg19-{SHA256[:8]}.json": stated(url)}
+
+
+def test_where_only_the_first_digits_are_published_they_are_checked_and_the_whole_hash_is_stated(
+    web: Web, tmp_path: Path
+) -> None:
+    url = web.file("/vgg11.pth", FILE)
+    path = download(Published(url, SHA256[:8]), "vgg11", tmp_path)
+    assert contents(tmp_path) == {path.name: FILE, f"vgg11-{SHA256[:8]}.json": stated(url)}
+    download(Published(url, SHA256[:8]), "vgg11", tmp_path)
+    assert len(web.seen) == 1
+    with pytest.raises(DamagedError, match="expected 00000000"):
+        download(Published(url, "00000000"), "vgg11", tmp_path)
 
 
 def test_a_mirror_may_redirect(web: Web, folder: Path) -> None:

@@ -6,8 +6,9 @@
 import os
 
 # Threads of torch that wait for one another spin, which on a machine with other work starves whom they wait
-# for: beside two busy processes on two cores a picture took eight times as long. Read when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# for: beside other busy processes a picture took eight times as long. Here they spin for some microseconds and
+# then sleep. The OpenMP library reads this when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 from worker.engine.checkpoint import Checkpoint
 from worker.engine.contract import Outcome, Progress, Request, Stopped, Style

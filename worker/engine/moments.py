@@ -90,9 +90,11 @@ def pull_back(features: Tensor, weights: Tensor | None, by_second: Tensor, by_fi
     total = torch.zeros((), dtype=features.dtype, device=features.device)
     for index in range(by_second.shape[1]):
         # d sum(t f f^T) : D is t (D + D^T) f.
-        part = matrix @ (2 * by_second[:, index]).to(features.dtype)
-        if by_first is not None:
-            part = part + by_first[:, index, None].to(features.dtype)
+        pull = (2 * by_second[:, index]).to(features.dtype)
+        if by_first is None:
+            part = matrix @ pull
+        else:
+            part = torch.baddbmm(by_first[:, index, None].to(features.dtype), matrix, pull)
         if weights is not None:
             part = part * weights[:, index].flatten(1)[..., None].to(features.dtype)
         total = part if index == 0 else total.add_(part)

@@ -2,9 +2,9 @@
 
     python bench/gallery.py [NAME ...] [--out docs/images] [--side 256] [--threads N]
 
-Each control is one strip: the same job with one thing changed from cell to cell. Without names all of them
-are painted, which takes about a quarter of an hour on two cores. `--photographs FOLDER` paints those too
-that want photographs (FOLDER/content, FOLDER/style, with the names in `PHOTOGRAPHS`).
+Each control is one strip: the same job with one thing changed from cell to cell; grids show the defaults,
+painted at 512 px. Without names all of them are painted, which takes about a quarter of an hour on two cores.
+`--photographs FOLDER` paints those too that want photographs and paintings, FOLDER/content and FOLDER/style.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +61,10 @@ class Strip:
 STRIPS: dict[str, Strip] = {
     "alpha-beta": Strip(TOWN, NIGHT, [Cell(f"{r:g}", {"alpha_beta": r}) for r in (1e-4, 1e-3, 1e-2, 1e-1)]),
     "content-layer": Strip(
-        TOWN, NIGHT, [Cell(layer, {"content_layers": {layer: 1.0}}) for layer in ("conv2_2", "conv4_2")]
+        TOWN,
+        NIGHT,
+        [Cell(layer, {"content_layers": {layer: 1.0}}) for layer in ("conv2_2", "conv4_2")],
+        {"alpha_beta": 2e-2},
     ),
     "style-layers": Strip(
         TOWN,
@@ -113,6 +117,26 @@ STRIPS: dict[str, Strip] = {
 }
 """From the samples alone."""
 
+
+@dataclass(frozen=True)
+class Grid:
+    """Every content in every style, on the defaults."""
+
+    contents: Sequence[str]
+    styles: Sequence[str]
+
+
+GRIDS = {"defaults-samples": Grid((TOWN, COAST, FRUIT), (NIGHT, DOTS, GLASS, WAVES))}
+"""From the samples alone."""
+
+PHOTOGRAPH_GRIDS = {
+    "defaults-photographs": Grid(
+        (TUEBINGEN, *(f"content/{name}" for name in ("astronaut.png", "chelsea.png", "coffee.png"))),
+        (STARRY, SCREAM, *(f"style/{name}.jpg" for name in ("great_wave", "composition_vii"))),
+    )
+}
+"""From photographs and paintings."""
+
 PHOTOGRAPHS: dict[str, Strip] = {
     "paper-sweep": Strip(
         TUEBINGEN,
@@ -126,13 +150,9 @@ PHOTOGRAPHS: dict[str, Strip] = {
 
 def paint(engine: Engine, strip: Strip, cell: Cell, side: int, folder: Path) -> Tensor:
     """One cell's picture."""
-
-    def picture(name: str) -> Tensor:
-        return decode(_find(name, folder).read_bytes())
-
-    content = picture(strip.content)
+    content = _picture(strip.content, folder)
     named = cell.styles or ((strip.style, 1.0),)
-    styles = [Style(picture(name), weight) for name, weight in named if weight > 0]
+    styles = [Style(_picture(name, folder), weight) for name, weight in named if weight > 0]
     if cell.mask:
         styles = [Style(one.image, one.weight, mask=_half(lower=cell.halves)) for one in styles]
     elif cell.halves:
@@ -141,9 +161,41 @@ def paint(engine: Engine, strip: Strip, cell: Cell, side: int, folder: Path) -> 
             for number, one in enumerate(styles)
         ]
     request = {"size": side, **strip.spec, **cell.spec}
-    init = picture(DOTS) if request.get("init") == "picture" else None
+    init = _picture(DOTS, folder) if request.get("init") == "picture" else None
     spec = resolve(request, BACKBONES["compact"])
     return engine.stylize(content, styles, spec, init=init).image
+
+
+def paint_strip(engine: Engine, name: str, strip: Strip, side: int, folder: Path) -> Image.Image:
+    """One control."""
+    cells = [paint(engine, strip, cell, side, folder) for cell in strip.cells]
+    row = Header(name, _picture(strip.content, folder))
+    return sheet([row], [Header(cell.label) for cell in strip.cells], [cells], side)
+
+
+def paint_grid(engine: Engine, grid: Grid, side: int, folder: Path) -> Image.Image:
+    """Every content in every style, painted on the defaults and shown at `side` pixels."""
+    spec = resolve({}, BACKBONES["compact"])
+    rows = [Header("", _picture(name, folder)) for name in grid.contents]
+    columns = [Header("", _picture(name, folder)) for name in grid.styles]
+    cells: list[list[Tensor]] = []
+    for content in rows:
+        cells.append([])
+        for style in columns:
+            outcome = engine.stylize(_given(content.image), [Style(_given(style.image))], spec)
+            cells[-1].append(outcome.image)
+            print(f"  {outcome.seconds:.1f} s in {outcome.dtype}", flush=True)
+    return sheet(rows, columns, cells, side)
+
+
+def _given(image: Tensor | None) -> Tensor:
+    if image is None:
+        raise ValueError("a grid's headers have pictures")
+    return image
+
+
+def _picture(name: str, folder: Path) -> Tensor:
+    return decode(_find(name, folder).read_bytes())
 
 
 def _half(*, lower: bool) -> Tensor:
@@ -166,18 +218,20 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="folder with content/ and style/")
     options = parser.parse_args()
     strips = STRIPS | (PHOTOGRAPHS if options.photographs else {})
-    unknown = set(options.names) - set(strips)
+    grids = GRIDS | (PHOTOGRAPH_GRIDS if options.photographs else {})
+    unknown = set(options.names) - set(strips) - set(grids)
     if unknown:
-        parser.error(f"there is no strip {', '.join(sorted(unknown))}; there are {', '.join(strips)}")
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join([*strips, *grids])}")
     engine = Engine(threads=options.threads)
-    for name in options.names or strips:
-        strip, begun = strips[name], time.perf_counter()
-        folder = options.photographs or SAMPLES
-        cells = [paint(engine, strip, cell, options.side, folder) for cell in strip.cells]
-        row = Header(name, decode(_find(strip.content, folder).read_bytes()))
-        columns = [Header(cell.label) for cell in strip.cells]
-        save(sheet([row], columns, [cells], options.side), options.out / f"control-{name}.jpg")
-        print(f"{name}: {len(cells)} pictures in {time.perf_counter() - begun:.0f} s")
+    folder = options.photographs or SAMPLES
+    for name in options.names or [*strips, *grids]:
+        begun = time.perf_counter()
+        if name in grids:
+            save(paint_grid(engine, grids[name], options.side, folder), options.out / f"{name}.jpg")
+        else:
+            page = paint_strip(engine, name, strips[name], options.side, folder)
+            save(page, options.out / f"control-{name}.jpg")
+        print(f"{name}: {time.perf_counter() - begun:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

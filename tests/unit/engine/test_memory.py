@@ -37,7 +37,8 @@ def test_a_tile_with_its_halo_fits_unless_it_is_the_smallest(megabytes: int, bat
     assert side == memory.MOST_TILE or batch * (2 * side + 2 * HALO) ** 2 * ACTIVATION > left
 
 
-def test_tiles_do_not_grow_with_the_batch() -> None:
+def test_tiles_do_not_grow_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "LEAST_TILE", 64)
     budget = 500 * 2**20
     one = plan(PIXELS * 4, 1, ACTIVATION, HALO, "adam", budget).tile_side
     four = plan(PIXELS, 4, ACTIVATION, HALO, "adam", budget).tile_side

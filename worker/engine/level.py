@@ -47,7 +47,10 @@ class Subject:
         """The style as it is looked at, with a name for its pixels."""
         if self.spec.color == "match":
             matched = color.match_colors(
-                style.image.float(), self.content, style_mask=style.mask, content_mask=style.region
+                style.image.float(),
+                self.content,
+                style_mask=_fitted(style.mask, style.image),
+                content_mask=_fitted(style.region, self.content),
             )
             return Style(matched, style.weight, style.mask, style.region, statistics.digest(matched))
         name = style.digest or statistics.digest(style.image)
@@ -61,6 +64,11 @@ class Subject:
                 group.append(style)
                 return
         self.groups.append((style.region, [style]))
+
+
+def _fitted(mask: Tensor | None, image: Tensor) -> Tensor | None:
+    """A mask at a picture's size: it may come in any."""
+    return None if mask is None else images.resize_mask(mask, (image.shape[1], image.shape[2]))
 
 
 def calibration_for(spec: Spec) -> Calibration:

@@ -5,7 +5,7 @@ style term is its part of the picture, so that a pixel is pulled as strongly whi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -21,6 +21,9 @@ from worker.engine.objective import Objective
 from worker.engine.statistics import Statistics
 from worker.engine.targets import StyleTarget, Targets
 from worker.engine.view import Guidance, View
+
+STYLE_TILE = 512
+"""Side of the tiles in which a style is looked at that is larger than the pictures, if they are no larger."""
 
 
 @dataclass
@@ -210,6 +213,9 @@ class Level:
     def _measure(self, view: View, style: Style, size: tuple[int, int]) -> dict[str, Moments]:
         device = self.features.network.device
         picture = images.resize(style.image, size)[None].to(device)
+        if view.tile_side is None:
+            # That the pictures fit into memory whole says nothing of a style that is looked at larger.
+            view = replace(view, tile_side=max(self.longest, STYLE_TILE))
         guidance = None
         if style.mask is not None:
             guidance = view.guide(images.resize_mask(style.mask, size)[None, None].to(device))

@@ -85,7 +85,7 @@ class Level:
 
     Attributes:
         features: the network.
-        network_name: names its weights among all that there may be.
+        network_name: names its weights and its arithmetic among all that there may be.
         size: height and width in pixels.
         longest: the longer of them, which styles are looked at in proportion to.
         tile_side: longest side of a tile's core; None for whole pictures.
@@ -206,7 +206,7 @@ class Level:
             "pooling": spec.pooling,
             "layers": sorted(view.style_layers),
             "means": view.with_means,
-            "arithmetic": f"{network.device.type} {network.dtype}",
+            "device": network.device.type,
         }
         return self.kept.of(facts, partial(self._measure, view, style, size))
 

@@ -210,6 +210,18 @@ class Engine:
             self._budget(),
         )
         try:
+            return self._paint_in(studio, requests)
+        finally:
+            height, width = images.size_for(requests[0].content, spec.size)
+            each = memory.picture_bytes(
+                height * width, studio.features.network.bytes_a_pixel(_layers(spec)), spec.optimizer
+            )
+            if self._device.type == "cpu" and len(requests) * each > memory.KEPT_SHARE * studio.budget:
+                memory.give_back()
+
+    def _paint_in(self, studio: Studio, requests: Sequence[Request]) -> list[Painted | Exception]:
+        spec = requests[0].spec
+        try:
             return Painting(studio, requests).paint()
         except CheckpointError as error:
             if len(requests) == 1:

@@ -199,6 +199,7 @@ class Level:
         size = images.size_for(style.image, max(1, round(self.longest * spec.style_scale)))
         network = self.features.network
         facts = {
+            "format": statistics.FORMAT,
             "style": style.digest,
             "mask": None if style.mask is None else statistics.digest(style.mask),
             "size": size,

@@ -79,7 +79,7 @@ class Spec(BaseModel):
 
     style_scale: float = Field(default=1.0, ge=0.1, le=8, allow_inf_nan=False)
     """Longest side at which a style is looked at, as a share of the result's: above 1 for larger strokes,
-    below 1 for finer ones."""
+    below 1 for finer ones. Times `size`, at most 16384."""
 
     color: Literal["style", "content", "match"] = "style"
     """Whose colours the result has: the style's; the content's (its chroma is put back afterwards); or the
@@ -190,14 +190,29 @@ def resolve(request: Mapping[str, Any], backbone: Backbone) -> Spec:
     return Spec.model_validate(values)
 
 
+#: Longest side in pixels at which a style is looked at, at most: twice the largest result's.
+LARGEST_STYLE = 16_384
+
+
 def unresolvable(request: Mapping[str, Any], backbone: Backbone) -> Iterator[UnresolvableSpecError]:
     """What keeps a caller's spec from being resolved on this backbone: each fault with its field.
 
-    An unknown preset; a layer that the backbone does not have; no layers where it has no default. Where only
-    a worker knows the layers, any name passes.
+    An unknown preset; a style looked at larger than at `LARGEST_STYLE`; a layer that the backbone does not
+    have; no layers where it has no default. Where only a worker knows the layers, any name passes.
     """
     if request.get("preset") not in (None, *PRESETS):
         yield UnresolvableSpecError("preset", f"unknown preset; choose one of {', '.join(PRESETS)}")
+    preset = PRESETS.get(request.get("preset") or DEFAULT_PRESET, {})
+    size = request.get("size") or preset.get("size", Spec.model_fields["size"].default)
+    scale = request.get("style_scale") or 1.0
+    # What is no number is for the model to refuse.
+    numbers = isinstance(size, int | float) and isinstance(scale, int | float)
+    if numbers and size * scale > LARGEST_STYLE:
+        yield UnresolvableSpecError(
+            "style_scale",
+            f"a style would be looked at at {size * scale:.0f} px; `size` times `style_scale` may be "
+            f"{LARGEST_STYLE} at most",
+        )
     own = {"content_layers": backbone.content_layers, "style_layers": backbone.style_layers}
     for field, defaults in own.items():
         layers = request.get(field) or defaults

@@ -21,10 +21,13 @@ from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.sizes import size_for
 from worker.attempt import Attempt
-from worker.engine import CheckpointError, Engine, EngineError, Request
+from worker.engine import CheckpointError, Engine, EngineError, Request, memory
 from worker.lease import Lease, Pulse
 
 log = logging.getLogger(__name__)
+
+#: Of the memory that is free, what the decoded pictures of a batch may take.
+INPUTS_SHARE = 0.25
 
 
 class Painter:
@@ -99,16 +102,25 @@ class Painter:
         return min(limit, capacity) if limit else capacity
 
     def _paint(self, attempts: Sequence[Attempt]) -> None:
-        """Paint those together that go on from the same place, and alone those for which that failed."""
+        """Paint those together that go on from the same place, and alone those for which that failed.
+
+        Pictures as callers sent them may be far larger than what is painted: no more of them are held at once
+        than is wise, whatever the engine has room for.
+        """
         groups: dict[object, list[tuple[Attempt, Request]]] = defaultdict(list)
-        for attempt in attempts:
+        room = INPUTS_SHARE * memory.free(torch.device("cpu"))
+        again: list[Attempt] = []
+        for number, attempt in enumerate(attempts, start=1):
             request = attempt.request()
             if request is not None:
                 place = request.resume and (request.resume.step, request.resume.level)
                 groups[place].append((attempt, request))
-        again: list[Attempt] = []
-        while groups:
-            again += self._paint_together(groups.pop(next(iter(groups))))
+                room -= _bytes(request)
+            if number == len(attempts) or room < 0:
+                request = None
+                while groups:
+                    again += self._paint_together(groups.pop(next(iter(groups))))
+                room = INPUTS_SHARE * memory.free(torch.device("cpu"))
         for attempt in again:
             self._paint([attempt])
 
@@ -135,3 +147,10 @@ class Painter:
             else:
                 attempt.settle(result, painted_at)
         return again
+
+
+def _bytes(request: Request) -> int:
+    """What a request's decoded pictures take."""
+    tensors = [request.content, request.init]
+    tensors += [part for style in request.styles for part in (style.image, style.mask, style.region)]
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)

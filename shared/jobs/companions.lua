@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Start attempts at waiting jobs that can be painted together with one that is held: those of its lane and
 -- bucket that go on from the same step. They are given out as if `claim` saw no others: owners in turn, one job
--- each and round again, within an owner by priority and age.
+-- each and round again, within an owner by priority and age. A job that lost a worker may be what ended it: it
+-- is painted alone from then on, so that it uses up nobody's attempts but its own.
 --
 -- Arguments: uid, fence (of the job that is held), most (jobs to give out), lanes (that the worker serves),
 --   worker, token (random), lease (ms), schema.
@@ -14,14 +15,23 @@ local function step_of(checkpoint)
   return checkpoint and cjson.decode(checkpoint).step or nil
 end
 
+-- Whether any attempt so far, of these errors (JSON, or false), was lost with its worker.
+local function lost_a_worker(errors)
+  for _, error in ipairs(cjson.decode(errors or '[]')) do
+    if error.code == 'worker_lost' then return true end
+  end
+  return false
+end
+
 -- The first of an owner's jobs that fit, at most `arg.most`: all that can be asked of this owner.
 local function fitting(owner, leader, time)
   local found = {}
   local uids = redis.call('ZRANGE', K.wait .. owner.lane .. ':' .. owner.name, 0, MAX_JOBS - 1)
   for _, uid in ipairs(uids) do
     if #found == arg.most then break end
-    local read = redis.call('HMGET', K.job .. uid, 'bucket', 'checkpoint', 'schema', 'deadline_at')
+    local read = redis.call('HMGET', K.job .. uid, 'bucket', 'checkpoint', 'schema', 'deadline_at', 'attempt_errors')
     local fits = read[1] == leader.bucket and step_of(read[2]) == step_of(leader.checkpoint)
+      and not lost_a_worker(read[5])
     if fits and claimable({schema = read[3], deadline_at = read[4]}, time) then found[#found + 1] = uid end
   end
   return found
@@ -30,7 +40,7 @@ end
 local leader = leased_job()
 if not leader then return {} end
 local given = {}
-if not leader.bucket then return {given} end
+if not leader.bucket or lost_a_worker(leader.attempt_errors) then return {given} end
 
 local time = now()
 local lines = {}

@@ -191,7 +191,8 @@ class JobStore(InputStore):
         """Start attempts at jobs that can be painted together with one that is held.
 
         They wait for the same backbone, are of the same bucket (`shared.jobs.buckets`) and go on from the
-        same step. Each is an attempt of its own, under its own fence, of the worker that holds `claim`.
+        same step. Each is an attempt of its own, under its own fence, of the worker that holds `claim`. A job
+        that lost a worker takes no companions and is none.
 
         Args:
             claim: the job that is held, for paint.

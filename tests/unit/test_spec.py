@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -86,6 +86,15 @@ def test_outside_the_catalogue_a_spec_names_its_layers_and_any_name_passes() -> 
     faults = {error.field: str(error) for error in unresolvable({"size": 64}, backbone)}
     assert faults.keys() == layers.keys()
     assert all("torchvision's names" in fault and "compact" in fault for fault in faults.values())
+
+
+def test_a_style_looked_at_beyond_all_measure_is_refused() -> None:
+    compact = BACKBONES["compact"]
+    assert resolve({"size": 8192, "style_scale": 2}, compact).style_scale == 2
+    for request in ({"size": 8192, "style_scale": 2.1}, {"preset": "print", "style_scale": 8, "size": 4096}):
+        with pytest.raises(UnresolvableSpecError) as refused:
+            resolve(request, compact)
+        assert refused.value.field == "style_scale"
 
 
 def test_every_field_that_cannot_be_resolved_is_named() -> None:
@@ -219,6 +228,7 @@ def test_a_request_that_is_taken_resolves_to_what_was_asked_and_survives_json(
     request: dict[str, Any],
 ) -> None:
     taken = SpecRequest.model_validate_json(json.dumps(request))
+    assume(not list(unresolvable(request, COMPACT)))
     spec = resolve(taken.model_dump(exclude_none=True), COMPACT)
     assert {name: getattr(spec, name) for name in request if name != "preset"} == {
         name: value for name, value in request.items() if name != "preset"

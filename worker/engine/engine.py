@@ -55,6 +55,7 @@ class Engine:
         self._memory_bytes = memory_bytes
         self._kept = Statistics(statistics)
         self._features: dict[tuple[str, Pooling], Features] = {}
+        self._names: dict[tuple[str, Pooling], str] = {}
         self._loading = threading.Lock()
         if threads > 0:
             torch.set_num_threads(threads)
@@ -95,15 +96,18 @@ class Engine:
         key = (backbone, pooling)
         with self._loading:
             if key not in self._features:
-                self._features[key] = self._load(backbone, pooling)
+                self._features[key], self._names[key] = self._load(backbone, pooling)
             return self._features[key]
 
-    def _load(self, backbone: str, pooling: Pooling) -> Features:
+    def _load(self, backbone: str, pooling: Pooling) -> tuple[Features, str]:
+        """The network, and a name for its numbers: the file may be another one later, the network stays."""
+        identity = backbones.identity(backbone, self._weights_dir)
         loaded = backbones.load(backbone, self._weights_dir, pooling)
         network: Network = Chain(loaded) if isinstance(loaded, VGG) else loaded
-        key = Key(backbones.identity(backbone, self._weights_dir), pooling, self.dtype, self._device.type)
+        key = Key(identity, pooling, self.dtype, self._device.type)
         means = KeptMeans(CalibrationCache(self._weights_dir), key)
-        return Features(network.to(self._device, self._arithmetic.dtype), means)
+        features = Features(network.to(self._device, self._arithmetic.dtype), means)
+        return features, f"{backbone} {identity} {self.dtype}"
 
     def stylize(
         self,
@@ -201,10 +205,22 @@ class Engine:
         _agree(requests)
         studio = Studio(
             self.features(spec.backbone, spec.pooling),
-            f"{spec.backbone} {backbones.identity(spec.backbone, self._weights_dir)}",
+            self._names[spec.backbone, spec.pooling],
             self._kept,
             self._budget(),
         )
+        try:
+            return self._paint_in(studio, requests)
+        finally:
+            height, width = images.size_for(requests[0].content, spec.size)
+            each = memory.picture_bytes(
+                height * width, studio.features.network.bytes_a_pixel(_layers(spec)), spec.optimizer
+            )
+            if self._device.type == "cpu" and len(requests) * each > memory.KEPT_SHARE * studio.budget:
+                memory.give_back()
+
+    def _paint_in(self, studio: Studio, requests: Sequence[Request]) -> list[Painted | Exception]:
+        spec = requests[0].spec
         try:
             return Painting(studio, requests).paint()
         except CheckpointError as error:

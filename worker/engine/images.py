@@ -12,6 +12,9 @@ from shared import sizes
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.25
 """White noise that fills the range and is seldom cut off."""
 
+REACH = 2
+"""Pixels to each side that bicubic interpolation looks at, of the coarser grid."""
+
 
 def check(image: Tensor, what: str) -> None:
     """Raise ValueError unless `image` is (3, H, W), floating, finite and not empty."""
@@ -55,6 +58,11 @@ def cover(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize to cover `size` with the aspect kept, then cut out the middle."""
     height, width = size
     scale = max(height / image.shape[-2], width / image.shape[-1])
+    # What lies far outside is cut off first: a long, thin picture would otherwise be enlarged without bound.
+    for dim, length in ((-2, height), (-1, width)):
+        beside = int((image.shape[dim] - length / scale) / 2 - REACH * max(1, 1 / scale))
+        if beside > 0:
+            image = image.narrow(dim, beside, image.shape[dim] - 2 * beside)
     covering = (max(height, round(image.shape[-2] * scale)), max(width, round(image.shape[-1] * scale)))
     resized = resize(image, covering)
     top, left = (covering[0] - height) // 2, (covering[1] - width) // 2

@@ -5,7 +5,7 @@ style term is its part of the picture, so that a pixel is pulled as strongly whi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -21,6 +21,9 @@ from worker.engine.objective import Objective
 from worker.engine.statistics import Statistics
 from worker.engine.targets import StyleTarget, Targets
 from worker.engine.view import Guidance, View
+
+STYLE_TILE = 512
+"""Side of the tiles in which a style is looked at that is larger than the pictures, if they are no larger."""
 
 
 @dataclass
@@ -47,7 +50,10 @@ class Subject:
         """The style as it is looked at, with a name for its pixels."""
         if self.spec.color == "match":
             matched = color.match_colors(
-                style.image.float(), self.content, style_mask=style.mask, content_mask=style.region
+                style.image.float(),
+                self.content,
+                style_mask=_fitted(style.mask, style.image),
+                content_mask=_fitted(style.region, self.content),
             )
             return Style(matched, style.weight, style.mask, style.region, statistics.digest(matched))
         name = style.digest or statistics.digest(style.image)
@@ -63,6 +69,11 @@ class Subject:
         self.groups.append((style.region, [style]))
 
 
+def _fitted(mask: Tensor | None, image: Tensor) -> Tensor | None:
+    """A mask at a picture's size: it may come in any."""
+    return None if mask is None else images.resize_mask(mask, (image.shape[1], image.shape[2]))
+
+
 def calibration_for(spec: Spec) -> Calibration:
     """How features are calibrated. Why not filter by filter in both: docs/decisions/0003-calibration.md."""
     return "filter" if spec.weighting == "paper" else "layer"
@@ -74,7 +85,7 @@ class Level:
 
     Attributes:
         features: the network.
-        network_name: names its weights among all that there may be.
+        network_name: names its weights and its arithmetic among all that there may be.
         size: height and width in pixels.
         longest: the longer of them, which styles are looked at in proportion to.
         tile_side: longest side of a tile's core; None for whole pictures.
@@ -188,6 +199,7 @@ class Level:
         size = images.size_for(style.image, max(1, round(self.longest * spec.style_scale)))
         network = self.features.network
         facts = {
+            "format": statistics.FORMAT,
             "style": style.digest,
             "mask": None if style.mask is None else statistics.digest(style.mask),
             "size": size,
@@ -195,13 +207,16 @@ class Level:
             "pooling": spec.pooling,
             "layers": sorted(view.style_layers),
             "means": view.with_means,
-            "arithmetic": f"{network.device.type} {network.dtype}",
+            "device": network.device.type,
         }
         return self.kept.of(facts, partial(self._measure, view, style, size))
 
     def _measure(self, view: View, style: Style, size: tuple[int, int]) -> dict[str, Moments]:
         device = self.features.network.device
         picture = images.resize(style.image, size)[None].to(device)
+        if view.tile_side is None:
+            # That the pictures fit into memory whole says nothing of a style that is looked at larger.
+            view = replace(view, tile_side=max(self.longest, STYLE_TILE))
         guidance = None
         if style.mask is not None:
             guidance = view.guide(images.resize_mask(style.mask, size)[None, None].to(device))

@@ -33,6 +33,13 @@ LEAST_TILE, MOST_TILE = 512, 2048
 """Sides of a core in pixels. With the widest halo the smallest tile costs 1.7 times its core; a smaller one
 would save little beside what the picture itself takes."""
 
+KEPT_SHARE = 0.1
+"""Of its budget, what a painting may take for its freed memory still to be kept for the next one: more would
+count as used when that one asks what is free."""
+
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may take."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -90,9 +97,14 @@ def capacity(pixels: int, activation_bytes: float, optimizer: str, budget: int, 
     A GPU is filled by several; a CPU is busy with one, unless it is so small that the calls cost more than
     the arithmetic.
     """
-    each = pixels * (activation_bytes + state_bytes(optimizer, HISTORY, torch.float32))
+    each = picture_bytes(pixels, activation_bytes, optimizer)
     most = MOST_ON_GPU if device.type == "cuda" else max(1, SMALL // pixels)
     return max(1, min(most, int(budget // each)))
+
+
+def picture_bytes(pixels: int, activation_bytes: float, optimizer: str) -> float:
+    """What a picture takes that is seen whole and remembered in full."""
+    return pixels * (activation_bytes + state_bytes(optimizer, HISTORY, torch.float32))
 
 
 def state_bytes(optimizer: str, history: int, dtype: torch.dtype) -> int:
@@ -135,10 +147,13 @@ def _machine_free() -> int:
 
 def _container_free() -> int:
     """What the control group leaves; without bound where there is none."""
-    group = Path("/sys/fs/cgroup")
+    group = CONTROL_GROUP
     try:
         limit = (group / "memory.max").read_text(encoding="ascii").strip()
         used = int((group / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        # Files that were read count as used until something else wants their place.
+        cached = int(dict(line.split() for line in lines)["inactive_file"])
+    except (OSError, KeyError, ValueError):
         return 2**62
-    return 2**62 if limit == "max" else max(0, int(limit) - used)
+    return 2**62 if limit == "max" else max(0, int(limit) - used + cached)

@@ -50,7 +50,7 @@ class Studio:
     """What a painting is given beside its subjects.
 
     Attributes:
-        features: the network. network_name: names its weights.
+        features: the network. network_name: names its weights and its arithmetic.
         kept: styles' statistics.
         budget: bytes that the painting may take.
     """

@@ -17,6 +17,10 @@ from torch import Tensor
 
 from worker.engine.moments import Moments
 
+FORMAT = 1
+"""Rises when a network's features or their moments are computed in another way; what an earlier version kept
+beyond the process is then no longer met."""
+
 IN_MEMORY = 256 * 2**20
 """Bytes of statistics that a process keeps."""
 

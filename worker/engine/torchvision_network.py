@@ -165,6 +165,8 @@ class TorchvisionRun:
         if self._recorded is None:
             raise RuntimeError("a run goes back once, and only if it was recorded")
         recorded, self._recorded = self._recorded, None
+        if not gradients:
+            return torch.zeros_like(self._images, requires_grad=False)
         outputs = [recorded[layer] for layer in gradients]
         wanted = [gradient.to(recorded[layer].dtype) for layer, gradient in gradients.items()]
         return torch.autograd.grad(outputs, self._images, wanted)[0]

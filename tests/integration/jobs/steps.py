@@ -132,18 +132,26 @@ class Steps(RuleBasedStateMachine):
 
     def fitting(self, store: Snapshot, leader: dict[str, str], most: int) -> list[str]:
         """The companions that a job should get: owners in turn, one each and round again."""
-        if leader["status"] != "processing":
+
+        def alone(record: dict[str, str]) -> bool:
+            errors = json.loads(record.get("attempt_errors", "[]"))
+            return any(error["code"] == "worker_lost" for error in errors)
+
+        if leader["status"] != "processing" or alone(leader):
             return []
 
         def agreed(record: dict[str, str]) -> object:
             step = json.loads(record["checkpoint"])["step"] if "checkpoint" in record else None
             return bucket(record), step
 
+        def fits(record: dict[str, str]) -> bool:
+            return agreed(record) == agreed(leader) and not self.late(record) and not alone(record)
+
         lane, lines = leader["lane"], []
         for owner in sorted(store.turns.get(lane, {}), key=store.turns.get(lane, {}).__getitem__):
             line = store.waiting[lane][owner]
             records = [store.records[uid] for uid in sorted(line, key=line.__getitem__)]
-            lines.append([r["uid"] for r in records if agreed(r) == agreed(leader) and not self.late(r)])
+            lines.append([r["uid"] for r in records if fits(r)])
         rounds = zip_longest(*lines)
         return [uid for each in rounds for uid in each if uid][:most]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from shared.jobs.record import Checkpoint, NewJob, Picture, Queue
+from shared.jobs.record import SCHEMA, Checkpoint, NewJob, Picture, Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.redis import connect
 from shared.settings import Settings
@@ -98,6 +98,23 @@ def test_each_lease_runs_out_by_itself(store: JobStore, clock: Clock, redis_clie
     audit(redis_client)
 
 
+def test_a_job_that_lost_its_worker_is_painted_alone(store: JobStore, clock: Clock) -> None:
+    first, second = (store.submit(ready()).job.uid for _ in range(2))
+    assert companions(store, claim_paint(store)) == [second]
+    clock.advance(40)
+    assert store.reap().requeued == 2
+    third = store.submit(ready()).job.uid
+
+    leader = claim_paint(store)
+    assert leader.job.uid == first
+    assert companions(store, leader) == []
+    claim_paint(store)
+    leader = claim_paint(store)
+    assert leader.job.uid == third
+    fourth = store.submit(ready()).job.uid
+    assert companions(store, leader) == [fourth]
+
+
 def test_no_more_are_taken_than_asked_for(store: JobStore) -> None:
     jobs = [store.submit(ready()).job.uid for _ in range(5)]
     leader = claim_paint(store)
@@ -171,7 +188,7 @@ def test_records_of_a_later_schema_or_without_a_bucket_stay(
     store.submit(ready())
     leader = claim_paint(store)
     later = store.submit(ready()).job
-    redis_client.hset(f"im:job:{later.uid}", "schema", 2)
+    redis_client.hset(f"im:job:{later.uid}", "schema", SCHEMA + 1)
     store.submit(ready(content=Picture("x", key=clean("x").key, sha256=clean("x").sha256)))
 
     assert companions(store, leader) == []

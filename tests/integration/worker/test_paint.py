@@ -29,7 +29,8 @@ from tests.integration.service.support import picture
 from tests.support.audit import audit
 from tests.support.jobs import claim_paint, new_job, sha256
 from tests.support.waiting import wait_for
-from worker.engine import Checkpoint, DivergedError, Engine, Outcome, Progress
+from worker import paint
+from worker.engine import Checkpoint, DivergedError, Engine, Outcome, Progress, memory
 from worker.engine.contract import Request
 from worker.paint import Painter
 
@@ -181,11 +182,22 @@ def test_no_more_are_painted_together_than_the_setting_says(
     submit: Submit, store: JobStore, painter: Painters, limit: int, batches: list[int]
 ):
     jobs = [submit(hue) for hue in range(3)]
-    paint = painter(batch=limit)
-    while paint.work():
+    painting = painter(batch=limit)
+    while painting.work():
         pass
 
     assert [now(store, job).batch for job in jobs] == batches
+
+
+def test_no_more_decoded_pictures_are_held_at_once_than_memory_is_free_for(
+    submit: Submit, store: JobStore, painter: Painters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [submit(hue) for hue in range(3)]
+    content_and_style = 2 * 48 * 32 * 3 * 4
+    monkeypatch.setattr(paint, "INPUTS_SHARE", 1.5 * content_and_style / memory.free(torch.device("cpu")))
+    painter().work()
+
+    assert [now(store, job).batch for job in jobs] == [2, 2, 1]
 
 
 def test_one_that_is_canceled_ends_while_the_others_are_painted(

@@ -158,6 +158,12 @@ def test_color_match_paints_in_the_content_s_colours(paint: Paint) -> None:
     assert off(matched) < 0.3 * off(plain)
 
 
+def test_color_match_takes_masks_and_regions_of_any_size(paint: Paint) -> None:
+    mask, region = torch.ones(20, 31), torch.ones(7, 90)
+    masked = paint(Style(stripes(8), mask=mask, region=region), color="match", steps=4).image
+    assert torch.allclose(masked, paint(color="match", steps=4).image, atol=1e-2)
+
+
 def test_color_match_is_robust_to_grey_and_flat_pictures(paint: Paint, content: Tensor) -> None:
     grey = luminance(content).expand(3, -1, -1).clone()
     flat = torch.full((3, 32, 32), 0.4)

@@ -31,6 +31,25 @@ def test_covering_keeps_the_aspect_and_the_middle() -> None:
     assert float(cut[:, :, 2:-2].min()) == 1
 
 
+@pytest.mark.parametrize(
+    ("shape", "size"), [((90, 30), (30, 30)), ((7, 400), (50, 40)), ((300, 200), (20, 64))]
+)
+def test_covering_is_resizing_all_and_cutting_out_the_middle(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), size=shape, mode="bilinear")[0]
+    scale = max(size[0] / shape[0], size[1] / shape[1])
+    whole = images.resize(image, (round(shape[0] * scale), round(shape[1] * scale)))
+    top, left = ((whole.shape[dim] - length) // 2 for dim, length in ((1, size[0]), (2, size[1])))
+    middle = whole[:, top : top + size[0], left : left + size[1]]
+    assert float((images.cover(image, size) - middle).abs().mean()) < 0.02
+
+
+def test_covering_with_a_thread_of_a_picture_takes_no_more_memory_than_its_middle() -> None:
+    # Enlarged whole, it would have a million rows of 1024 pixels, 12 GB.
+    assert images.cover(torch.rand(3, 10_000, 10), (1024, 1024)).shape == (3, 1024, 1024)
+
+
 def test_noise_is_the_seed_s_and_white() -> None:
     noise = images.white_noise((64, 64), seed=7)
     assert torch.equal(noise, images.white_noise((64, 64), seed=7))

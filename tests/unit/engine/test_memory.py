@@ -1,9 +1,14 @@
 """Fitting paintings into memory."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 
-from worker.engine import memory
+from shared.spec import Spec
+from worker.engine import Engine, Style, memory
 from worker.engine.memory import Plan, capacity, plan, state_bytes
 
 CPU = torch.device("cpu")
@@ -82,6 +87,29 @@ def test_a_gpu_takes_as_many_as_fit_up_to_a_bound() -> None:
     gpu = torch.device("cuda")
     assert capacity(PIXELS, ACTIVATION, "lbfgs", 5 * need(PIXELS), gpu) == 5
     assert capacity(PIXELS, ACTIVATION, "lbfgs", 2**60, gpu) == memory.MOST_ON_GPU
+
+
+def test_in_a_container_files_that_were_read_count_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 300\ninactive_file 600\n"}
+    for name, text in facts.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    assert memory.free(CPU) == 700
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.free(CPU) > 2**20
+
+
+def test_what_a_large_painting_took_is_free_for_the_next(
+    engine: Engine, make_spec: Callable[..., Spec], photograph: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[int] = []
+    monkeypatch.setattr(memory, "give_back", lambda: times.append(1))
+    for budget, given_back in ((2**40, 0), (2**20, 1)):
+        monkeypatch.setattr(Engine, "_budget", lambda _, budget=budget: budget)
+        engine.stylize(photograph, [Style(photograph)], make_spec(steps=1))
+        assert len(times) == given_back
 
 
 def test_free_memory_is_what_the_machine_says() -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from shared.spec import Spec
-from worker.engine import Engine, Style
-from worker.engine.level import Level
+from worker.engine import Engine, Request, Style, backbones, level
+from worker.engine.level import Level, Subject
 from worker.engine.moments import Moments
 from worker.engine.statistics import Found, Statistics, digest
 
@@ -184,6 +184,42 @@ def test_everything_that_the_numbers_depend_on_tells_them_apart(
         for _ in range(2):
             engine.stylize(photograph, [style], make_spec(steps=1, **fields))
         assert len(measured) == number, fields
+
+
+def test_they_go_by_the_weights_that_were_loaded_whatever_lies_there_now(
+    tmp_path: Path, weights_dir: Path, make_spec: MakeSpec, photograph: Tensor, texture: Tensor
+) -> None:
+    file, shelf = tmp_path / "compact.safetensors", Shelf()
+    file.write_bytes((weights_dir / file.name).read_bytes())
+    old = Engine(tmp_path, device="cpu", dtype="float32", statistics=shelf)
+    old.stylize(photograph, [Style(texture)], make_spec(steps=1))
+    file.write_bytes((backbones.SHIPPED / file.name).read_bytes())
+    old.stylize(photograph, [Style(texture)], make_spec(steps=1))
+    assert len(shelf.kept) == 1
+    new = Engine(tmp_path, device="cpu", dtype="float32", statistics=shelf)
+    new.stylize(photograph, [Style(texture)], make_spec(steps=1))
+    assert len(shelf.kept) == 2
+
+
+def test_a_style_that_is_looked_at_larger_than_the_picture_is_seen_in_tiles(
+    engine: Engine,
+    make_spec: MakeSpec,
+    photograph: Tensor,
+    texture: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: dict[int, Found] = {}
+    for side in (64, 1024):
+        monkeypatch.setattr(level, "STYLE_TILE", side)
+        kept = Statistics()
+        view = Level(engine.features("compact"), "x", (48, 64), 64, None, kept)
+        spec = make_spec(style_scale=8)
+        view.objective([Subject(Request(photograph, [Style(texture)], spec))])
+        (found[side],) = kept._kept.values()
+    for layer, tiled in found[64].items():
+        whole = found[1024][layer]
+        assert torch.allclose(tiled.second, whole.second, rtol=1e-3, atol=1e-4)
+        assert not torch.equal(tiled.second, whole.second)
 
 
 def test_what_the_numbers_do_not_depend_on_does_not(

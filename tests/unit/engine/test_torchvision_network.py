@@ -124,6 +124,12 @@ def test_a_gradient_flows_inside_no_grad_and_for_some_of_the_taps(plain: tuple[s
         torch.testing.assert_close(both.backward(ones), one.backward(ones), rtol=1e-4, atol=1e-6)
 
 
+def test_where_no_layer_counts_nothing_comes_back(plain: tuple[str, nn.Module]) -> None:
+    name, model = plain
+    run = TorchvisionNetwork(name, model.state_dict()).run(pictures(), [], record=True)
+    assert torch.equal(run.backward({}), torch.zeros_like(pictures()))
+
+
 def test_a_run_goes_back_once_and_only_if_it_was_recorded() -> None:
     network = TorchvisionNetwork("squeezenet1_1", random_model("squeezenet1_1").state_dict())
     run = network.run(pictures(), ["features.1"], record=True)

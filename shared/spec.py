@@ -182,6 +182,9 @@ def resolve(request: Mapping[str, Any], backbone: Backbone) -> Spec:
     given = {name: value for name, value in request.items() if value is not None}
     preset = given.pop("preset", DEFAULT_PRESET)
     values = {**PRESETS[preset], **given, "backbone": backbone.name}
+    if "alpha_beta" not in given and {"content_weight", "style_weight"} & given.keys():
+        # Weights that somebody asks for stand above a preset's ratio, which would take their place.
+        values.pop("alpha_beta", None)
     if values.get("style_loss") == "gram" and "style_weight" not in given:
         weight = values.get("style_weight", Spec.model_fields["style_weight"].default)
         values["style_weight"] = GRAM_STRENGTH * weight

@@ -50,6 +50,16 @@ def test_every_preset_resolves_on_every_backbone_and_leaves_nothing_open(
     assert {name: getattr(spec, name) for name in PRESETS[preset]} == PRESETS[preset]
 
 
+@pytest.mark.parametrize("weight", ["content_weight", "style_weight"])
+def test_a_weight_given_beside_a_preset_stands_above_the_presets_ratio(weight: str) -> None:
+    compact = BACKBONES["compact"]
+    assert resolve({"preset": "faithful-2016"}, compact).alpha_beta == 1e-3
+    asked = resolve({"preset": "faithful-2016", weight: 7.0}, compact)
+    assert asked.alpha_beta is None
+    assert getattr(asked, weight) == 7
+    assert resolve({"preset": "faithful-2016", weight: 7.0, "alpha_beta": 1e-2}, compact).alpha_beta == 1e-2
+
+
 @EVERY_BACKBONE
 def test_a_backbones_own_layers_are_layers_that_it_has(backbone: Backbone) -> None:
     assert {*backbone.content_layers, *backbone.style_layers} <= set(backbone.layers)

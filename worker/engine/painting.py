@@ -141,7 +141,7 @@ class Painting:
         if request.spec.init == "noise":
             return images.white_noise(size, request.spec.seed)
         if request.spec.init == "style":
-            return images.cover(request.styles[0].image.float(), size)
+            return images.cover(subject.groups[0][1][0].image, size)
         return images.resize(subject.content, size)
 
     def _paint_level(self, x: Tensor, states: list[dict[str, Tensor]], *, force_tiles: bool) -> Loop:
@@ -216,7 +216,8 @@ class Painting:
 
     def _report(self, loop: Loop) -> None:
         """Tell each caller how far its picture is, and let go of those that found no way on."""
-        terms, given_up = loop.terms.tolist(), loop.optimizer.lost.tolist()
+        terms, best = loop.terms.tolist(), loop.best_terms.tolist()
+        given_up = loop.optimizer.lost.tolist()
         lost = []
         for place, item in enumerate(self._at_work):
             if given_up[place]:
@@ -225,7 +226,9 @@ class Painting:
                 )
                 lost.append(item)
             elif (tell := self.requests[item].on_progress) is not None:
-                tell(self._progress(loop, place, dict(zip(TERMS, terms[place], strict=True))))
+                # An evaluation that blew up is undone: what is told then is where the picture stood.
+                told = terms if math.isfinite(terms[place][0]) else best
+                tell(self._progress(loop, place, dict(zip(TERMS, told[place], strict=True))))
         self._let_go(loop, lost)
 
     def _progress(self, loop: Loop, place: int, losses: dict[str, float]) -> Progress:

@@ -6,15 +6,29 @@ from worker.engine.pyramid import SMALLEST_LEVEL, plan
 
 
 def test_levels_double_up_to_the_size_and_spend_all_evaluations() -> None:
-    levels = plan(size=512, steps=430, levels=3)
+    levels = plan(size=512, steps=370, levels=3)
     assert [level.longest for level in levels] == [128, 256, 512]
-    assert levels[-1].end == 430
+    assert levels[-1].end == 370
 
 
-def test_coarse_levels_have_more_evaluations_than_fine_ones() -> None:
-    ends = [0, *(level.end for level in plan(size=512, steps=430, levels=3))]
-    spent = [after - before for before, after in pairwise(ends)]
-    assert spent == sorted(spent, reverse=True)
+def spent(size: int, steps: int, levels: int) -> list[int]:
+    ends = [0, *(level.end for level in plan(size, steps, levels))]
+    return [after - before for before, after in pairwise(ends)]
+
+
+def test_finer_levels_have_more_evaluations_up_to_the_size_where_most_is_settled() -> None:
+    assert spent(512, 370, 0) == sorted(spent(512, 370, 0))
+
+
+def test_levels_of_large_pictures_have_fewer_the_larger_they_are() -> None:
+    levels = spent(4096, 600, 0)
+    assert levels[3:] == sorted(levels[3:], reverse=True)
+    assert levels[-1] < 30
+
+
+def test_left_open_the_levels_begin_near_128_pixels_at_every_size() -> None:
+    for size in (96, 128, 200, 512, 777, 1024, 8192):
+        assert 96 <= plan(size, 370, 0)[0].longest < 192
 
 
 def test_levels_that_would_be_too_small_are_left_out() -> None:

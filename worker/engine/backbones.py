@@ -58,9 +58,7 @@ def load(name: str, weights_dir: Path | None, pooling: Pooling = "avg") -> "VGG 
         )
     path = _find(name, weights_dir)
     if path is None:
-        where = f"in {weights_dir}" if weights_dir else "here"
-        remedy = f"run `impasto weights fetch {name}`" if name in BACKBONES else f"put {name}.pth there"
-        raise BackboneUnavailableError(f"the weights of {name} are not {where}; {remedy}")
+        raise _absent(name, weights_dir)
     check_hash(path)
     if name in LAYOUTS:
         network = VGG(LAYOUTS[name], pooling=pooling)
@@ -77,8 +75,14 @@ def identity(name: str, weights_dir: Path | None) -> str:
     """
     path = _find(name, weights_dir)
     if path is None:
-        raise BackboneUnavailableError(f"the weights of {name} are not here")
+        raise _absent(name, weights_dir)
     return _sha256(path)
+
+
+def _absent(name: str, weights_dir: Path | None) -> BackboneUnavailableError:
+    where = f"in {weights_dir}" if weights_dir else "here"
+    remedy = f"run `impasto weights fetch {name}`" if name in BACKBONES else f"put {name}.pth there"
+    return BackboneUnavailableError(f"the weights of {name} are not {where}; {remedy}")
 
 
 def _sha256(path: Path) -> str:

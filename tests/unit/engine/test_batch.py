@@ -80,7 +80,7 @@ def test_each_picture_comes_out_as_it_does_alone(
 
 
 def test_through_a_pyramid_too(shipped: Engine, requests: list[Request]) -> None:
-    requests = alike(requests, size=128, pyramid=2, optimizer="adam")
+    requests = alike(requests, size=128, pyramid=2, optimizer="adam", steps=8)
     together = outcomes(shipped.stylize_batch(requests))
     for request, one in zip(requests, together, strict=True):
         alone = shipped.stylize(request.content, request.styles, request.spec)
@@ -107,7 +107,7 @@ def test_each_caller_is_told_of_its_own_picture(shipped: Engine, requests: list[
 def test_one_that_is_stopped_leaves_the_others_as_they_were(
     shipped: Engine, requests: list[Request], optimizer: str
 ) -> None:
-    requests = alike(requests, optimizer=optimizer)
+    requests = alike(requests, optimizer=optimizer, steps=8)
     whole = outcomes(shipped.stylize_batch(requests))
     asked = []
 

@@ -160,7 +160,7 @@ class Chain:
 
     def leave(self, gradient: Tensor) -> Tensor:
         """The gradient at the pictures from that at what entered."""
-        return gradient[:, :3].float() / self._std
+        return gradient[:, :3].to(torch.float32, memory_format=torch.contiguous_format) / self._std
 
 
 class ChainRun:

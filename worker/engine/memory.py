@@ -26,8 +26,9 @@ LARGE = 2**21
 MOST_ON_GPU = 32
 """Pictures painted together at most: beyond, throughput no longer grows."""
 
-SMALL = 200 * 200
-"""Pixels below which a CPU gains from painting several at a time, and how many pixels it then takes on."""
+MOST_ON_CPU = 2**19
+"""Pixels of a batch on a CPU: eleven pictures of 256 px, three of 512. A larger batch gains little more
+(docs/benchmarks.md), and who comes next waits until it is done."""
 
 LEAST_TILE, MOST_TILE = 512, 2048
 """Sides of a core in pixels. With the widest halo the smallest tile costs 1.7 times its core; a smaller one
@@ -94,11 +95,10 @@ def plan(
 def capacity(pixels: int, activation_bytes: float, optimizer: str, budget: int, device: torch.device) -> int:
     """How many pictures of `pixels` fit and gain by being painted together, at least 1.
 
-    A GPU is filled by several; a CPU is busy with one, unless it is so small that the calls cost more than
-    the arithmetic.
+    A GPU is filled by several; on a CPU small ones gain, since the calls cost much beside their arithmetic.
     """
     each = picture_bytes(pixels, activation_bytes, optimizer)
-    most = MOST_ON_GPU if device.type == "cuda" else max(1, SMALL // pixels)
+    most = MOST_ON_GPU if device.type == "cuda" else max(1, MOST_ON_CPU // pixels)
     return max(1, min(most, int(budget // each)))
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from tests.support.s3 import S3Server, start_s3
 from tests.support.valkey import ValkeyServer, start_valkey
+from tests.support.web import Web
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +39,21 @@ def redis_client(valkey_server: ValkeyServer) -> Iterator[redis.Redis]:
 def valkey(valkey_server: ValkeyServer, redis_client: redis.Redis) -> str:  # noqa: ARG001 - empties it
     """URL of the session's server, emptied first."""
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3-compatible server; `s3.settings(...)` takes a bucket of its own each time."""
+    server = start_s3()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A real HTTP server on loopback."""
+    with Web() as server:
+        yield server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,290 @@
+"""A service taken apart for fault tests: each process started by hand, with a fault proxy before each server.
+
+    with Rig(tmp_path) as rig:
+        worker = rig.worker(Queue.PAINT)
+        job = rig.submit(steps=400)
+        rig.painting(job)
+        worker.kill()
+        rig.worker(Queue.PAINT)
+        assert rig.ended(job).status is Status.SUCCEEDED
+        rig.audit()
+
+Processes of the service reach Valkey and S3 through `redis_proxy` and `s3_proxy`; the test itself goes to the
+servers directly, so that it sees what is the case while they are cut off. Nothing is started again by itself.
+"""
+
+import hashlib
+import io
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+import redis
+from PIL import Image
+
+from shared.backbones import BACKBONES
+from shared.jobs.record import Job, Picture, Queue
+from shared.jobs.store import JobStore
+from shared.jobs.workers import Workers
+from shared.objects import open_objects
+from shared.settings import Settings
+from shared.spec import resolve
+from tests.integration.service.support import picture
+from tests.support.api import gunicorn
+from tests.support.audit import Snapshot, audit
+from tests.support.house import QUICK
+from tests.support.jobs import new_job
+from tests.support.proxy import FaultProxy
+from tests.support.s3 import S3Server
+from tests.support.valkey import ValkeyServer, free_port, start_valkey
+from tests.support.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 90.0
+SMALL: dict[str, Any] = {"size": 64, "steps": 30, "pyramid": 1}
+
+
+class Process:
+    """One process of the service. What it says goes to `log`."""
+
+    def __init__(self, name: str, command: list[str], environ: Mapping[str, str], log: Path) -> None:
+        self.name, self.log = name, log
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            )
+        self.pid = self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Exit status; None while it runs."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM; does not wait."""
+        self._process.terminate()
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """Wait for its end; returns its exit status."""
+        return self._process.wait(seconds)
+
+    def said(self, words: str) -> bool:
+        """Whether the log has these words."""
+        return words in self.log.read_text(errors="replace")
+
+    def end(self) -> None:
+        """Whatever state it is in."""
+        if self.status is None:
+            self.thaw()
+            self._process.kill()
+            self._process.wait()
+
+
+class Rig:
+    """Servers, proxies, and whatever processes a test starts. Use it as a context manager.
+
+    Args:
+        folder: for everything that is kept.
+        s3: a server for the pictures; a folder keeps them otherwise.
+        valkey_options: further options of its command line.
+        settings: of the service, each by its name in `Settings`, on top of the tests' short times.
+
+    Attributes:
+        valkey: the job store's server. redis_proxy: how the service reaches it.
+        s3_proxy: how the service reaches S3, where it does.
+        config: settings that go to the servers directly. store, objects, client: made from them.
+        environ: the processes' environment.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        s3: S3Server | None = None,
+        valkey_options: tuple[str, ...] = ("--maxmemory-policy", "noeviction"),
+        **settings: object,
+    ) -> None:
+        self.folder = folder
+        self._exits = ExitStack()
+        self._s3, self._valkey_options, self._settings = s3, valkey_options, settings
+        self._numbers = itertools.count()
+        self.processes: list[Process] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            self.valkey: ValkeyServer = start_valkey(self.folder / "valkey", options=self._valkey_options)
+            exits.callback(self._end_valkey)
+            self.redis_proxy = exits.enter_context(FaultProxy(self.valkey.port))
+            given = {
+                name.removeprefix("IMPASTO_").lower(): value
+                for name, value in {**QUICK, "IMPASTO_TORCH_THREADS": "1"}.items()
+            }
+            given |= {"data_dir": str(self.folder / "data"), "redis_url": self.redis_proxy.url("redis", "/0")}
+            direct = {"redis_url": self.valkey.url}
+            if self._s3 is not None:
+                port = urlsplit(self._s3.endpoint).port
+                assert port is not None
+                self.s3_proxy = exits.enter_context(FaultProxy(port))
+                given |= {
+                    "storage": "s3",
+                    "s3_endpoint": self.s3_proxy.url("http"),
+                    "s3_bucket": f"impasto-{uuid.uuid4().hex[:12]}",
+                    "s3_region": self._s3.region,
+                    "s3_access_key": self._s3.access_key,
+                    "s3_secret_key": self._s3.secret_key,
+                }
+                direct["s3_endpoint"] = self._s3.endpoint
+            given |= {name: str(value) for name, value in self._settings.items()}
+            others = {name: value for name, value in os.environ.items() if not name.startswith("IMPASTO_")}
+            self.environ = {
+                **others,
+                "PYTHONUNBUFFERED": "1",
+                "OMP_NUM_THREADS": "1",
+                **{f"IMPASTO_{name.upper()}": value for name, value in given.items()},
+            }
+            # Settings as the processes read them, but straight to the servers.
+            self.config = Settings.model_validate({**given, **direct})
+            self.client = redis.Redis.from_url(self.valkey.url, decode_responses=True, socket_timeout=60)
+            exits.callback(self.client.close)
+            self.store = JobStore(self.client, self.config)
+            self.objects = open_objects(self.config)
+            exits.callback(self._end_processes)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for process in self.processes:
+                tail = process.log.read_text(errors="replace").splitlines()[-40:]
+                print(f"--- {process.name} ({process.status})", *tail, sep="\n")
+        self._exits.close()
+
+    def start(self, name: str, command: list[str], **settings: object) -> Process:
+        """Start a process with the rig's settings and some of its own."""
+        own = {f"IMPASTO_{key.upper()}": str(value) for key, value in settings.items()}
+        log = self.folder / f"{name}-{next(self._numbers)}.log"
+        process = Process(name, command, {**self.environ, **own}, log)
+        self.processes.append(process)
+        return process
+
+    def worker(self, queue: Queue, *, wait: bool = True, **settings: object) -> Process:
+        """Start a worker, and wait until it advertises itself."""
+        process = self.start(str(queue), [sys.executable, "-m", "worker", str(queue)], **settings)
+        if wait:
+            wait_for(lambda: self.serves(process), f"the {queue} worker", START_SECONDS)
+        return process
+
+    def serves(self, process: Process) -> bool:
+        """Whether the worker advertises itself. Fails when it has ended."""
+        assert process.status is None, process.log.read_text(errors="replace")[-2000:]
+        return any(worker.name.endswith(f":{process.pid}") for worker in Workers(self.client).live())
+
+    def api(self, **settings: object) -> tuple[Process, str]:
+        """Start the API; returns its process and address."""
+        port = free_port()
+        process = self.start("api", gunicorn(), api_port=port, **settings)
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            assert process.status is None, process.log.read_text(errors="replace")[-2000:]
+            try:
+                return httpx.get(f"{url}/healthz", timeout=5).is_success
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, "the API", START_SECONDS)
+        return process, url
+
+    def picture(self, hue: int = 0, width: int = 96, height: int = 64) -> Picture:
+        """A clean copy in the object store."""
+        data = picture(width, height, hue)
+        digest = hashlib.sha256(data).hexdigest()
+        key = f"inputs/{digest}"
+        self.objects.put(key, data, "image/png")
+        return Picture(f"hue {hue}", key=key, sha256=digest, width=width, height=height)
+
+    def submit(self, hue: int = 0, *, spec: Mapping[str, Any] = SMALL, **changes: Any) -> Job:
+        """A job that waits for paint; keyword arguments are fields of `NewJob`."""
+        resolved = resolve(dict(spec), BACKBONES["compact"])
+        job = new_job(
+            spec=resolved,
+            content=self.picture(hue),
+            styles=(self.picture(hue + 100),),
+            skip_intake=True,
+            **changes,
+        )
+        return self.store.submit(job).job
+
+    def now(self, job: Job) -> Job:
+        """The job's record as it is."""
+        found = self.store.by_uid(job.uid)
+        assert found is not None
+        return found
+
+    def painting(self, job: Job, *, step: int = 1, seconds: float = 60.0) -> Job:
+        """The job, once it is painted and has come to this step."""
+
+        def far_enough() -> Job | None:
+            now = self.now(job)
+            assert not now.status.terminal, f"{now.status}: {now.error}"
+            return now if now.progress and now.progress.step >= step else None
+
+        return wait_for(far_enough, f"{job.uid} to be painted to step {step}", seconds)
+
+    def ended(self, job: Job, seconds: float = 90.0) -> Job:
+        """The job, once it has ended."""
+        return wait_for(
+            lambda: now if (now := self.now(job)).status.terminal else None, f"{job.uid} to end", seconds
+        )
+
+    def outputs(self, job: Job) -> dict[str, bytes]:
+        """Every object that was stored as a result of the job, by key."""
+        return {stat.key: self.objects.get(stat.key) for stat in self.objects.list(f"outputs/{job.uid}/")}
+
+    def has_its_one_result(self, job: Job) -> None:
+        """Assert that a succeeded job has one result, whole and readable."""
+        assert job.output is not None
+        outputs = self.outputs(job)
+        assert list(outputs) == [job.output.key]
+        data = outputs[job.output.key]
+        assert hashlib.sha256(data).hexdigest() == job.output.sha256
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            assert image.size == (job.output.width, job.output.height)
+
+    def audit(self) -> Snapshot:
+        """Assert that the store's records and indexes agree."""
+        return audit(self.client)
+
+    def _end_processes(self) -> None:
+        for process in self.processes:
+            process.end()
+
+    def _end_valkey(self) -> None:
+        self.valkey.thaw()
+        self.valkey.kill()

@@ -165,6 +165,14 @@ class Settings(BaseSettings):
     torch_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of the paint worker; 0 leaves the choice to torch."""
 
+    recycle_bytes: int = Field(default=0, ge=0)
+    """Bytes of resident set past which a worker leaves after a job, to be started anew by its supervisor. 0
+    takes half of what the machine has or the container may take, and at least twice what it began with."""
+
+    recycle_device_bytes: int = Field(default=0, ge=0)
+    """Bytes of GPU memory that a paint worker may hold between jobs, likewise. 0 takes half of what the GPU
+    has."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""
 

@@ -7,6 +7,7 @@ since messages are what it heals. A short lock in Redis keeps it to one worker a
 import logging
 import threading
 import time
+from dataclasses import replace
 
 from redis import Redis
 
@@ -17,6 +18,7 @@ from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
 from shared.redis import translated
 from shared.settings import Settings
+from worker.recycling import resident
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,8 @@ class Ticker:
         while True:
             try:
                 if time.monotonic() - advertised_at >= ADVERT_SECONDS:
-                    self._workers.advertise(self._info, ttl_seconds=ADVERT_TTL_SECONDS)
+                    info = replace(self._info, resident_bytes=resident())
+                    self._workers.advertise(info, ttl_seconds=ADVERT_TTL_SECONDS)
                     advertised_at = time.monotonic()
                 self._reap()
             except StoreUnavailable as fault:

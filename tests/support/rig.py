@@ -132,6 +132,7 @@ class Rig:
         self._s3, self._valkey_options, self._settings = s3, valkey_options, settings
         self._numbers = itertools.count()
         self.processes: list[Process] = []
+        self._fault = folder / "fault"
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
@@ -192,12 +193,33 @@ class Rig:
         self.processes.append(process)
         return process
 
+    def worker_command(self, queue: Queue) -> list[str]:
+        """What starts a worker."""
+        return [sys.executable, "-m", "worker", str(queue)]
+
     def worker(self, queue: Queue, *, wait: bool = True, **settings: object) -> Process:
         """Start a worker, and wait until it advertises itself."""
-        process = self.start(str(queue), [sys.executable, "-m", "worker", str(queue)], **settings)
+        process = self.start(str(queue), self.worker_command(queue), **settings)
         if wait:
             wait_for(lambda: self.serves(process), f"the {queue} worker", START_SECONDS)
         return process
+
+    def spoilt_painter(self, *, wait: bool = True, **settings: object) -> Process:
+        """Start a paint worker that meets what `fault` names; see `tests.support.spoilt_worker`."""
+        command = [sys.executable, "-m", "tests.support.spoilt_worker", "paint"]
+        process = self.start("paint", command, test_fault=self._fault, **settings)
+        if wait:
+            wait_for(lambda: self.serves(process), "the spoilt painter", START_SECONDS)
+        return process
+
+    def fault(self, name: str | None) -> None:
+        """What evaluations of spoilt painters meet from now on; None for nothing."""
+        self._fault.unlink(missing_ok=True)
+        if name is not None:
+            # As one step: a painter may be reading.
+            part = self._fault.with_suffix(".part")
+            part.write_text(name)
+            part.rename(self._fault)
 
     def serves(self, process: Process) -> bool:
         """Whether the worker advertises itself. Fails when it has ended."""

@@ -141,7 +141,11 @@ class Reader:
                 return
 
     def sightings(self, uids: Sequence[str], key: str | None = None) -> list[Sighting]:
-        """What the store knows of these jobs, and with what score `key` (a sorted set) has them."""
+        """What the store knows of these jobs.
+
+        With `key`, a sorted set, also the score that it has them with; then their records are not whole: they
+        say what places a job, nothing else.
+        """
         if not uids:
             return []
         self.go_on()

@@ -1,16 +1,31 @@
 #!lua flags=no-writes
 -- What the store knows of some jobs, all of it at one moment: for the audit.
 --
--- Arguments: uids (at most 200), statuses (each that there is), key (a sorted set they were found in; optional).
+-- Arguments: uids (at most 200), statuses (each that there is); key (a sorted set they were found in: then of their
+--   records only what places a job is read).
 -- Keys: job:<uid>, leases, delayed, deadlines, ended, wait:<lane>:<owner>, list:<status>:<owner>, ids:<owner>.
 -- Returns {time (ms), for each uid {record, scores, uid that its ID names}}. The scores are those in `key`, leases,
 --   delayed, deadlines, ended, intake's waiting set, the waiting set of its own lane, and each list in the order
 --   of `statuses`. What a job without a record is asked of its owner is nil.
 
+local PLACING = {'schema', 'id', 'owner', 'status', 'stage', 'lane', 'priority', 'order'}
+
+local function read(uid)
+  if not arg.key then return redis.call('HGETALL', K.job .. uid) end
+  local flat = {}
+  for i, value in ipairs(redis.call('HMGET', K.job .. uid, unpack(PLACING))) do
+    if value then
+      flat[#flat + 1] = PLACING[i]
+      flat[#flat + 1] = value
+    end
+  end
+  return flat
+end
+
 local found = {now()}
 for _, uid in ipairs(arg.uids) do
   local function score(key) return key and redis.call('ZSCORE', key, uid) end
-  local flat = redis.call('HGETALL', K.job .. uid)
+  local flat = read(uid)
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   local owner = job.owner

@@ -16,8 +16,16 @@
 
 local time = now()
 
+-- A record that lacks what its place follows from is left to people, with all that names it.
+local function ours(job)
+  for _, name in ipairs({'schema', 'id', 'owner', 'status', 'priority', 'order', 'deadline_at'}) do
+    if not job[name] then return false end
+  end
+  return not later_schema(job) and ((job.completed_at and job.expires_at) or (job.stage and job.lane))
+end
+
 local function reindex(job)
-  if later_schema(job) then return 0 end
+  if not ours(job) then return 0 end
   local uid = job.uid
   for _, status in ipairs(arg.statuses) do
     if status ~= job.status then redis.call('ZREM', K.list .. status .. ':' .. job.owner, uid) end
@@ -71,7 +79,7 @@ end
 
 function mend.entry()
   local job = load_job(arg.uid)
-  if job and later_schema(job) then return 0 end
+  if job and not ours(job) then return 0 end
   local gone = redis.call('ZREM', arg.key, arg.uid)
   if job then reindex(job) end
   return gone
@@ -79,7 +87,7 @@ end
 
 function mend.id()
   local job = load_job(arg.uid)
-  if job and (later_schema(job) or (job.owner == arg.owner and job.id == arg.id)) then return 0 end
+  if job and (not ours(job) or (job.owner == arg.owner and job.id == arg.id)) then return 0 end
   if redis.call('HGET', K.ids .. arg.owner, arg.id) ~= arg.uid then return 0 end
   return redis.call('HDEL', K.ids .. arg.owner, arg.id)
 end

@@ -7,6 +7,7 @@ import sys
 
 from shared.jobs.record import Queue
 from shared.logs import set_up_logging
+from shared.redis import connect
 from shared.settings import Settings, settings
 from worker.leaving import DEVICE_LOST_EXIT
 from worker.process import Stage, Surroundings, serve
@@ -46,9 +47,19 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from worker.chores.checkup import Checkup
     from worker.chores.tidy import Tidy
 
-    return Stage(Tidy(around.store, around.objects, around.config.retention_seconds).work)
+    tidy = Tidy(around.store, around.objects, around.config.retention_seconds)
+    checkup = Checkup(connect(around.config), around.objects, around.config, around.draining)
+
+    def work() -> bool:
+        more = tidy.work()
+        if not more:
+            checkup.work()
+        return more
+
+    return Stage(work)
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}

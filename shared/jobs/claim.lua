@@ -12,7 +12,7 @@ local function next_job(owner, time)
   local uids = redis.call('ZRANGE', K.wait .. owner.lane .. ':' .. owner.name, 0, MAX_JOBS - 1)
   for _, uid in ipairs(uids) do
     local job = load_job(uid)
-    if claimable(job, time) then return job end
+    if job and claimable(job, time) then return job end
   end
   return nil
 end

@@ -9,15 +9,12 @@
 
 local time = now()
 local expired = 0
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', K.deadlines, '-inf', time, 'LIMIT', 0, arg.limit)) do
-  local job = load_job(uid)
-  if not later_schema(job) then
-    if job.status == 'processing' then
-      redis.call('ZREM', K.deadlines, uid)
-    else
-      end_job(job, time, 'expired', {error = arg.overdue})
-      expired = expired + 1
-    end
+for _, job in ipairs(jobs_due(K.deadlines, time)) do
+  if job.status == 'processing' then
+    redis.call('ZREM', K.deadlines, job.uid)
+  else
+    end_job(job, time, 'expired', {error = arg.overdue})
+    expired = expired + 1
   end
 end
 return {expired}

@@ -56,6 +56,22 @@ local function move_status(job, status)
   redis.call('ZADD', K.list .. status .. ':' .. job.owner, job.order, job.uid)
 end
 
+-- Jobs of a sorted set whose time has come, at most `arg.limit`. Those of a later schema are passed over, entries
+-- without a record removed: neither keeps others from their turn.
+local function jobs_due(key, time)
+  local found = {}
+  for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', time, 'LIMIT', 0, 5 * arg.limit)) do
+    if #found == arg.limit then break end
+    local schema = redis.call('HGET', K.job .. uid, 'schema')
+    if not schema then
+      redis.call('ZREM', key, uid)
+    elseif not later_schema({schema = schema}) then
+      found[#found + 1] = load_job(uid)
+    end
+  end
+  return found
+end
+
 -- Waiting.
 
 local function queue_of(job)

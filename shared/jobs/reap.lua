@@ -8,11 +8,8 @@
 
 local time = now()
 local found = {}
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', K.leases, '-inf', time, 'LIMIT', 0, arg.limit)) do
-  local job = load_job(uid)
-  if not later_schema(job) then
-    attempt_failed(job, time, arg.lost, 0)
-    found[#found + 1] = job.status
-  end
+for _, job in ipairs(jobs_due(K.leases, time)) do
+  attempt_failed(job, time, arg.lost, 0)
+  found[#found + 1] = job.status
 end
 return found

@@ -147,10 +147,11 @@ class JobStore(InputStore):
         if not reply:
             raise _not_found(id)
         outcome, record = reply
-        job = _job(record)
         if outcome == "conflict":
-            raise Conflict(f"the job is {job.status} and cannot be canceled")
-        return job
+            # A later Impasto's record need not be readable.
+            status = dict(zip(record[::2], record[1::2], strict=True))["status"]
+            raise Conflict(f"the job is {status} and cannot be canceled")
+        return _job(record)
 
     def purge(self, owner: str, id: str) -> Purged:  # noqa: A002
         """Forget an ended job. Its objects are the caller's to delete.

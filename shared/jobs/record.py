@@ -4,18 +4,19 @@ The record is one Redis hash; this module is its only reader. How it changes is 
 scripts beside this file.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from shared.errors import ErrorInfo
+from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
 from shared.spec import Spec
 
 #: Version of the record's layout. A worker leaves records of a later version alone.
-SCHEMA = 2
+SCHEMA = 3
 
 T = TypeVar("T")
 
@@ -209,7 +210,7 @@ class Job:
     body_hash: str
     priority: int
     attempt: int
-    attempt_errors: tuple[ErrorInfo, ...]
+    attempt_errors: tuple[AttemptError, ...]
     cancel_requested: bool
     created_at: float
     deadline_at: float
@@ -253,7 +254,7 @@ class Job:
             body_hash=fields["body_hash"],
             priority=int(fields["priority"]),
             attempt=int(get("attempt") or 0),
-            attempt_errors=tuple(ErrorInfo(**e) for e in _json(get("attempt_errors"), [])),
+            attempt_errors=tuple(AttemptError(**e) for e in _json(get("attempt_errors"), [])),
             cancel_requested=get("cancel_requested") == "1",
             created_at=int(fields["created_at"]) / 1000,
             deadline_at=int(fields["deadline_at"]) / 1000,
@@ -289,6 +290,7 @@ def new_record(job: NewJob) -> dict[str, str]:
         "body_hash": job.body_hash,
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
+        "recipe": recipe_of(job.spec, job.inputs),
     }
     optional = {
         "retry_of": job.retry_of,
@@ -303,6 +305,19 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
     if content.width is None or content.height is None:
         return None
     return bucket_of(spec, content.width, content.height)
+
+
+def recipe_of(spec: Spec, inputs: Inputs) -> str:
+    """Names what is made of what: equal for jobs that would do the same work.
+
+    Pictures count by their content once all of them are in, before that by where they come from.
+    """
+    by_content = inputs.stored
+    pictures = [
+        [pointer, picture.weight, picture.sha256 if by_content else picture.source]
+        for pointer, picture in inputs.each()
+    ]
+    return hashlib.sha256(f"{spec.model_dump_json()}{json.dumps(pictures)}".encode()).hexdigest()
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data

@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, le=20)
     """Attempts a stage has at a job; only infrastructure faults use them up."""
 
+    quarantine_seconds: float = Field(default=3600.0, ge=0, allow_inf_nan=False)
+    """Seconds for which a job that ended its worker in every attempt is refused when it comes again, with the
+    same spec and pictures; 0 never refuses."""
+
     retry_delay: Seconds = 2.0
     """Seconds before a second attempt; doubled for each further one."""
 

@@ -32,5 +32,7 @@ class Key(StrEnum):
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 
+    QUARANTINE = "im:quarantine:"  # [recipe] string: the last job that ended its workers so; expires
+
     WORKERS = "im:workers"  # hash: worker name -> what it offers
     WORKER_ENDS = "im:worker_ends"  # zset: worker name by the time its advertisement lapses

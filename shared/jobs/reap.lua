@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Take jobs whose lease ran out from workers that are gone: an attempt that failed.
 --
--- Arguments: limit (jobs in one call), lost (JSON: the attempt's error), max_attempts, exhausted, overdue (JSON
---   each), retention (ms), schema.
--- Keys: leases, job:<uid>, delayed, deadlines, ended, counts, list:<status>:<owner>, and those of waiting.
+-- Arguments: limit (jobs in one call), lost (JSON: the attempt's error), max_attempts, exhausted, deadly, overdue
+--   (JSON each), retention, quarantine (ms), schema.
+-- Keys: quarantine:<recipe>, leases, job:<uid>, delayed, deadlines, ended, counts, list:<status>:<owner>, and those of waiting.
 -- Returns for each job the status that it has now.
 
 local time = now()

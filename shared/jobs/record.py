@@ -4,21 +4,23 @@ The record is one Redis hash; this module is its only reader. How it changes is 
 scripts beside this file.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from shared.errors import ErrorInfo
+from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
 from shared.spec import Spec
 
 #: Version of the record's layout. A worker finishes records of earlier versions and leaves later ones
 #: alone; what must be shown of them is read as well as it can be. The versions:
 #: 1: the spec may lack fields that came later; no `init`, `bucket` or `batch`, no masks or regions.
-#: 2: the present one.
-SCHEMA = 2
+#: 2: `attempt_errors` do not say when and by which worker; no `recipe`.
+#: 3: the present one.
+SCHEMA = 3
 
 T = TypeVar("T")
 
@@ -216,7 +218,7 @@ class Job:
     body_hash: str
     priority: int
     attempt: int
-    attempt_errors: tuple[ErrorInfo, ...]
+    attempt_errors: tuple[AttemptError, ...]
     cancel_requested: bool
     created_at: float
     deadline_at: float
@@ -274,7 +276,7 @@ class Job:
             body_hash=fields["body_hash"],
             priority=int(fields["priority"]),
             attempt=int(get("attempt") or 0),
-            attempt_errors=tuple(_made(ErrorInfo, e) for e in _json(get("attempt_errors"), [])),
+            attempt_errors=tuple(_made(AttemptError, e) for e in _json(get("attempt_errors"), [])),
             cancel_requested=get("cancel_requested") == "1",
             created_at=int(fields["created_at"]) / 1000,
             deadline_at=int(fields["deadline_at"]) / 1000,
@@ -310,6 +312,7 @@ def new_record(job: NewJob) -> dict[str, str]:
         "body_hash": job.body_hash,
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
+        "recipe": recipe_of(job.spec, job.inputs),
     }
     optional = {
         "retry_of": job.retry_of,
@@ -324,6 +327,19 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
     if content.width is None or content.height is None:
         return None
     return bucket_of(spec, content.width, content.height)
+
+
+def recipe_of(spec: Spec, inputs: Inputs) -> str:
+    """Names what is made of what: equal for jobs that would do the same work.
+
+    Pictures count by their content once all of them are in, before that by where they come from.
+    """
+    by_content = inputs.stored
+    pictures = [
+        [pointer, picture.weight, picture.sha256 if by_content else picture.source]
+        for pointer, picture in inputs.each()
+    ]
+    return hashlib.sha256(f"{spec.model_dump_json()}{json.dumps(pictures)}".encode()).hexdigest()
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data

@@ -12,13 +12,14 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound
+from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
 from shared.jobs.inputs import InputStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
 from shared.jobs.policy import milliseconds
 from shared.jobs.record import (
     Checkpoint,
+    Inputs,
     Job,
     NewJob,
     Output,
@@ -29,6 +30,7 @@ from shared.jobs.record import (
     Status,
     bucket_for,
     new_record,
+    recipe_of,
     to_json,
 )
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted
@@ -66,8 +68,9 @@ class JobStore(InputStore):
         Raises:
             Conflict: the owner has another job of this ID.
             IdempotencyMismatch: the key was used with another body.
+            Quarantined: such a job has ended its workers before.
         """
-        outcome, ring, record = self._scripts.run(
+        outcome, ring, record, *error = self._scripts.run(
             "submit",
             record=new_record(job),
             stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
@@ -78,6 +81,8 @@ class JobStore(InputStore):
             raise Conflict(f"the ID {job.id!r} belongs to another job")
         if outcome == "mismatch":
             raise IdempotencyMismatch("this Idempotency-Key was used with another body within 24 hours")
+        if outcome == "quarantined":
+            raise Quarantined(json.loads(error[0])["detail"])
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
         return Submitted(_job(record), created=outcome == "created", ring=bool(ring), queue=queue)
 
@@ -227,6 +232,18 @@ class JobStore(InputStore):
         reply = self._fenced("renew", claim, progress=shown, stage=stage, preview_key=preview_key)
         return Renewal(cancel=bool(reply[0]))
 
+    def pin(self, claim: Claim, inputs: Inputs) -> None:
+        """Some pictures are in: another attempt at intake need not bring them in again.
+
+        Args:
+            claim: intake's.
+            inputs: every picture of the job, those that are in with their clean copies.
+
+        Raises:
+            LeaseLostError: the fence is stale.
+        """
+        self._fenced("pin", claim, **_pictures(inputs.content, inputs.styles, inputs.init))
+
     def advance(
         self,
         claim: Claim,
@@ -247,9 +264,16 @@ class JobStore(InputStore):
         Raises:
             LeaseLostError: the fence is stale.
         """
-        pictures = {"content": to_json(content), "styles": to_json(styles), "init": init and to_json(init)}
-        bucket = bucket_for(claim.job.spec, content)
-        return bool(self._fenced("advance", claim, seconds=to_json(seconds), bucket=bucket, **pictures)[0])
+        spec = claim.job.spec
+        reply = self._fenced(
+            "advance",
+            claim,
+            seconds=to_json(seconds),
+            bucket=bucket_for(spec, content),
+            recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
+            **_pictures(content, styles, init),
+        )
+        return bool(reply[0])
 
     def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> str | None:
         """Say where another attempt can go on; returns the key that this replaces.
@@ -356,6 +380,11 @@ class JobStore(InputStore):
 def _job(flat: Sequence[str]) -> Job:
     """A record as a script returns it: names and values in turn."""
     return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+def _pictures(content: Picture, styles: Sequence[Picture], init: Picture | None) -> dict[str, str | None]:
+    """A job's pictures as scripts take them."""
+    return {"content": to_json(content), "styles": to_json(styles), "init": to_json(init) if init else None}
 
 
 def _paint_lanes(backbones: Sequence[str]) -> list[str]:

@@ -21,8 +21,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +33,7 @@ import redis
 from PIL import Image
 
 from shared.backbones import BACKBONES
-from shared.jobs.record import Job, Picture, Queue
+from shared.jobs.record import Job, Picture, Queue, Stage
 from shared.jobs.store import JobStore
 from shared.jobs.workers import Workers
 from shared.objects import open_objects
@@ -74,6 +74,25 @@ class Process:
         """SIGKILL."""
         self._process.kill()
         self._process.wait()
+
+    def kill_all(self) -> None:
+        """SIGKILL, for it and its children: a gunicorn's worker goes on serving without its master."""
+        children = self.children()
+        self._process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.wait()
+
+    def children(self) -> list[int]:
+        """Processes that it has started and not yet reaped, dead or alive. Linux only."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                # The name, in brackets, may hold anything; the state and the parent follow it (proc(5)).
+                parent = stat.read_text().rpartition(")")[2].split()[1]
+                found += [int(stat.parent.name)] if int(parent) == self.pid else []
+        return found
 
     def terminate(self) -> None:
         """SIGTERM; does not wait."""
@@ -193,13 +212,23 @@ class Rig:
         self.processes.append(process)
         return process
 
-    def worker_command(self, queue: Queue) -> list[str]:
-        """What starts a worker."""
-        return [sys.executable, "-m", "worker", str(queue)]
+    def worker_command(self, queue: Queue, altered: Sequence[str] = ()) -> list[str]:
+        """What starts a worker, or what `tests.support.altered` makes of it."""
+        module = ["tests.support.altered", *altered, "worker"] if altered else ["worker"]
+        return [sys.executable, "-m", *module, str(queue)]
 
-    def worker(self, queue: Queue, *, wait: bool = True, **settings: object) -> Process:
-        """Start a worker, and wait until it advertises itself."""
-        process = self.start(str(queue), self.worker_command(queue), **settings)
+    def worker(
+        self, queue: Queue, *, wait: bool = True, altered: Sequence[str] = (), **settings: object
+    ) -> Process:
+        """Start a worker, and wait until it advertises itself.
+
+        Args:
+            queue: its stage.
+            wait: False to return at once.
+            altered: what `tests.support.altered` is to make of it.
+            settings: its own.
+        """
+        process = self.start(str(queue), self.worker_command(queue, altered), **settings)
         if wait:
             wait_for(lambda: self.serves(process), f"the {queue} worker", START_SECONDS)
         return process
@@ -226,9 +255,9 @@ class Rig:
         assert process.status is None, process.log.read_text(errors="replace")[-2000:]
         return any(worker.name.endswith(f":{process.pid}") for worker in Workers(self.client).live())
 
-    def api(self, **settings: object) -> tuple[Process, str]:
-        """Start the API; returns its process and address."""
-        port = free_port()
+    def api(self, port: int | None = None, **settings: object) -> tuple[Process, str]:
+        """Start the API, on a free port by default; returns its process and address."""
+        port = port or free_port()
         process = self.start("api", gunicorn(), api_port=port, **settings)
         url = f"http://127.0.0.1:{port}"
 
@@ -261,6 +290,24 @@ class Rig:
             **changes,
         )
         return self.store.submit(job).job
+
+    def submit_urls(self, content: str, *styles: str, spec: Mapping[str, Any] = SMALL, **changes: Any) -> Job:
+        """A job that waits for intake; keyword arguments are fields of `NewJob`."""
+        resolved = resolve(dict(spec), BACKBONES["compact"])
+        pictures = tuple(map(Picture, styles))
+        return self.store.submit(
+            new_job(spec=resolved, content=Picture(content), styles=pictures, **changes)
+        ).job
+
+    def fetched(self, job: Job, seconds: float = 60.0) -> Job:
+        """The job, once its pictures are in."""
+
+        def through() -> Job | None:
+            now = self.now(job)
+            assert not now.status.terminal or now.started_at, f"{now.status}: {now.error}"
+            return None if now.stage is Stage.FETCHING else now
+
+        return wait_for(through, f"the pictures of {job.uid} to be in", seconds)
 
     def now(self, job: Job) -> Job:
         """The job's record as it is."""

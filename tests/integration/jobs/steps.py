@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from shared.errors import PictureUnreadable, StorageUnavailable
 from shared.jobs.keys import Key
-from shared.jobs.record import Checkpoint, Job, NewJob, PaintProgress, Queue, Stage
+from shared.jobs.record import Checkpoint, Inputs, Job, NewJob, PaintProgress, Queue, Stage
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.settings import Settings
 from tests.support.audit import TERMINAL, Snapshot, audit, snapshot
@@ -206,18 +206,18 @@ class Steps(RuleBasedStateMachine):
                 )
             case "advance":
                 store.advance(claim, clean(picture), (clean(picture),), {"fetch": 0.1})
+            case "pin":
+                store.pin(claim, Inputs(clean(picture), claim.job.styles))
             case "checkpoint":
                 store.checkpoint(claim, Checkpoint(f"checkpoints/{claim.job.uid}/{claim.fence}-1", 7))
-            case "release":
-                store.release(claim)
             case "finish":
                 store.finish(claim, output(claim), seconds={"paint": 1.0}, evaluations=3, loss={"style": 0.5})
             case "fail":
                 return store.fail(claim, StorageUnavailable("away"))
             case "spoil":
                 return store.fail(claim, PictureUnreadable("not a picture"))
-            case "canceled":
-                store.canceled(claim)
+            case "release" | "canceled":
+                getattr(store, write)(claim)
         return None
 
     def expect(self, claim: Claim, write: str, record: dict[str, str]) -> None:

@@ -68,7 +68,7 @@ def test_a_job_store_whose_log_finds_no_room_takes_no_jobs_until_it_does(tmp_pat
     with small_disk(tmp_path / "valkey", 4) as disk, Rig(tmp_path) as rig:
         rig.worker(Queue.PAINT)
         _, url = rig.api()
-        painted = rig.submit(spec={**SMALL, "steps": 400})
+        painted = rig.submit(spec={**SMALL, "steps": 400}, owner="local")
         rig.painting(painted)
         disk.fill()
 

@@ -143,7 +143,7 @@ def test_ctrl_c_of_the_one_machine_runner_puts_the_job_back_and_the_next_run_goe
 
 def step_of(impasto: Impasto, job: Job) -> int:
     progress = impasto.get(job.id).progress
-    return progress["step"] if progress else 0
+    return progress.step if progress else 0
 
 
 class Runner:

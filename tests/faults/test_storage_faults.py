@@ -111,7 +111,7 @@ def test_a_store_that_stays_away_ends_the_job_in_bounded_time_and_never_as_succe
         assert done.output is None
         rig.s3_proxy.rule = pass_on
         # What was on its way arrives late, and is taken away again by who sent it.
-        wait_for(lambda: not rig.outputs(job), "late results to be deleted")
+        wait_for(lambda: not rig.output_keys(job), "late results to be deleted")
         rig.audit()
 
 
@@ -135,5 +135,5 @@ def test_a_canceled_job_does_not_wait_for_a_store_that_hangs(tmp_path: Path, s3:
         done = rig.ended(job, 15)
         assert (done.status, done.output) == (Status.CANCELED, None)
         rig.s3_proxy.rule = pass_on
-        wait_for(lambda: not rig.outputs(job), "the late result to be deleted")
+        wait_for(lambda: not rig.output_keys(job), "the late result to be deleted")
         rig.audit()

@@ -26,7 +26,7 @@ def held_between_storing_and_finishing(rig: Rig) -> tuple[Process, Job]:
     worker = rig.worker(Queue.PAINT)
     job = rig.submit()
     assert hanging.held.wait(60)
-    assert len(rig.outputs(job)) == 1
+    assert len(rig.output_keys(job)) == 1
     return worker, job
 
 
@@ -35,11 +35,11 @@ def test_the_result_of_a_worker_that_was_killed_before_it_finished_is_removed(ri
     worker, job = held_between_storing_and_finishing(rig)
     worker.kill()
     rig.s3_proxy.rule = pass_on
-    (lost,) = rig.outputs(job)
+    (lost,) = rig.output_keys(job)
     rig.worker(Queue.PAINT)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
-    wait_for(lambda: lost not in rig.outputs(job), "the lost result to be removed")
+    wait_for(lambda: lost not in rig.output_keys(job), "the lost result to be removed")
     rig.has_its_one_result(done)
     rig.audit()
 
@@ -47,17 +47,17 @@ def test_the_result_of_a_worker_that_was_killed_before_it_finished_is_removed(ri
 @pytest.mark.fault(13)
 def test_a_worker_that_wakes_after_another_has_finished_takes_its_own_result_away(rig: Rig) -> None:
     worker, job = held_between_storing_and_finishing(rig)
-    (stale,) = rig.outputs(job)
+    (stale,) = rig.output_keys(job)
     worker.freeze()
     rig.s3_proxy.rule = pass_on
     second = rig.worker(Queue.PAINT)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
-    wait_for(lambda: list(rig.outputs(job)) == [done.output and done.output.key], "the result to be alone")
+    wait_for(lambda: rig.output_keys(job) == [done.output and done.output.key], "the result to be alone")
     # As if the stale one had come later: what wakes up has to clean up after itself.
     rig.objects.put(stale, b"stale", "image/png")
     worker.thaw()
-    wait_for(lambda: stale not in rig.outputs(job), "the stale result to be taken away")
+    wait_for(lambda: stale not in rig.output_keys(job), "the stale result to be taken away")
     second.terminate()
     second.wait()
     again = rig.submit(hue=7)

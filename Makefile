@@ -5,9 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+# Of `make chaos`.
+SEED ?= 1
+JOBS ?= 500
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format types check docs bench bench-gpu samples clean
+.PHONY: help demo run test chaos lint format types check docs bench bench-gpu samples clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -20,6 +24,9 @@ run: $(RUNTIME)  ## The same and stay up, at http://127.0.0.1:8000
 
 test: $(DEV)  ## The whole test suite, against real processes
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(DEV)  ## Ten minutes of seeded faults under load; the report is in var/chaos/SEED
+	$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS) --seconds $(SECONDS)
 
 lint: $(DEV)  ## Check style
 	$(BIN)/ruff check .

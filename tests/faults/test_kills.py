@@ -1,0 +1,158 @@
+"""Fault 1: the paint worker is killed, again and again, wherever it happens to be."""
+
+import random
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.jobs.record import Job, Queue, Status
+from tests.support.leftovers import sweep
+from tests.support.nursery import Nursery
+from tests.support.rig import SMALL, Rig
+from tests.support.waiting import INTERVAL
+
+KILLS = 50
+SOME_SECONDS = {**SMALL, "steps": 400}
+#: Long enough for checkpoints every tenth: they are never less than a second apart.
+MANY_SECONDS = {**SMALL, "steps": 2000}
+#: The job of a killed worker waits for its lease to run out, so that there must be others.
+UNDER_WAY = 8
+BEGUN = re.compile(r"job (\S+): painting, attempt (\d+)|job (\S+): going on from step (\d+)")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """So many attempts that kills alone never use them up, and each job painted alone."""
+    with Rig(tmp_path, lease_seconds=1.5, max_attempts=20, batch=1) as rig:
+        yield rig
+
+
+@pytest.fixture
+def nursery(rig: Rig) -> Iterator[Nursery]:
+    """Where paint workers come from."""
+    with Nursery(rig, Queue.PAINT) as nursery:
+        yield nursery
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What a killed worker had in hand.
+
+    Attributes:
+        attempt: which it was. step: how far it had come, as last told.
+        kept: step of its checkpoint; 0 without one.
+    """
+
+    uid: str
+    attempt: int
+    step: int
+    kept: int
+
+
+class Killer:
+    """Jobs, two workers at them, and a random moment for each worker to be killed in its job."""
+
+    def __init__(self, rig: Rig, nursery: Nursery, seconds: float) -> None:
+        self.jobs: list[Job] = []
+        self.kills: list[Kill] = []
+        self._rig, self._nursery, self._seconds = rig, nursery, seconds
+        self._generator = random.Random(1)
+        #: By the worker's process: the job it holds, and when it is to be killed.
+        self._due: dict[int, tuple[str, float]] = {}
+
+    def run(self) -> None:
+        """Kill until there were enough; afterwards two workers are left alone."""
+        workers = [self._nursery.start(), self._nursery.start()]
+        while len(self.kills) < KILLS:
+            open_ = self._top_up()
+            for place, worker in enumerate(workers):
+                if self._is_due(worker, open_):
+                    self._kill(worker)
+                    workers[place] = self._nursery.start()
+            time.sleep(INTERVAL)
+
+    def _top_up(self) -> list[Job]:
+        """The jobs that have not ended, and new ones where these are few."""
+        open_ = [now for job in self.jobs if not (now := self._rig.now(job)).status.terminal]
+        for _ in range(UNDER_WAY - len(open_)):
+            self.jobs.append(self._rig.submit(len(self.jobs), spec=SOME_SECONDS))
+        return open_
+
+    def _is_due(self, worker: int, open_: list[Job]) -> bool:
+        held = next((job.uid for job in open_ if job.worker and job.worker.endswith(f":{worker}")), None)
+        if held is None:
+            return False
+        uid, at = self._due.get(worker, ("", 0.0))
+        if uid != held:
+            at = time.monotonic() + self._generator.uniform(0, self._seconds)
+            self._due[worker] = (held, at)
+        return time.monotonic() >= at
+
+    def _kill(self, worker: int) -> None:
+        uid, _ = self._due.pop(worker)
+        self._nursery.kill(worker)
+        job = self._rig.store.by_uid(uid)
+        assert job is not None
+        if job.status is Status.PROCESSING:  # else it had ended just before
+            step = job.progress.step if job.progress else 0
+            self.kills.append(Kill(uid, job.attempt, step, job.checkpoint.step if job.checkpoint else 0))
+
+
+def beginnings(log: Path) -> dict[str, dict[int, int]]:
+    """By job and attempt: the step that it began at, as the workers say."""
+    found: dict[str, dict[int, int]] = defaultdict(dict)
+    for begun, attempt, uid, step in BEGUN.findall(log.read_text(errors="replace")):
+        if begun:
+            found[begun][int(attempt)] = 0
+        else:
+            found[uid][max(found[uid])] = int(step)
+    return found
+
+
+@pytest.mark.fault(1)
+def test_fifty_kills_at_random_points_cost_no_job_and_double_none(rig: Rig, nursery: Nursery) -> None:
+    worker = nursery.start()
+    undisturbed = rig.submit(spec=SOME_SECONDS)
+    begun = time.monotonic()
+    rig.ended(undisturbed)
+    nursery.kill(worker)
+
+    killer = Killer(rig, nursery, time.monotonic() - begun)
+    killer.run()
+
+    ended = [rig.ended(job) for job in killer.jobs]
+    sweep(rig)
+    for job in ended:
+        assert job.status is Status.SUCCEEDED
+        rig.has_its_one_result(job)
+    # What a checkpoint has kept is never painted again.
+    begun_at = beginnings(nursery.log)
+    resumed = [begun_at[kill.uid].get(kill.attempt + 1) for kill in killer.kills]
+    for kill, step in zip(killer.kills, resumed, strict=True):
+        assert step is None or step >= kill.kept, kill
+    errors = [error.code for job in ended for error in job.attempt_errors]
+    assert errors == ["worker_lost"] * KILLS
+    rig.audit()
+    print(f"{KILLS} kills of {len(ended)} jobs; killed at and resumed from step:")
+    print(*(f"{kill.step}>{step}" for kill, step in zip(killer.kills, resumed, strict=True)))
+
+
+@pytest.mark.fault(1)
+def test_a_job_killed_at_eighty_per_cent_goes_on_from_seventy_or_later(rig: Rig, nursery: Nursery) -> None:
+    worker = nursery.start()
+    job = rig.submit(spec=MANY_SECONDS)
+    steps = MANY_SECONDS["steps"]
+    far = rig.painting(job, step=round(0.8 * steps))
+    nursery.kill(worker)
+    nursery.start()
+    done = rig.ended(job)
+    assert done.status is Status.SUCCEEDED
+    step = beginnings(nursery.log)[job.uid][2]
+    assert step >= 0.7 * steps, f"killed at step {far.progress}, resumed from {step}"
+    rig.has_its_one_result(done)
+    rig.audit()

@@ -1,0 +1,142 @@
+"""What judges a chaos run finds each thing that should not be, planted by hand."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.errors import StorageUnavailable
+from shared.jobs.keys import Key
+from shared.jobs.record import Job, Output
+from tests.chaos.callers import Accepted, Request
+from tests.chaos.schedule import Fault, Kind
+from tests.chaos.verdict import TALLY, Evidence, judge
+from tests.support.jobs import claim_paint
+from tests.support.rig import Rig
+
+REQUEST = Request(0, 0.0, {}, (0, 1), by_url=False, cancel_after=None, deadline=None)
+PAINTED = b"a painted picture"
+DIGEST = hashlib.sha256(PAINTED).hexdigest()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """The servers alone."""
+    with Rig(tmp_path, max_attempts=1) as rig:
+        yield rig
+
+
+def succeed(rig: Rig) -> Job:
+    job = rig.submit(metadata={"key": REQUEST.key})
+    claim = claim_paint(rig.store)
+    output = Output(f"outputs/{job.uid}/{claim.fence}.png", DIGEST, len(PAINTED), 64, 43, "image/png")
+    rig.objects.put(output.key, PAINTED, output.content_type)
+    rig.store.finish(claim, output, seconds={}, evaluations=1, loss={})
+    return rig.now(job)
+
+
+def accepted(job: Job, request: Request = REQUEST) -> Accepted:
+    return Accepted(request, job.id, None, "succeeded", DIGEST)
+
+
+def evidence(*seen: Accepted, faults: tuple[Fault, ...] = (), begun_at: float = 0.0) -> Evidence:
+    return Evidence(seen, [], faults, begun_at, {}, drained=True)
+
+
+def findings(rig: Rig, *seen: Accepted) -> list[str]:
+    return judge(rig, evidence(*seen)).findings
+
+
+def test_nothing_is_found_where_all_is_well(rig: Rig) -> None:
+    job = succeed(rig)
+    verdict = judge(rig, evidence(accepted(job)))
+    assert verdict.findings == []
+    assert verdict.outcomes == {"by upload": {"succeeded": 1}}
+
+
+def test_what_a_crash_left_behind_is_swept_and_counted(rig: Rig) -> None:
+    job = succeed(rig)
+    rig.objects.put(f"outputs/{job.uid}/9-stale.png", PAINTED, "image/png")
+    rig.objects.put(f"checkpoints/{job.uid}/9-stale-1", PAINTED, "image/png")
+    verdict = judge(rig, evidence(accepted(job)))
+    assert (verdict.findings, verdict.leftovers) == ([], 1)
+
+
+def test_a_lost_job_is_found(rig: Rig) -> None:
+    job = succeed(rig)
+    (found,) = findings(rig, accepted(job), accepted(replace(job, id="job_lost"), replace(REQUEST, number=1)))
+    assert "answered 202 and is not in the store" in found
+
+
+def test_a_job_that_nobody_was_told_of_is_found_and_so_is_a_key_with_two_jobs(rig: Rig) -> None:
+    first, _ = succeed(rig), succeed(rig)
+    found = findings(rig, accepted(first))
+    assert any("answered to nobody" in one for one in found)
+    assert any("accepted 2 times" in one for one in found)
+
+
+def test_a_job_that_has_not_ended_is_found(rig: Rig) -> None:
+    job = rig.submit(metadata={"key": REQUEST.key})
+    found = findings(rig, replace(accepted(job), ended=None, fetched=None))
+    assert any("is still queued/waiting" in one for one in found)
+    assert any("0 of 1 succeeded" in one for one in found)
+
+
+def test_an_ending_that_changed_is_found(rig: Rig) -> None:
+    (found,) = findings(rig, replace(accepted(succeed(rig)), ended="failed"))
+    assert "was seen failed and is succeeded" in found
+
+
+def test_another_picture_than_the_caller_got_is_found(rig: Rig) -> None:
+    (found,) = findings(rig, replace(accepted(succeed(rig)), fetched="another"))
+    assert "gave another picture" in found
+
+
+def test_a_cancel_that_nobody_asked_for_is_found(rig: Rig) -> None:
+    job = rig.submit(metadata={"key": REQUEST.key})
+    rig.store.cancel(job.owner, job.id)
+    seen = replace(accepted(job), ended="canceled", fetched=None)
+    assert any("which nobody asked for" in one for one in findings(rig, seen))
+    asked = replace(seen, request=replace(REQUEST, cancel_after=0.1))
+    assert findings(rig, asked) == []
+
+
+def test_damaged_and_missing_outputs_are_found(rig: Rig) -> None:
+    job = succeed(rig)
+    assert job.output is not None
+    rig.objects.put(job.output.key, b"something else", "image/png")
+    (found,) = findings(rig, accepted(job))
+    assert "bytes are not those" in found
+    rig.objects.delete(job.output.key)
+    (found,) = findings(rig, accepted(job))
+    assert "has outputs []" in found
+
+
+def test_a_publish_too_many_is_found(rig: Rig) -> None:
+    job = succeed(rig)
+    rig.client.hset(TALLY, "finished", 2)
+    (found,) = findings(rig, accepted(job))
+    assert "2 publishes were counted" in found
+
+
+def test_indexes_that_do_not_agree_are_found(rig: Rig) -> None:
+    job = succeed(rig)
+    rig.client.hincrby(Key.COUNTS, "succeeded", 1)
+    (found,) = findings(rig, accepted(job))
+    assert "the audit finds" in found
+
+
+@pytest.mark.parametrize("target", ["s3", "chores"])
+def test_a_failure_is_explained_only_by_a_fault_that_can_have_caused_it(rig: Rig, target: str) -> None:
+    job = rig.submit(metadata={"key": REQUEST.key})
+    rig.store.fail(claim_paint(rig.store), StorageUnavailable("away"))
+    failed = rig.now(job)
+    fault = Fault(1.0, Kind.RESET, target, 0.5)
+    seen = replace(accepted(job), ended="failed", fetched=None)
+    verdict = judge(rig, evidence(seen, faults=(fault,), begun_at=failed.created_at - 2))
+    (exhausted,) = verdict.exhausted
+    explained = any("no injected fault explains" in one for one in verdict.findings)
+    assert explained == (target == "chores")
+    assert (str(fault) in exhausted.attempts[0]) == (target == "s3")

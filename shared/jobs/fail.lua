@@ -3,7 +3,7 @@
 --
 -- Arguments: uid, fence, error (JSON), retryable, retry_delay (ms; doubled for each attempt before),
 --   max_attempts, exhausted, overdue (JSON each), retention (ms).
--- Keys: job:<uid>, leases, delayed, deadlines, ended, counts, list:<status>:<owner>, and those of waiting.
+-- Keys: job:<uid>, tally, leases, delayed, deadlines, ended, counts, list:<status>:<owner>, and those of waiting.
 -- Returns the record; empty when the lease is lost.
 
 local job = leased_job()

@@ -15,7 +15,15 @@ from api.replies import reply
 from api.services import services
 from api.submit import Name, resubmit, retry_hash, submit
 from api.views import JobPage
-from shared.errors import Conflict, Fault, IdempotencyMismatch, InvalidRequest, NotFound, StorageUnavailable
+from shared.errors import (
+    Conflict,
+    Fault,
+    IdempotencyMismatch,
+    InvalidRequest,
+    NotFound,
+    StorageUnavailable,
+    StoreUnavailable,
+)
 from shared.jobs.record import Job, Status
 from shared.jobs.store import Purged
 
@@ -145,7 +153,11 @@ def _replayed(name: Name, body_hash: str) -> Job | None:
 
 
 def _accepted(job: Job, *, created: bool) -> Response:
-    response = _show(job, status=202)
+    try:
+        position = _position(job)
+    except StoreUnavailable:
+        position = None  # accepted all the same, and whoever asks again need not be told otherwise
+    response = _view(job, position, 202)
     response.headers["Location"] = links.job(job.id)
     if not created:
         response.headers[REPLAYED_HEADER] = "true"
@@ -153,7 +165,14 @@ def _accepted(job: Job, *, created: bool) -> Response:
 
 
 def _show(job: Job, status: int = 200) -> Response:
-    position = services().store.position(job) if job.status is Status.QUEUED else None
+    return _view(job, _position(job), status)
+
+
+def _position(job: Job) -> int | None:
+    return services().store.position(job) if job.status is Status.QUEUED else None
+
+
+def _view(job: Job, position: int | None, status: int) -> Response:
     etag = wire.etag(job, position)
     polled = request.method in ("GET", "HEAD")
     if polled and request.if_none_match.contains_weak(etag):

@@ -55,6 +55,7 @@ BENCHES = (
     Bench("lbfgs", ("--size", "64", "--evaluations", "4", "--step-sizes", "64", "--rounds", "1")),
     Bench("batches", ("--size", "64", "--steps", "2", "--batches", "1", "2", "--rounds", "1")),
     Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),
+    Bench("durability", ("--rounds", "1", "--seconds", "0.2", "--submitters", "1")),
     Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2")),
 )
 

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     api_threads: int = Field(default=16, ge=1, le=512)
     """Requests that one API process serves at a time."""
 
+    api_redis_seconds: Seconds = 1.2
+    """Seconds that one request may wait for Redis in all before it is answered 503."""
+
     api_tokens: dict[str, SecretStr] = {}
     """Bearer tokens by owner, as JSON: {"alice": "a-long-random-string"}. Without any, the API serves
     loopback only, and every job belongs to `local`."""

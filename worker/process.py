@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 
@@ -25,7 +26,9 @@ from shared.jobs.workers import WorkerInfo
 from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
+from worker.consumer import patient_consumer
 from worker.leaving import RECYCLED_EXIT, Leaving, Unfit
+from worker.outage import Outage
 from worker.recycling import DeviceMemory, Recycling
 from worker.ticker import Ticker
 
@@ -73,7 +76,8 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
     leaving = Leaving(draining)
     recycling = Recycling(config.recycle_bytes, config.recycle_device_bytes, stage.device_memory)
     info = WorkerInfo(name, queue, tuple(stage.backbones), stage.device)
-    ticker = Ticker(redis, store, config, info)
+    outage = Outage()
+    ticker = Ticker(redis, store, config, info, outage)
 
     @app.task(name=task_name(queue))  # type: ignore[untyped-decorator]
     def answer() -> None:
@@ -99,7 +103,10 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
 
     # Celery warns of root because of pickled messages; ours are JSON and name a stage, nothing else.
     warnings.simplefilter("ignore", SecurityWarning)
+    # And, at each lost connection, that a later version will cancel tasks then; ours says that it shall not.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     worker_shutting_down.connect(drain, weak=False)
+    app.conf.worker_consumer = patient_consumer(outage)
     ticker.start()
     try:
         worker = app.Worker(

@@ -3,7 +3,8 @@
 --
 -- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), bucket, recipe,
 --   grace (ms), bells.
--- Keys: job:<uid>, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+-- Keys: job:<uid>, tally, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery
+--   queue's list.
 -- Returns {ring}; empty when the lease is lost.
 
 local job = leased_job()

@@ -6,7 +6,7 @@
 --
 -- Arguments: uid, fence (of the job that is held), most (jobs to give out), lanes (that the worker serves),
 --   worker, token (random), lease (ms), schema.
--- Keys: job:<uid>, turns:<lane>, wait:<lane>:<owner>, waiting, turn, leases, counts, list:<status>:<owner>,
+-- Keys: job:<uid>, tally, turns:<lane>, wait:<lane>:<owner>, waiting, turn, leases, counts, list:<status>:<owner>,
 --   quarantine:<recipe>.
 -- Returns {a list of {fence, record}}; empty when the lease of the job that is held is lost.
 

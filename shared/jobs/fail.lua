@@ -3,7 +3,8 @@
 --
 -- Arguments: uid, fence, error (JSON), retryable, retry_delay (ms; doubled for each attempt before),
 --   max_attempts, exhausted, deadly, overdue (JSON each), retention, quarantine (ms), schema.
--- Keys: quarantine:<recipe>, job:<uid>, leases, delayed, deadlines, ended, counts, list:<status>:<owner>, and those of waiting.
+-- Keys: job:<uid>, tally, quarantine:<recipe>, leases, delayed, deadlines, ended, counts, list:<status>:<owner>,
+--   and those of waiting.
 -- Returns the record; empty when the lease is lost.
 
 local job = leased_job()

@@ -23,10 +23,16 @@ local function find_job(owner, id)
   return nil
 end
 
--- The job that `arg.uid` names, when `arg.fence` is its current fence; nil when the lease is lost.
+-- Count an event; `Tally` in results.py says what each name stands for. A count that cannot be kept stops nothing.
+local function tally(event)
+  redis.pcall('HINCRBY', K.tally, event, 1)
+end
+
+-- The job that `arg.uid` names, when `arg.fence` is its current fence; nil, and counted, when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
   if job and job.fence == arg.fence then return job end
+  tally('stale')
   return nil
 end
 

@@ -8,6 +8,7 @@ says when one is wanted.
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -33,7 +34,7 @@ from shared.jobs.record import (
     recipe_of,
     to_json,
 )
-from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted
+from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
 from shared.jobs.scripts import Reply
 from shared.redis import translated
 
@@ -46,12 +47,15 @@ __all__ = [
     "Reaped",
     "Renewal",
     "Submitted",
+    "Tally",
 ]
 
 #: Jobs that one script call handles at most: Redis serves nobody else meanwhile.
 BATCH = 200
 MAX_PAGE = 1000
 MAX_OWNERS = 1000
+#: Milliseconds that a turn lasts at least.
+_SHORTEST_TURN = 50
 
 
 class JobStore(InputStore):
@@ -344,6 +348,22 @@ class JobStore(InputStore):
             rang=self._bells_wanted(),
         )
 
+    def take_turn(self, name: str, worker: str, seconds: float) -> bool:
+        """Whether it is this worker's turn at something that one worker does in each interval.
+
+        Args:
+            name: of what is to be done.
+            worker: who asks.
+            seconds: until it is somebody's turn again.
+        """
+        hold = max(milliseconds(seconds), _SHORTEST_TURN)
+        return bool(self._scripts.run("take_turn", name=name, worker=worker, hold=hold)[0])
+
+    def outstanding(self, queue: Queue) -> int:
+        """Bells that nobody has answered yet: the length of the Celery queue's list."""
+        with translated():
+            return int(self._redis.llen(queue))
+
     def due_for_purge(self, limit: int) -> Sequence[tuple[str, str]]:
         """Owner and ID of ended jobs whose retention is over."""
         names = self._scripts.run("due", limit=limit)
@@ -354,6 +374,12 @@ class JobStore(InputStore):
         with translated():
             found: Any = self._redis.hgetall(Key.COUNTS)
         return {status: int(found.get(status, 0)) for status in Status}
+
+    def tally(self) -> Tally:
+        """What was refused, lost, put back and finished so far."""
+        with translated():
+            found: Any = self._redis.hgetall(Key.TALLY)
+        return Tally(**{field.name: int(found.get(field.name, 0)) for field in fields(Tally)})
 
     def depths(self) -> Mapping[Queue, int]:
         """Jobs that wait for intake and for paint, without those in back-off."""
@@ -371,9 +397,7 @@ class JobStore(InputStore):
     def _bells_wanted(self) -> dict[Queue, int]:
         wanted = {}
         for queue, depth in self.depths().items():
-            with translated():
-                outstanding = int(self._redis.llen(queue))
-            wanted[queue] = max(0, min(self._settings.bells, depth) - outstanding)
+            wanted[queue] = max(0, min(self._settings.bells, depth) - self.outstanding(queue))
         return wanted
 
 

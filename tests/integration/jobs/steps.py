@@ -40,6 +40,7 @@ class Steps(RuleBasedStateMachine):
         self.held: dict[str, Claim] = {}  # what the workers work on
         self.attempts: Counter[str] = Counter()  # uid -> attempts charged in this stage
         self.ended: dict[str, dict[str, str]] = {}  # uid -> its record when it was first seen ended
+        self.succeeded: set[str] = set()  # those that ever did, purged ones too
         self.versions: dict[str, tuple[int, dict[str, str]]] = {}
         self.served: dict[
             tuple[str, str], Counter[str]
@@ -60,12 +61,15 @@ class Steps(RuleBasedStateMachine):
         assert store.records.keys() == self.asked.keys()
         for uid, record in store.records.items():
             self.check_record(uid, record)
+        assert self.store.tally().finished == len(self.succeeded)
         assert store.hash(Key.REFS).keys() <= self.stored, "an input that a job needs was deleted"
         self.before = store
 
     def check_record(self, uid: str, record: dict[str, str]) -> None:
         if record["status"] in TERMINAL:
             assert record == self.ended.setdefault(uid, record), "a terminal state changed"
+            if record["status"] == "succeeded":
+                self.succeeded.add(uid)
         else:
             assert uid not in self.ended, "a job came back from the dead"
         if "fence" in record:

@@ -84,9 +84,13 @@ class Ticker:
         if not store.take_turn("reaper", name, self._config.reap_seconds * 0.9):
             return
         reaped = store.reap()
-        if reaped.requeued or reaped.failed or reaped.expired:
+        if reaped.requeued or reaped.failed or reaped.canceled or reaped.expired:
             log.info(
-                "reaped: %d put back, %d failed, %d expired", reaped.requeued, reaped.failed, reaped.expired
+                "reaped: %d put back, %d failed, %d canceled, %d expired",
+                reaped.requeued,
+                reaped.failed,
+                reaped.canceled,
+                reaped.expired,
             )
         for queue, bells in reaped.rang.items():
             for _ in range(bells):

@@ -5,16 +5,16 @@
 -- Arguments: limit (jobs in one call), overdue (JSON), retention (ms), schema.
 -- Keys: deadlines, job:<uid>, leases, delayed, ended, counts, list:<status>:<owner>, wait:<lane>:<owner>,
 --   turns:<lane>, waiting.
--- Returns {the number of jobs that it ended}.
+-- Returns {the number of jobs that expired, the number that were canceled}.
 
 local time = now()
-local expired = 0
+local ended = {expired = 0, canceled = 0}
 for _, job in ipairs(jobs_due(K.deadlines, time)) do
   if job.status == 'processing' then
     redis.call('ZREM', K.deadlines, job.uid)
   else
     end_overdue(job, time)
-    expired = expired + 1
+    ended[job.status] = ended[job.status] + 1
   end
 end
-return {expired}
+return {ended.expired, ended.canceled}

@@ -338,12 +338,12 @@ class JobStore(InputStore):
         """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may."""
         ended = self._scripts.run("reap", limit=BATCH)
         rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
-        expired = self._scripts.run("expire", limit=BATCH)[0]
+        expired, canceled = self._scripts.run("expire", limit=BATCH)
         self._scripts.run("drop_uploads", limit=BATCH)
         return Reaped(
             requeued=ended.count(Status.QUEUED) + rejoined,
             failed=ended.count(Status.FAILED),
-            canceled=ended.count(Status.CANCELED),
+            canceled=ended.count(Status.CANCELED) + canceled,
             expired=ended.count(Status.EXPIRED) + expired,
             rang=self._bells_wanted(),
         )

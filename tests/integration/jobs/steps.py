@@ -263,11 +263,13 @@ class Steps(RuleBasedStateMachine):
             if before.records[uid].get("cancel_requested") == "1":
                 assert after.records[uid]["status"] == "canceled", "what was to stop is tried again"
         moved = Counter(
-            after.records[uid]["status"]
-            for uid in lapsed | {*before.zset(Key.DELAYED)} - {*after.zset(Key.DELAYED)}
+            record["status"]
+            for uid, record in after.records.items()
+            if record["status"] != before.records[uid]["status"]
         )
         assert done.failed == moved["failed"]
         assert done.canceled == moved["canceled"]
+        assert done.expired == moved["expired"]
         for record in after.records.values():
             late = int(record["deadline_at"]) <= self.clock.now
             assert not (late and record["status"] == "queued"), "a queued job outlived its deadline"

@@ -217,7 +217,7 @@ def test_a_deadline_that_passes_once_a_painting_was_put_back_cancels_it(
     claim = claim_paint(store)
     store.release(claim)
     clock.advance(20)
-    assert store.reap().expired == 1
+    assert store.reap().canceled == 1
     job = store.get("ann", claim.job.id)
     assert (job.status, job.error.code) == ("canceled", "deadline_exceeded")
 

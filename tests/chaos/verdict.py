@@ -98,7 +98,7 @@ def judge(rig: Rig, evidence: Evidence) -> Verdict:
 
 
 def examine(rig: Rig) -> Iterator[str]:
-    """What the tests' own recount finds, and what `impasto doctor --deep` does: neither relies on the other."""
+    """What the tests' own recount finds, and what `impasto doctor --deep` does, independently of it."""
     try:
         recount(rig.client)
     except AssertionError as error:

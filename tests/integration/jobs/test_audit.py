@@ -13,8 +13,8 @@ from shared.audit import AuditStoppedError, Code, audit
 from shared.jobs import policy
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue
-from shared.jobs.store import JobStore
-from shared.objects import ObjectStore, open_objects
+from shared.jobs.store import Claim, JobStore
+from shared.objects import ObjectStat, ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit as recount
@@ -138,6 +138,60 @@ def test_nothing_is_found_while_everything_moves(
         assert crowd.errors == []
         assert crowd.steps > 100
         recount(redis_client)
+
+
+class Meanwhile:
+    """An object store in which something happens while it is asked.
+
+    Nothing of `hidden` was there when it was listed, `ghosts` have gone since; while the first object is
+    looked for and not there, `action` is done.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        action: Callable[[], object],
+        hidden: str = "none",
+        ghosts: tuple[str, ...] = (),
+    ) -> None:
+        self._objects, self._hidden, self._ghosts = objects, hidden, ghosts
+        self._actions = [action]
+
+    def list(self, prefix: str) -> Iterator[ObjectStat]:
+        yield from (stat for stat in self._objects.list(prefix) if not stat.key.startswith(self._hidden))
+        yield from (ObjectStat(key, 9, LONG_AGO) for key in self._ghosts if key.startswith(prefix))
+
+    def stat(self, key: str) -> ObjectStat | None:
+        if not self._actions:
+            return self._objects.stat(key)
+        self._actions.pop()()
+        return None
+
+
+def test_a_result_that_is_purged_between_two_reads_is_not_missed(house: House) -> None:
+    meanwhile = Meanwhile(
+        house.studio.objects, lambda: house.studio.purge(house.succeeded), hidden="outputs/"
+    )
+    assert list(audit(house.client, meanwhile, house.config, pause=lambda _: None)) == []
+
+
+def test_a_checkpoint_that_is_replaced_between_two_reads_is_not_missed(house: House) -> None:
+    claim = Claim(house.painting, Queue.PAINT, house.client.hget(Key.JOB + house.painting.uid, "fence"))
+    meanwhile = Meanwhile(
+        house.studio.objects, lambda: house.studio.checkpoint(claim, 2), hidden="checkpoints/"
+    )
+    assert list(audit(house.client, meanwhile, house.config, pause=lambda _: None)) == []
+
+
+def test_an_input_that_is_stored_and_named_between_two_reads_is_not_missed(house: House) -> None:
+    meanwhile = Meanwhile(house.studio.objects, lambda: None, hidden="inputs/")
+    assert list(audit(house.client, meanwhile, house.config, pause=lambda _: None)) == []
+
+
+def test_objects_that_have_gone_since_they_were_listed_are_nobodys_fault(house: House) -> None:
+    ghosts = (f"inputs/{'0' * 64}", "outputs/job_nobody/1-a.png", f"previews/{house.succeeded.uid}")
+    meanwhile = Meanwhile(house.studio.objects, lambda: None, ghosts=ghosts)
+    assert list(audit(house.client, meanwhile, house.config, pause=lambda _: None)) == []
 
 
 def _lost(house: House) -> str:
@@ -453,6 +507,13 @@ def test_what_follows_from_the_records_is_put_right(
     assert house.found() == lost
     if not lost:
         recount(house.client)
+
+
+def test_where_a_record_cannot_be_read_no_input_is_given_up_for_deletion(house: House) -> None:
+    [(_, key)] = _input_of_nobody(house)
+    house.record(house.waiting, schema=99)
+    found = list(audit(house.client, house.studio.objects, house.config, repair=True, pause=lambda _: None))
+    assert [(finding.subject, finding.repaired) for finding in found if finding.fault] == [(key, False)]
 
 
 def test_a_result_or_input_of_other_bytes_is_found_by_a_deep_look(house: House) -> None:

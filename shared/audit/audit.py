@@ -21,6 +21,8 @@ from shared.settings import Settings, settings
 
 #: Findings that are remembered, so that what a scan shows twice is told once.
 _REMEMBERED = 100_000
+#: Who cannot be read may name an input in a way that is not known here: none is given up for deletion then.
+_UNSURE = (Code.RECORD_LATER, Code.RECORD_UNREADABLE)
 #: A person waits for the answer, not a caller: a busy server is given more time.
 _PATIENCE_SECONDS = 10.0
 
@@ -53,13 +55,16 @@ def audit(
         AuditStoppedError: `should_stop` said so.
     """
     told: set[Finding] = set()
+    sure = True
     scripts = Scripts(client, policy(config))
     for finding in _everything(Reader(client, objects, should_stop, pause), config, deep=deep):
         if finding in told:
             continue
         if len(told) < _REMEMBERED:
             told.add(finding)
-        yield _repaired(finding, scripts) if repair else finding
+        sure &= finding.code not in _UNSURE
+        wanted = repair and (sure or finding.code is not Code.INPUT_FORGOTTEN)
+        yield _repaired(finding, scripts) if wanted else finding
 
 
 def _repaired(finding: Finding, scripts: Scripts) -> Finding:

@@ -161,14 +161,16 @@ class Later:
             **record_1(rig.client, rig.picture(7), (rig.picture(107),), stage="waiting"),
             "schema": LATER,
         }
-        uid = record["uid"]
+        uid, varnish = record["uid"], rig.picture(207)
+        assert varnish.sha256
+        rig.client.hincrby(Key.REFS, varnish.sha256, 1)
         spec = {**json.loads(record["spec"]), "brush": {"width": 3}}
         record |= {
             "id": f"my-{name}",
             "spec": json.dumps(spec),
             "bucket": "as-the-leader",
             "preview_key": f"previews/{uid}",
-            "varnish": "matt",
+            "varnish": to_json(varnish),
             **changes,
         }
         for key in (f"outputs/{uid}/1-a.tiff", f"checkpoints/{uid}/1-a-1", f"previews/{uid}"):

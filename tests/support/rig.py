@@ -262,9 +262,13 @@ class Rig:
             lambda: now if (now := self.now(job)).status.terminal else None, f"{job.uid} to end", seconds
         )
 
+    def output_keys(self, job: Job) -> list[str]:
+        """What is stored as a result of the job."""
+        return [stat.key for stat in self.objects.list(f"outputs/{job.uid}/")]
+
     def outputs(self, job: Job) -> dict[str, bytes]:
         """Every object that was stored as a result of the job, by key."""
-        return {stat.key: self.objects.get(stat.key) for stat in self.objects.list(f"outputs/{job.uid}/")}
+        return {key: self.objects.get(key) for key in self.output_keys(job)}
 
     def has_its_one_result(self, job: Job) -> None:
         """Assert that a succeeded job has one result, whole and readable."""

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, g, request
 
 from api import links, wire
 from api.bodies import Parsed, read
+from api.deadlines import with_deadline
 from api.models import JobRequest
 from api.problems import raise_all
 from api.replies import reply
@@ -33,7 +34,7 @@ _QUERY = ("status", "limit", "page_token")
 @blueprint.post("/v1/jobs")
 def create() -> Response:
     """Submit a job under an ID made here."""
-    parsed = read(JobRequest)
+    parsed = with_deadline(read(JobRequest))
     name = Name.made_here(g.owner, _idempotency_key(parsed.faults))
     if parsed.model and (earlier := _replayed(name, parsed.model.fingerprint)):
         return _accepted(earlier, created=False)
@@ -44,7 +45,7 @@ def create() -> Response:
 @blueprint.put("/v1/jobs/<job_id>")
 def put(job_id: str) -> Response:
     """Submit a job under the caller's own ID; doing it again changes nothing."""
-    parsed = read(JobRequest)
+    parsed = with_deadline(read(JobRequest))
     if not _ID.fullmatch(job_id):
         detail = "A job's ID is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"
         parsed.faults.append(InvalidRequest(detail, pointer="/path/id"))

@@ -162,13 +162,18 @@ local function end_job(job, time, status, changes)
   save(job, changes)
 end
 
+-- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.
+local function end_overdue(job, time)
+  end_job(job, time, job.started_at and 'canceled' or 'expired', {error = arg.overdue})
+end
+
 -- End a job whose caller asked for it, or whose deadline passed; true when it was one.
 -- Needs arg.retention and arg.overdue (the error of a passed deadline).
 local function end_if_due(job, time)
   if job.cancel_requested == '1' then
     end_job(job, time, 'canceled', {})
   elseif time >= tonumber(job.deadline_at) then
-    end_job(job, time, job.status == 'processing' and 'canceled' or 'expired', {error = arg.overdue})
+    end_overdue(job, time)
   else
     return false
   end

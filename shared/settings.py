@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     """Seconds before a second attempt; doubled for each further one."""
 
     lease_seconds: Seconds = 30.0
-    """Seconds for which a claim holds without a heartbeat; it beats every second, or three times as often."""
+    """Seconds for which a claim holds without a heartbeat; it beats twice a second, or oftener."""
 
     intake_slots: int = Field(default=4, ge=1, le=256)
     """Jobs whose pictures one intake worker fetches at a time."""
@@ -135,6 +135,10 @@ class Settings(BaseSettings):
 
     checkpoint_seconds: Seconds = 10.0
     """Longest time between two checkpoints of a running job."""
+
+    store_seconds: Seconds = 180.0
+    """Seconds for which a paint worker tries to read its pictures, and with the finished one in hand to store
+    it, while the object store is away; only then has the attempt failed."""
 
     reap_seconds: Seconds = 2.0
     """Seconds between two rounds of the reaper, which heals what crashed workers left."""

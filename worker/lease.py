@@ -20,8 +20,9 @@ from shared.jobs.store import Claim, JobStore, LeaseLostError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Longest time between two beats: a cancel is heard, and progress is seen, within it.
-BEAT_SECONDS = 1.0
+#: Longest time between two beats: a cancel and a passed deadline are heard, and progress is seen, within it.
+#: Both are to act within a second, of which the evaluation under way needs its part.
+BEAT_SECONDS = 0.5
 #: Seconds between two tries of a call that the store did not answer.
 INSIST_SECONDS = 0.5
 #: Exit status of a process that its watchdog ended.

@@ -20,7 +20,7 @@ from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.sizes import size_for
-from worker.attempt import Attempt
+from worker.attempt import Attempt, settle
 from worker.engine import CheckpointError, Engine, EngineError, Request, memory
 from worker.lease import Lease, Pulse
 
@@ -110,8 +110,9 @@ class Painter:
         groups: dict[object, list[tuple[Attempt, Request]]] = defaultdict(list)
         room = INPUTS_SHARE * memory.free(torch.device("cpu"))
         again: list[Attempt] = []
+        until = time.monotonic() + self._config.store_seconds
         for number, attempt in enumerate(attempts, start=1):
-            request = attempt.request()
+            request = attempt.request(until)
             if request is not None:
                 place = request.resume and (request.resume.step, request.resume.level)
                 groups[place].append((attempt, request))
@@ -121,13 +122,15 @@ class Painter:
                 while groups:
                     again += self._paint_together(groups.pop(next(iter(groups))))
                 room = INPUTS_SHARE * memory.free(torch.device("cpu"))
+                until = time.monotonic() + self._config.store_seconds
         for attempt in again:
             self._paint([attempt])
 
     def _paint_together(self, batch: Sequence[tuple[Attempt, Request]]) -> list[Attempt]:
         """Ask the engine and settle what it answers; returns those to be painted again, each alone."""
-        for attempt, _ in batch:
-            attempt.begin(len(batch))
+        batch = [(attempt, request) for attempt, request in batch if attempt.begin(len(batch))]
+        if not batch:
+            return []
         try:
             results = self._engine.stylize_batch([request for _, request in batch])
         except Exception as error:
@@ -137,7 +140,7 @@ class Painter:
                 log.exception("a batch of %d failed; painting one after another", len(batch))
                 return [attempt for attempt, _ in batch]
         painted_at = time.monotonic()
-        again = []
+        again, answers = [], []
         for (attempt, request), result in zip(batch, results, strict=True):
             if isinstance(result, CheckpointError) and request.resume is not None:
                 attempt.start_over(result)
@@ -145,7 +148,8 @@ class Painter:
             elif isinstance(result, torch.OutOfMemoryError) and len(batch) > 1:
                 again.append(attempt)
             else:
-                attempt.settle(result, painted_at)
+                answers.append((attempt, result))
+        settle(answers, painted_at)
         return again
 
 

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("api", "client", "deploy", "shared", "worker")
 TORCH = ("torch", "torchvision", "safetensors")
 #: The paint worker's modules outside the engine.
-PAINT = ("worker.attempt", "worker.paint", "worker.pictures")
+PAINT = tuple(
+    f"worker.{name}" for name in ("attempt", "checkpoints", "paint", "pictures", "previews", "results")
+)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,17 @@ import pytest
 
 from shared.jobs.record import Queue, Status
 from tests.integration.service.support import picture
-from tests.support.rig import SMALL, Rig
+from tests.support.rig import SMALL, Process, Rig
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.fault(21)
+
+
+def at_work(rig: Rig) -> Process:
+    """A paint worker that has shown that it takes jobs."""
+    worker = rig.worker(Queue.PAINT)
+    assert rig.ended(rig.submit(hue=200)).status is Status.SUCCEEDED
+    return worker
 
 
 def test_one_that_never_began_expires(rig: Rig) -> None:
@@ -25,8 +32,8 @@ def test_one_that_never_began_expires(rig: Rig) -> None:
 
 
 def test_one_that_is_painted_is_canceled_within_a_second_of_its_deadline(rig: Rig) -> None:
-    rig.worker(Queue.PAINT)
-    job = rig.submit(spec={**SMALL, "steps": 50_000}, deadline_seconds=4)
+    at_work(rig)
+    job = rig.submit(spec={**SMALL, "steps": 20_000}, deadline_seconds=6)
     rig.painting(job)
     done = rig.ended(job)
     assert done.status is Status.CANCELED
@@ -42,8 +49,8 @@ def test_one_that_is_painted_is_canceled_within_a_second_of_its_deadline(rig: Ri
 
 
 def test_one_that_was_put_back_is_canceled_and_not_expired(rig: Rig) -> None:
-    worker = rig.worker(Queue.PAINT)
-    job = rig.submit(spec={**SMALL, "steps": 50_000}, deadline_seconds=6)
+    worker = at_work(rig)
+    job = rig.submit(spec={**SMALL, "steps": 20_000}, deadline_seconds=10)
     rig.painting(job)
     worker.terminate()
     worker.wait()
@@ -64,8 +71,8 @@ def test_the_header_ends_a_job_as_the_body_does(rig: Rig) -> None:
         httpx.post(f"{url}/v1/uploads", files={"file": ("a.png", picture(hue=hue), "image/png")}, timeout=20)
         for hue in (0, 60)
     ]
-    names = [f"upload:{upload.json()['uploads'][0]['id']}" for upload in uploads]
-    body = {"content": names[0], "styles": names[1:], "spec": {**SMALL, "steps": 50_000}}
+    names = [upload.json()["image"] for upload in uploads]
+    body = {"content": names[0], "styles": names[1:], "spec": {**SMALL, "steps": 20_000}}
     sent_at = time.time()
     answer = httpx.post(f"{url}/v1/jobs", json=body, headers={"Cancel-After": "3s"}, timeout=20)
     assert answer.status_code == 202, answer.text

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Status
 from tests.support.leftovers import sweep
 from tests.support.nursery import Nursery
@@ -17,9 +18,13 @@ from tests.support.rig import SMALL, Rig
 from tests.support.waiting import INTERVAL
 
 KILLS = 50
-SOME_SECONDS = {**SMALL, "steps": 400}
+SOME_SECONDS = {**SMALL, "steps": 200}
+#: A worker lives for so long in its job at most.
+LIVES_SECONDS = 2.0
 #: Long enough for checkpoints every tenth: they are never less than a second apart.
-MANY_SECONDS = {**SMALL, "steps": 2000}
+MANY_SECONDS = {**SMALL, "steps": 1200}
+#: Kills that one job sees; it is left alone then, and ends.
+MOST_KILLS = 4
 #: The job of a killed worker waits for its lease to run out, so that there must be others.
 UNDER_WAY = 8
 BEGUN = re.compile(r"job (\S+): painting, attempt (\d+)|job (\S+): going on from step (\d+)")
@@ -27,8 +32,8 @@ BEGUN = re.compile(r"job (\S+): painting, attempt (\d+)|job (\S+): going on from
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    """So many attempts that kills alone never use them up, and each job painted alone."""
-    with Rig(tmp_path, lease_seconds=1.5, max_attempts=20, batch=1) as rig:
+    """Attempts that these kills alone do not use up, and each job painted alone."""
+    with Rig(tmp_path, lease_seconds=1.5, max_attempts=MOST_KILLS + 1, batch=1, checkpoint_seconds=10) as rig:
         yield rig
 
 
@@ -62,6 +67,7 @@ class Killer:
         self.kills: list[Kill] = []
         self._rig, self._nursery, self._seconds = rig, nursery, seconds
         self._generator = random.Random(1)
+        self._open: list[Job] = []
         #: By the worker's process: the job it holds, and when it is to be killed.
         self._due: dict[int, tuple[str, float]] = {}
 
@@ -69,23 +75,32 @@ class Killer:
         """Kill until there were enough; afterwards two workers are left alone."""
         workers = [self._nursery.start(), self._nursery.start()]
         while len(self.kills) < KILLS:
-            open_ = self._top_up()
+            self._top_up()
+            held = self._held()
             for place, worker in enumerate(workers):
-                if self._is_due(worker, open_):
+                if worker in held and self._is_due(worker, held[worker]):
                     self._kill(worker)
                     workers[place] = self._nursery.start()
             time.sleep(INTERVAL)
 
-    def _top_up(self) -> list[Job]:
-        """The jobs that have not ended, and new ones where these are few."""
-        open_ = [now for job in self.jobs if not (now := self._rig.now(job)).status.terminal]
-        for _ in range(UNDER_WAY - len(open_)):
-            self.jobs.append(self._rig.submit(len(self.jobs), spec=SOME_SECONDS))
-        return open_
+    def _top_up(self) -> None:
+        """Hand in new jobs where few are left."""
+        ended = self._rig.client.zrange(Key.ENDED, 0, -1)
+        self._open = [job for job in self._open if job.uid not in ended]
+        for _ in range(UNDER_WAY - len(self._open)):
+            self._open.append(self._rig.submit(len(self.jobs), spec=SOME_SECONDS))
+            self.jobs.append(self._open[-1])
 
-    def _is_due(self, worker: int, open_: list[Job]) -> bool:
-        held = next((job.uid for job in open_ if job.worker and job.worker.endswith(f":{worker}")), None)
-        if held is None:
+    def _held(self) -> dict[int, str]:
+        """Which job each worker holds, by its process."""
+        found = {}
+        for uid in self._rig.client.zrange(Key.LEASES, 0, -1):
+            if worker := self._rig.client.hget(Key.JOB + uid, "worker"):
+                found[int(worker.rpartition(":")[2])] = uid
+        return found
+
+    def _is_due(self, worker: int, held: str) -> bool:
+        if sum(kill.uid == held for kill in self.kills) == MOST_KILLS:
             return False
         uid, at = self._due.get(worker, ("", 0.0))
         if uid != held:
@@ -115,6 +130,7 @@ def beginnings(log: Path) -> dict[str, dict[int, int]]:
 
 
 @pytest.mark.fault(1)
+@pytest.mark.timeout(900)
 def test_fifty_kills_at_random_points_cost_no_job_and_double_none(rig: Rig, nursery: Nursery) -> None:
     worker = nursery.start()
     undisturbed = rig.submit(spec=SOME_SECONDS)
@@ -122,7 +138,7 @@ def test_fifty_kills_at_random_points_cost_no_job_and_double_none(rig: Rig, nurs
     rig.ended(undisturbed)
     nursery.kill(worker)
 
-    killer = Killer(rig, nursery, time.monotonic() - begun)
+    killer = Killer(rig, nursery, min(time.monotonic() - begun, LIVES_SECONDS))
     killer.run()
 
     ended = [rig.ended(job) for job in killer.jobs]
@@ -147,7 +163,7 @@ def test_a_job_killed_at_eighty_per_cent_goes_on_from_seventy_or_later(rig: Rig,
     worker = nursery.start()
     job = rig.submit(spec=MANY_SECONDS)
     steps = MANY_SECONDS["steps"]
-    far = rig.painting(job, step=round(0.8 * steps))
+    far = rig.painting(job, step=round(0.8 * steps), seconds=300)
     nursery.kill(worker)
     nursery.start()
     done = rig.ended(job)

@@ -97,7 +97,7 @@ def test_of_a_later_record_what_is_known_here_is_read() -> None:
 def test_a_field_that_the_spec_does_not_have_is_no_record_of_ours() -> None:
     record = stored()
     spec = {**json.loads(record["spec"]), "brush": {"width": 3}}
-    with pytest.raises(UnreadableRecordError, match="schema 2"):
+    with pytest.raises(UnreadableRecordError, match=f"schema {SCHEMA}"):
         Job.from_hash(record | {"spec": json.dumps(spec)})
 
 

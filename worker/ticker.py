@@ -7,6 +7,7 @@ since messages are what it heals. A short lock in Redis keeps it to one worker a
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from redis import Redis
@@ -71,7 +72,9 @@ class Ticker:
                 self._outage.away(_PART, fault.detail)
                 advertised_at = -ADVERT_SECONDS
             except Exception:
-                log.exception("tick failed")
+                # Without memory, to say so may fail as well; the next tick may not.
+                with suppress(MemoryError):
+                    log.exception("tick failed")
             else:
                 self._outage.back(_PART)
             if self._stopped.wait(self._config.reap_seconds):

@@ -6,7 +6,7 @@ from shared.jobs.record import Job, Status
 from tests.support.rig import Rig
 
 #: Long enough that a second, the shortest time between two checkpoints, is less than a tenth of it.
-SPEC = {"size": 128, "pyramid": 2, "steps": 1600}
+SPEC = {"size": 128, "pyramid": 2, "steps": 1000}
 
 
 def kept_step(job: Job) -> int:

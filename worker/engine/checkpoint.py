@@ -28,7 +28,7 @@ class Checkpoint:
 
     Attributes:
         fingerprint: names the spec and the pictures' shapes; a run with another one refuses the checkpoint.
-        step: evaluations done, counted over all levels.
+        step: evaluations done before that of `image`, counted over all levels.
         level: the level they ended in.
         image: (3, H, W) float32 on the CPU, not clamped: the next picture to evaluate.
         losses: of the best picture that the level has met, by term; empty before the first evaluation.

@@ -3,6 +3,7 @@
 Torch tells both by error classes and words of many libraries; outside this file there is one error for each.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,12 +11,14 @@ import torch
 
 from worker.engine.errors import DeviceLostError
 
-_RAN_OUT = (
-    "can't allocate memory",  # torch's own allocator on a CPU
-    "not enough memory",  # the same on Windows
-    "std::bad_alloc",
-    "out of memory",  # CUDA and Apple's MPS, outside torch's allocator
-    "ALLOC_FAILED",  # cuBLAS and cuDNN
+_RAN_OUT = re.compile(
+    "can't allocate memory"  # torch's own allocator on a CPU
+    "|not enough memory"  # the same on Windows
+    "|std::bad_alloc"
+    "|could not create a primitive$"  # oneDNN; a shape that it cannot do lacks a `primitive descriptor`
+    "|out of memory"  # CUDA and Apple's MPS, outside torch's allocator
+    "|ALLOC_FAILED",  # cuBLAS and cuDNN
+    re.MULTILINE,
 )
 
 
@@ -42,7 +45,7 @@ def told_apart(device: torch.device) -> Iterator[None]:
 def ran_out(error: Exception) -> bool:
     """Whether an error says that memory could not be had."""
     if isinstance(error, RuntimeError):
-        return any(words in str(error) for words in _RAN_OUT)
+        return bool(_RAN_OUT.search(str(error)))
     return isinstance(error, MemoryError)
 
 

@@ -36,6 +36,7 @@ def test_python_s_own_allocator_counts_too() -> None:
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("MPS backend out of memory"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a primitive"),
         MemoryError(),
     ],
     ids=str,
@@ -49,6 +50,7 @@ def test_these_errors_say_that_memory_ran_out(error: Exception) -> None:
     [
         RuntimeError("CUDA error: an illegal memory access was encountered"),
         RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
+        RuntimeError("could not create a primitive descriptor for a convolution forward primitive"),
         ValueError("can't allocate memory"),
     ],
     ids=str,

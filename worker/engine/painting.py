@@ -30,6 +30,10 @@ from worker.engine.statistics import Statistics
 GPU_STRIDE = 8
 """Evaluations on a GPU between two looks at progress and wishes: a look makes the host wait."""
 
+LARGE = 2**20
+"""Pixels of a batch above which each evaluation is looked at: it takes longer than the look, and several of
+them would outlast the second within which a cancel is to act."""
+
 
 @dataclass(frozen=True)
 class Painted:
@@ -142,7 +146,7 @@ class Painting:
         objective = view.objective([self._subjects[item] for item in self._at_work])
         loop = Loop(objective, self._optimizer(x, fit))
         resumption.restore(loop, resumes)
-        stride = GPU_STRIDE if x.is_cuda else 1
+        stride = GPU_STRIDE if x.is_cuda and len(x) * size[0] * size[1] <= LARGE else 1
         while self._at_work and self._step < level.end:
             if self._step % stride == 0:
                 self._ask(loop)

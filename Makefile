@@ -45,7 +45,7 @@ docs: $(DEV)  ## Write the generated pages of docs/
 	$(BIN)/python -m deploy.configuration
 
 bench: $(DEV)  ## Measure and write docs/benchmarks.md; PEERS=DIR compares with checkouts there
-	$(BIN)/python -m bench $(if $(PEERS),--peers "$(PEERS)") $(ARGS)
+	$(BIN)/python -m bench $(if $(PEERS),--peers "$(PEERS)") $(if $(TEACHER),--teacher "$(TEACHER)") $(ARGS)
 
 bench-gpu: $(DEV)  ## The same on a CUDA device, to docs/benchmarks-gpu.md
 	$(BIN)/python -m bench.gpu --output docs/benchmarks-gpu.md $(if $(PEERS),--peers "$(PEERS)") $(ARGS)

@@ -15,6 +15,7 @@ from api import (
     results,
     services,
     uploads,
+    waits,
 )
 from shared.logs import set_up_logging
 from shared.settings import Settings
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("api", static_folder=None)
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
+    waits.register(app, settings.api_redis_seconds)
     request_ids.register(app)
     hosts.register(app)
     auth.register(app)

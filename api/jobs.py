@@ -8,13 +8,22 @@ from flask import Blueprint, Response, g, request
 
 from api import links, wire
 from api.bodies import Parsed, read
+from api.deadlines import with_deadline
 from api.models import JobRequest
 from api.problems import raise_all
 from api.replies import reply
 from api.services import services
 from api.submit import Name, resubmit, retry_hash, submit
 from api.views import JobPage
-from shared.errors import Conflict, Fault, IdempotencyMismatch, InvalidRequest, NotFound, StorageUnavailable
+from shared.errors import (
+    Conflict,
+    Fault,
+    IdempotencyMismatch,
+    InvalidRequest,
+    NotFound,
+    StorageUnavailable,
+    StoreUnavailable,
+)
 from shared.jobs.record import Job, Status
 from shared.jobs.store import Purged
 
@@ -33,7 +42,7 @@ _QUERY = ("status", "limit", "page_token")
 @blueprint.post("/v1/jobs")
 def create() -> Response:
     """Submit a job under an ID made here."""
-    parsed = read(JobRequest)
+    parsed = with_deadline(read(JobRequest))
     name = Name.made_here(g.owner, _idempotency_key(parsed.faults))
     if parsed.model and (earlier := _replayed(name, parsed.model.fingerprint)):
         return _accepted(earlier, created=False)
@@ -44,7 +53,7 @@ def create() -> Response:
 @blueprint.put("/v1/jobs/<job_id>")
 def put(job_id: str) -> Response:
     """Submit a job under the caller's own ID; doing it again changes nothing."""
-    parsed = read(JobRequest)
+    parsed = with_deadline(read(JobRequest))
     if not _ID.fullmatch(job_id):
         detail = "A job's ID is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"
         parsed.faults.append(InvalidRequest(detail, pointer="/path/id"))
@@ -144,7 +153,11 @@ def _replayed(name: Name, body_hash: str) -> Job | None:
 
 
 def _accepted(job: Job, *, created: bool) -> Response:
-    response = _show(job, status=202)
+    try:
+        position = _position(job)
+    except StoreUnavailable:
+        position = None  # accepted all the same, and whoever asks again need not be told otherwise
+    response = _view(job, position, 202)
     response.headers["Location"] = links.job(job.id)
     if not created:
         response.headers[REPLAYED_HEADER] = "true"
@@ -152,7 +165,14 @@ def _accepted(job: Job, *, created: bool) -> Response:
 
 
 def _show(job: Job, status: int = 200) -> Response:
-    position = services().store.position(job) if job.status is Status.QUEUED else None
+    return _view(job, _position(job), status)
+
+
+def _position(job: Job) -> int | None:
+    return services().store.position(job) if job.status is Status.QUEUED else None
+
+
+def _view(job: Job, position: int | None, status: int) -> Response:
     etag = wire.etag(job, position)
     polled = request.method in ("GET", "HEAD")
     if polled and request.if_none_match.contains_weak(etag):

@@ -27,7 +27,8 @@ DATA_SCHEME = "data:"
 _URL_LENGTH = 8192
 #: A bound for the schema; the service's own, lower one is `Settings.max_styles`.
 _STYLES = 64
-_DEADLINE = 30 * 86_400.0
+#: Seconds.
+LONGEST_DEADLINE = 30 * 86_400.0
 _IMAGE_FORMS = "an http or https URL, `upload:<id>` from POST /v1/uploads, or a data URI"
 
 
@@ -125,7 +126,7 @@ class JobRequest(Body):
     priority: int = Field(default=0, ge=0, le=9)
     """9 is taken up first, 0 last, among the owner's own jobs."""
 
-    deadline_seconds: float | None = Field(default=None, ge=1, le=_DEADLINE, allow_inf_nan=False)
+    deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from api.deadlines import CANCEL_AFTER_HEADER, PATTERN
 from api.jobs import IDEMPOTENCY_HEADER, REPLAYED_HEADER
 from api.models import JobRequest
 from api.views import (
@@ -32,6 +33,7 @@ from shared.errors import (
     NotFound,
     PictureTooLarge,
     PictureUnreadable,
+    Quarantined,
     RangeNotSatisfiable,
     StorageUnavailable,
     StoreUnavailable,
@@ -106,6 +108,13 @@ _KEY = Parameter(
     "Any unique string: the same key with the same body gives the same job for 24 hours.",
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
+_CANCEL_AFTER = Parameter(
+    CANCEL_AFTER_HEADER,
+    "header",
+    "When to end the job if it has not ended: seconds, or with units, as 90s, 5m, 2h or 1h30m. The same as "
+    "`deadline_seconds` in the body; give one of them.",
+    {"type": "string", "pattern": PATTERN},
+)
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
 _RANGE = Parameter(
     "Range",
@@ -126,6 +135,7 @@ _SUBMIT_FAULTS = (
     UnsupportedMediaType,
     InvalidRequest,
     BackboneUnavailable,
+    Quarantined,
     UploadNotFound,
     PictureUnreadable,
     PictureTooLarge,
@@ -141,7 +151,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Submit a job",
         (_ACCEPTED,),
         "The pictures are fetched and painted after the answer: poll the address in `Location`.",
-        (_KEY,),
+        (_KEY, _CANCEL_AFTER),
         JobRequest,
         (*_SUBMIT_FAULTS, IdempotencyMismatch),
     ),
@@ -157,7 +167,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Answer(202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After")),
         ),
         "May be sent again at any time: the same body changes nothing, another is a conflict.",
-        (_JOB_ID,),
+        (_JOB_ID, _CANCEL_AFTER),
         JobRequest,
         (*_SUBMIT_FAULTS, Conflict),
     ),
@@ -216,6 +226,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Conflict,
             InvalidRequest,
             BackboneUnavailable,
+            Quarantined,
             IdempotencyMismatch,
             StoreUnavailable,
         ),

@@ -151,6 +151,19 @@ class JobError(View):
     """JSON pointer to the field of the request that was at fault, where there is one."""
 
 
+class FailedAttemptError(JobError):
+    """Why one attempt failed that, but for its number, was followed by another."""
+
+    stage: Stage | None
+    """What the attempt was doing; null in the records of an early version, as are `attempt` and `at`."""
+
+    attempt: int | None
+    """Its number among the attempts of `fetching`, or of painting and storing."""
+
+    at: Timestamp | None
+    """When it failed."""
+
+
 class Urls(View):
     """Addresses that belong to the job."""
 
@@ -232,6 +245,9 @@ class JobView(View):
 
     attempt: int
     """Attempts that the present stage has begun; more than one after an infrastructure fault."""
+
+    attempt_errors: list[FailedAttemptError]
+    """What went wrong in each attempt that used up one of the few there are, oldest first."""
 
     priority: int
     """0 (last) to 9 (first), among the owner's own jobs."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from api import links
 from api.views import (
+    FailedAttemptError,
     JobError,
     JobView,
     Metrics,
@@ -13,7 +14,8 @@ from api.views import (
     Progress,
     StyleView,
 )
-from shared.jobs.record import Job, PaintProgress, Picture, Status
+from shared.errors import AttemptError
+from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
 
 _SOONEST, _LATEST = 1, 10
 
@@ -56,6 +58,7 @@ def job_view(job: Job, position: int | None) -> JobView:
         styles=[_style(style) for style in job.styles],
         init=_picture(job.init) if job.init else None,
         attempt=job.attempt,
+        attempt_errors=[_attempt(error) for error in job.attempt_errors],
         priority=job.priority,
         cancel_requested=job.cancel_requested,
         retry_of=job.retry_of,
@@ -111,6 +114,19 @@ def _style(picture: Picture) -> StyleView:
         **dict(_picture(picture)),
         mask=_picture(picture.mask) if picture.mask else None,
         region=_picture(picture.region) if picture.region else None,
+    )
+
+
+def _attempt(error: AttemptError) -> FailedAttemptError:
+    """A failed attempt. Which worker made it is the operator's business: the name has a host's in it."""
+    return FailedAttemptError(
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        pointer=error.pointer,
+        stage=Stage(error.stage) if error.stage else None,
+        attempt=error.attempt,
+        at=_maybe(None if error.at is None else error.at / 1000),
     )
 
 

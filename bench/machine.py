@@ -36,9 +36,9 @@ def command(module: str) -> str:
     for word in given:
         if word in ("--threads", "--plot", "--pictures", "--output"):
             next(given)
-        elif word == "--peers":
+        elif word in ("--peers", "--teacher"):
             next(given)
-            kept += [word, "DIR"]
+            kept += [word, "DIR" if word == "--peers" else "FILE"]
         elif word != "--json":
             kept.append(":".join(Path(part).name for part in word.split(":")))
     return " ".join(kept)

@@ -1,38 +1,30 @@
 """How good the painted pictures are: content kept, style met, noise; pair by pair, painter by painter.
 
-    python bench/quality.py [--backbones compact teacher vgg19] [--teacher FILE] [--content FILE ...]
+    python -m bench.quality [--painters compact plain teacher vgg19] [--teacher FILE] [--content FILE ...]
         [--style FILE ...] [--spec JSON] [--save FOLDER] [--sheet FILE] [--json]
-    python bench/quality.py --painted FOLDER [FOLDER ...]
+    python -m bench.quality --painted FOLDER [FOLDER ...]
 
-Every content is painted in every style, with each backbone. Or pictures that are already painted are
+Every content is painted in every style, by each painter. Or pictures that are already painted are
 measured, each painter's in a folder of its own, as `--save` leaves them: `<content>--<style>.png`. The
-unpainted content is measured too: where the scale begins. `vgg19` is of random weights here, normalised layer
-by layer. What the columns mean is said in `measures.py`. `gram random` is judged by a random network that
-nothing was optimised against, `gram teacher` by the teacher; each is kind to its own kin, to the random
-`vgg19` the one, to the teacher's and its student `compact`'s pictures the other.
+unpainted content is measured too: where the scale begins. `plain` is `compact` painted as the peers do, from
+the content at full size with 500 evaluations; `vgg19` is of random weights here, normalised layer by layer.
 """
-# ruff: noqa: E402 - this file's folder has to leave the path before anything is imported
-
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-if __name__ == "__main__":
-    sys.path[0] = str(ROOT)  # instead of bench/, where `api.py` would pass for the package `api`
 
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from bench import measures
+from bench import machine, measures
 from bench.measures import Network
 from bench.networks import offer, random_network, teacher_as_vgg
+from bench.section import Section, Table
 from bench.sheet import Header, save, sheet
 from shared.backbones import BACKBONES
 from shared.spec import resolve
@@ -41,13 +33,25 @@ from worker.engine.distill.teacher import load_teacher
 from worker.engine.files import decode, encode
 from worker.engine.vgg import LAYOUTS
 
-PAINTERS = ("compact", "teacher", "vgg19")
+PAINTERS = ("compact", "plain", "teacher", "vgg19")
+PLAIN = {"pyramid": 1, "steps": 500}
+"""What `plain` does otherwise."""
 UNPAINTED = "(content)"
-SAMPLES = ROOT / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 SPEC = {"size": 256}
 """Fields of the spec that are not left at their defaults, unless `--spec` says otherwise."""
 
 Pictures = Mapping[str, Tensor]
+
+PROSE = """
+Means over {pairs} pairs of the samples at {size} px. `ssim`: structural similarity to the content, 1 being
+the same. `noise`: energy in the finest octave, as a share of the style's own (geometric mean); much above 1
+is noise, far below it is smoothness. `gram random`: mean relative distance of the Gram matrices of picture
+and style in a random network that nothing was optimised against; `gram teacher`, where it is given, in the
+teacher, which is kind to its student `compact`. `(content)` is the unpainted content: where the scale
+begins. `plain` is `compact` painted as the peers do, from the content at full size with 500 evaluations of
+L-BFGS. What the numbers cannot say is in the [gallery](gallery.md).
+"""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,9 @@ def paint(
 ) -> Iterator[Painted]:
     """Every content in every style, by one painter."""
     with tempfile.TemporaryDirectory() as folder:
-        backbone = painter
+        backbone = "compact" if painter == "plain" else painter
+        if painter == "plain":
+            fields = {**fields, **PLAIN}
         if painter == "teacher":
             backbone = offer(teacher_as_vgg(options.teacher), Path(folder))
         elif painter == "vgg19":
@@ -142,7 +148,7 @@ def means(figures: Sequence[Figure]) -> list[Figure]:
     found = []
     for painter in dict.fromkeys(figure.painter for figure in figures):
         own = [figure for figure in figures if figure.painter == painter]
-        seconds = [figure.seconds for figure in own if figure.seconds is not None]
+        taken = [figure.seconds for figure in own if figure.seconds is not None]
         found.append(
             Figure(
                 painter=painter,
@@ -151,23 +157,28 @@ def means(figures: Sequence[Figure]) -> list[Figure]:
                 ssim=statistics.fmean(figure.ssim for figure in own),
                 noise=statistics.geometric_mean(figure.noise for figure in own),
                 gram={judge: statistics.fmean(figure.gram[judge] for figure in own) for judge in own[0].gram},
-                seconds=statistics.fmean(seconds) if seconds else None,
+                seconds=statistics.fmean(taken) if taken else None,
             )
         )
     return found
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """The figures as text."""
+def table(figures: Sequence[Figure]) -> Table:
+    """One row a picture, or a mean."""
     judges = list(figures[0].gram)
-    head = f"{'painter':12} {'content':16} {'style':18} {'ssim':>6} {'noise':>7}"
-    lines = [head + "".join(f"{f'gram {judge}':>14}" for judge in judges) + f"{'seconds':>9}"]
-    for figure in figures:
-        seconds = f"{figure.seconds:9.1f}" if figure.seconds is not None else f"{'-':>9}"
-        grams = "".join(f"{figure.gram[judge]:14.4f}" for judge in judges)
-        names = f"{figure.painter[:12]:12} {figure.content[:16]:16} {figure.style[:18]:18}"
-        lines.append(f"{names} {figure.ssim:6.3f} {figure.noise:7.2f}{grams}{seconds}")
-    return "\n".join(lines)
+    columns = ("painter", "content", "style", "ssim", "noise", *(f"gram {judge}" for judge in judges))
+    rows = [
+        [
+            f"`{figure.painter}`",
+            figure.content,
+            figure.style,
+            f"{figure.ssim:.3f}",
+            f"{figure.noise:.2f}",
+            *(f"{figure.gram[judge]:.3f}" for judge in judges),
+        ]
+        for figure in figures
+    ]
+    return Table(columns, rows)
 
 
 def draw(painted: Sequence[Painted], contents: Pictures, styles: Pictures, path: Path) -> None:
@@ -189,7 +200,7 @@ def _spoken(name: str) -> str:
 
 def arguments() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = machine.options(__doc__)
     parser.add_argument(
         "--content", type=Path, nargs="+", default=sorted((SAMPLES / "content").glob("*.jpg"))
     )
@@ -197,16 +208,14 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--painted", type=Path, nargs="+", help="measure these folders' pictures; paint nothing"
     )
-    parser.add_argument("--backbones", nargs="+", choices=PAINTERS, default=["compact"], help="who paints")
+    parser.add_argument("--painters", nargs="+", choices=PAINTERS, default=["compact", "plain"])
     parser.add_argument("--teacher", type=Path, help="weights of the teacher, to judge by and to paint with")
     parser.add_argument(
         "--spec", type=json.loads, default=SPEC, help=f"fields as JSON; {json.dumps(SPEC)} unless said"
     )
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=0, help="torch's CPU threads; 0 leaves them")
     parser.add_argument("--save", type=Path, help="a folder to keep the painted pictures in, by painter")
     parser.add_argument("--sheet", type=Path, help="a .jpg or .png with all of them side by side")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
 
@@ -220,7 +229,7 @@ def pictures(contents: Pictures, styles: Pictures, options: argparse.Namespace) 
         return
     spec = resolve(dict(options.spec), BACKBONES["compact"])
     yield from unpainted(contents, styles, spec.size)
-    for painter in options.backbones:
+    for painter in options.painters:
         for one in paint(painter, contents, styles, options.spec, options):
             if options.save:
                 path = options.save / painter / f"{one.content}--{one.style}.png"
@@ -233,33 +242,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Paint where asked, measure, print, draw."""
     parser = arguments()
     options = parser.parse_args(argv)
-    if "teacher" in options.backbones and options.teacher is None:
+    if "teacher" in options.painters and options.teacher is None:
         parser.error("to paint with the teacher, name its file with --teacher")
-    if options.threads:
-        torch.set_num_threads(options.threads)
     contents, styles = read(options.content), read(options.style)
-    painted = list(pictures(contents, styles, options))
-    if not painted:
-        parser.error("there is none of these pairs in the folders of --painted")
-    judges: dict[str, Network] = {"random": random_network()}
-    if options.teacher:
-        judges["teacher"] = load_teacher(options.teacher)
-    figures = [measure(one, contents[one.content], styles[one.style], judges) for one in painted]
+    with machine.threads(options.threads):
+        painted = list(pictures(contents, styles, options))
+        if not painted:
+            parser.error("there is none of these pairs in the folders of --painted")
+        judges: dict[str, Network] = {"random": random_network()}
+        if options.teacher:
+            judges["teacher"] = load_teacher(options.teacher)
+        figures = [measure(one, contents[one.content], styles[one.style], judges) for one in painted]
     if options.sheet:
         draw(painted, contents, styles, options.sheet)
-    if options.json:
-        print(
-            json.dumps(
-                {
-                    "spec": options.spec,
-                    "figures": [asdict(figure) for figure in figures],
-                    "means": [asdict(figure) for figure in means(figures)],
-                },
-                indent=2,
-            )
-        )
-    else:
-        print(table(figures), table(means(figures)), sep="\n\n")
+    longest = max(max(one.image.shape[1:]) for one in painted)
+    Section(
+        "Quality",
+        machine.command("bench.quality"),
+        PROSE.format(pairs=len(contents) * len(styles), size=longest),
+        machine.describe(options.threads),
+        [table(means(figures))],
+        [asdict(figure) for figure in figures],
+    ).publish(as_json=options.json)
 
 
 if __name__ == "__main__":

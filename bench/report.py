@@ -38,6 +38,8 @@ class Bench:
         command = [sys.executable, "-m", f"bench.{self.name}", "--json", "--threads", str(options.threads)]
         if self.name == "peers":
             command += ["--peers", str(options.peers)]
+        if self.name == "quality" and options.teacher:
+            command += ["--painters", "compact", "plain", "teacher", "--teacher", str(options.teacher)]
         if self.name == "curves":
             command += ["--plot", str(options.output.parent / CURVES)]
         return [*command, *(self.quick if options.quick else ())]
@@ -49,9 +51,11 @@ BENCHES = (
     Bench("evaluations", (*_TINY, "--networks", "compact", "--evaluations", "2", "--rounds", "1")),
     Bench("peers", ("--size", "64", "--rounds", "1", "--iterations", "3", "--steps", "2")),
     Bench("curves", ("--size", "64", "--steps", "4", "--evaluations", "4")),
+    Bench("quality", ("--spec", '{"size": 32, "steps": 2, "pyramid": 1}')),
     Bench("lbfgs", ("--size", "64", "--evaluations", "4", "--step-sizes", "64", "--rounds", "1")),
     Bench("batches", ("--size", "64", "--steps", "2", "--batches", "1", "2", "--rounds", "1")),
     Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),
+    Bench("durability", ("--rounds", "1", "--seconds", "0.2", "--submitters", "1")),
     Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2")),
 )
 
@@ -146,6 +150,7 @@ def main() -> int:
     """Run, print, keep, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument("--peers", type=Path, help="folder with the peers' checkouts")
+    parser.add_argument("--teacher", type=Path, help="weights of the distillation's teacher: it paints too")
     parser.add_argument("--threads", type=int, default=machine.cores(), help="all cores by default")
     parser.add_argument("--only", nargs="+", choices=[bench.name for bench in BENCHES], help="run these")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: that it runs, not how fast")

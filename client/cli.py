@@ -8,6 +8,7 @@ import click
 
 from client.api import Impasto
 from client.console import job_lines, print_json, say, service
+from client.doctor import doctor
 from client.errors import JobFailed
 from client.models import TERMINAL, Job
 from client.options import given_init, given_spec, spec_options, style_options
@@ -36,6 +37,7 @@ def main() -> None:
     """
 
 
+main.add_command(doctor)
 main.add_command(stylize)
 main.add_command(weights)
 

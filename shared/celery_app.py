@@ -1,7 +1,8 @@
 """The Celery application: three queues whose messages are doorbells.
 
 A message names a stage, not a job (docs/architecture.md): losing one delays, doubling one does nothing.
-So the settings here aim at a worker that always comes back, not at exactly-once delivery.
+So the settings here aim at a worker that always comes back, not at exactly-once delivery: a worker that
+consumes writes nothing to Redis, so that a full server does not stop it. Bells are rung by `shared.bells`.
 """
 
 from celery import Celery
@@ -10,10 +11,10 @@ from kombu.entity import Queue as BrokerQueue
 from shared.jobs.record import Queue
 from shared.settings import Settings, settings
 
-#: Longer than any bell is worked on; Celery never renews it, and leases, not redelivery, heal crashes.
-VISIBILITY_SECONDS = 12 * 3600
 #: A frozen or half-open connection to Redis is noticed after about twice this long.
 HEALTH_CHECK_SECONDS = 5
+#: Kombu asks for a message for so long at a time; an answer may take this and the network's time.
+BRPOP_SECONDS = 1.0
 
 
 def task_name(queue: Queue) -> str:
@@ -30,7 +31,8 @@ def make_app(config: Settings) -> Celery:
         task_ignore_result=True,
         task_acks_late=True,
         worker_prefetch_multiplier=1,
-        task_queues=[BrokerQueue(queue) for queue in Queue],
+        # Declaring a queue would write bindings, which only Celery's own publishing reads.
+        task_queues=[BrokerQueue(queue, no_declare=True) for queue in Queue],
         task_routes={task_name(queue): {"queue": str(queue)} for queue in Queue},
         worker_pool="threads",
         worker_send_task_events=False,
@@ -42,9 +44,10 @@ def make_app(config: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=config.redis_timeout,
-        broker_pool_limit=config.api_threads,
         broker_transport_options={
-            "visibility_timeout": VISIBILITY_SECONDS,
+            # A bell in hand is not noted in Redis: if its worker dies, the reaper rings for what waits.
+            "ack_emulation": False,
+            "socket_timeout": BRPOP_SECONDS + config.redis_timeout,
             "socket_connect_timeout": config.redis_timeout,
             "socket_keepalive": True,
             "health_check_interval": HEALTH_CHECK_SECONDS,

@@ -196,6 +196,12 @@ class AttemptsExhausted(Fault):
     code, title, status = "attempts_exhausted", "Every attempt failed", 500
 
 
+class Quarantined(Fault):
+    """The same spec on the same pictures ended every worker that tried it, a short while ago."""
+
+    code, title, status = "quarantined", "This job has ended its workers before", 422
+
+
 class DeadlineExceeded(Fault):
     """The job's deadline passed before it ended."""
 
@@ -215,3 +221,18 @@ class ErrorInfo:
     def of(cls, fault: Fault) -> "ErrorInfo":
         """What to keep of a fault."""
         return cls(fault.code, fault.title, fault.detail, fault.pointer)
+
+
+@dataclass(frozen=True)
+class AttemptError(ErrorInfo):
+    """The fault of one failed attempt, as a job's record keeps it. What an early record lacks is None.
+
+    Attributes:
+        stage: what the attempt was doing. attempt: its number in that stage's count.
+        worker: who made it. at: milliseconds since the epoch, by Redis' clock.
+    """
+
+    stage: str | None = None
+    attempt: int | None = None
+    worker: str | None = None
+    at: int | None = None

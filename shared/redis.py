@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.errors import StoreUnavailable
+from shared.patience import Doubt, left, waiting
 from shared.settings import Settings
 
 #: Replies by which a server that can be reached says that it cannot serve now.
 _REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MASTERDOWN")
+#: Seconds below which waiting is not worth while.
+SHORTEST = 0.001
 
 
 def connect(settings: Settings) -> redis.Redis:
@@ -20,6 +24,8 @@ def connect(settings: Settings) -> redis.Redis:
     A command is sent once. Repeating it could not tell a lost command from a lost answer, and a claim made
     twice would strand a job for a lease; the callers know what may be repeated. A connection that the server
     closed while idle is replaced before the command is sent, so a restarted server is not noticed.
+
+    No wait is longer than `redis_timeout`, nor than what `shared.patience` leaves.
     """
     client: redis.Redis = redis.Redis.from_url(
         settings.redis_url,
@@ -30,6 +36,8 @@ def connect(settings: Settings) -> redis.Redis:
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
     )
+    pool = client.connection_pool
+    pool.connection_class = _patient(pool.connection_class)
     return client
 
 
@@ -40,7 +48,8 @@ def translated() -> Iterator[None]:
     Other errors of redis-py are errors of ours and pass unchanged.
     """
     try:
-        yield
+        with waiting():
+            yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
     except (redis.OutOfMemoryError, redis.ReadOnlyError) as error:
@@ -49,3 +58,44 @@ def translated() -> Iterator[None]:
         if str(error).startswith(_REFUSALS):
             raise StoreUnavailable("Redis cannot serve now") from error
         raise
+
+
+def _patient(kind: type[Any]) -> type[Any]:
+    """A kind of connection (TCP, TLS, Unix socket) whose every wait is bounded by what patience is left."""
+    doubt = Doubt()
+
+    class Patient(kind):  # type: ignore[misc]
+        @property
+        def socket_timeout(self) -> float:
+            return max(left(doubt.limit(super().socket_timeout)), SHORTEST)
+
+        @property
+        def socket_connect_timeout(self) -> float:
+            return max(left(doubt.limit(super().socket_connect_timeout)), SHORTEST)
+
+        def _connect(self) -> Any:  # noqa: ANN401 - redis-py's
+            try:
+                return super()._connect()
+            except TimeoutError:
+                doubt.in_vain()
+                raise
+
+        def send_packed_command(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
+            if left(SHORTEST) < SHORTEST:
+                raise redis.TimeoutError("the time that the caller had is over")
+            # What was connected under one budget is used under another.
+            if (open_socket := self._get_socket()) is not None:
+                open_socket.settimeout(self.socket_timeout)
+            super().send_packed_command(*arguments, **options)
+
+        def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
+            options.setdefault("timeout", self.socket_timeout)
+            try:
+                response = super().read_response(*arguments, **options)
+            except redis.TimeoutError:
+                doubt.in_vain()
+                raise
+            doubt.answered()
+            return response
+
+    return Patient

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     api_threads: int = Field(default=16, ge=1, le=512)
     """Requests that one API process serves at a time."""
 
+    api_redis_seconds: Seconds = 1.2
+    """Seconds that one request may wait for Redis in all before it is answered 503."""
+
     api_tokens: dict[str, SecretStr] = {}
     """Bearer tokens by owner, as JSON: {"alice": "a-long-random-string"}. Without any, the API serves
     loopback only, and every job belongs to `local`."""
@@ -114,11 +117,15 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, le=20)
     """Attempts a stage has at a job; only infrastructure faults use them up."""
 
+    quarantine_seconds: float = Field(default=3600.0, ge=0, allow_inf_nan=False)
+    """Seconds for which a job that ended its worker in every attempt is refused when it comes again, with the
+    same spec and pictures; 0 never refuses."""
+
     retry_delay: Seconds = 2.0
     """Seconds before a second attempt; doubled for each further one."""
 
     lease_seconds: Seconds = 30.0
-    """Seconds for which a claim holds without a heartbeat; it beats every second, or three times as often."""
+    """Seconds for which a claim holds without a heartbeat; it beats twice a second, or oftener."""
 
     intake_slots: int = Field(default=4, ge=1, le=256)
     """Jobs whose pictures one intake worker fetches at a time."""
@@ -135,6 +142,10 @@ class Settings(BaseSettings):
 
     checkpoint_seconds: Seconds = 10.0
     """Longest time between two checkpoints of a running job."""
+
+    store_seconds: Seconds = 180.0
+    """Seconds for which a paint worker tries to read its pictures, and with the finished one in hand to store
+    it, while the object store is away; only then has the attempt failed."""
 
     reap_seconds: Seconds = 2.0
     """Seconds between two rounds of the reaper, which heals what crashed workers left."""
@@ -164,6 +175,14 @@ class Settings(BaseSettings):
 
     torch_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of the paint worker; 0 leaves the choice to torch."""
+
+    recycle_bytes: int = Field(default=0, ge=0)
+    """Bytes of resident set past which a worker leaves after a job, to be started anew by its supervisor. 0
+    takes half of what the machine has or the container may take, and at least twice what it began with."""
+
+    recycle_device_bytes: int = Field(default=0, ge=0)
+    """Bytes of GPU memory that a paint worker may hold between jobs, likewise. 0 takes half of what the GPU
+    has."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""

@@ -2,12 +2,16 @@
 
 import argparse
 import logging
+import os
 import sys
 
 from shared.jobs.record import Queue
 from shared.logs import set_up_logging
+from shared.redis import connect
 from shared.settings import Settings, settings
+from worker.leaving import DEVICE_LOST_EXIT
 from worker.process import Stage, Surroundings, serve
+from worker.recycling import DeviceMemory
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +42,24 @@ def _paint(around: Surroundings) -> Stage:
         log.error("no weights here: run `impasto weights fetch vgg19`, or set IMPASTO_WEIGHTS_DIR")
     log.info("painting on %s in %s with %s", engine.device, engine.dtype, ", ".join(backbones) or "nothing")
     painter = Painter(around.store, around.objects, engine, config, around.name, around.draining)
-    return Stage(painter.work, backbones, engine.device)
+    on_device = DeviceMemory(engine.memory_held, total) if (total := engine.memory_total()) else None
+    return Stage(painter.work, backbones, engine.device, on_device)
 
 
 def _chores(around: Surroundings) -> Stage:
+    from worker.chores.checkup import Checkup
     from worker.chores.tidy import Tidy
 
-    return Stage(Tidy(around.store, around.objects, around.config.retention_seconds).work)
+    tidy = Tidy(around.store, around.objects, around.config.retention_seconds)
+    checkup = Checkup(connect(around.config), around.objects, around.config, around.draining)
+
+    def work() -> bool:
+        more = tidy.work()
+        if not more:
+            checkup.work()
+        return more
+
+    return Stage(work)
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}
@@ -55,7 +70,11 @@ def _slots(queue: Queue, config: Settings) -> int:
 
 
 def main() -> int:
-    """Parse the command line and serve until told to stop."""
+    """Parse the command line and serve until told to stop; returns the exit status.
+
+    It is 0 after SIGTERM and after leaving for its size, `worker.leaving.DEVICE_LOST_EXIT` when the device
+    has failed; the watchdog ends the process with `worker.lease.STALLED_EXIT`.
+    """
     parser = argparse.ArgumentParser(prog="python -m worker", description="Serve one stage of Impasto.")
     parser.add_argument("queue", type=Queue, choices=list(Queue), help="the stage to serve")
     queue: Queue = parser.parse_args().queue
@@ -65,7 +84,12 @@ def main() -> int:
         import torch
 
         torch.set_num_threads(config.torch_threads)
-    return serve(queue, _slots(queue, config), config, STAGES[queue])
+    status = serve(queue, _slots(queue, config), config, STAGES[queue])
+    if status == DEVICE_LOST_EXIT:
+        # On its way out torch would use the device once more, and abort or hang.
+        logging.shutdown()
+        os._exit(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """One attempt at one job: its pictures, what it tells while it is painted, and how it ends.
 
-Which jobs are painted together, and when, is `worker.paint`'s; holding the claim is `worker.lease`. Nothing
-is published without the fence, and what was stored under a lost fence is taken away again. Whatever goes
-wrong in an attempt ends that attempt: nothing that befalls one job of a batch reaches another.
+Which jobs are painted together, and when, is `worker.paint`'s; holding the claim is `worker.lease`, waiting
+for the object store `worker.tries`. Nothing is published without the fence, and what was stored under a
+lost fence is taken away again. Whatever goes wrong in an attempt ends that attempt: nothing that befalls one
+job of a batch reaches another.
 """
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -26,12 +27,13 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
 )
-from shared.jobs.record import Checkpoint as CheckpointPointer
+from shared.jobs.record import Checkpoint as Pointer
 from shared.jobs.record import Output, PaintProgress, Queue, Stage
 from shared.jobs.store import JobStore, LeaseLostError
 from shared.objects import ObjectMissingError, ObjectStore
 from shared.settings import Settings
 from worker import pictures
+from worker.checkpoints import Checkpoints
 from worker.engine import (
     BackboneUnavailableError,
     Checkpoint,
@@ -42,17 +44,39 @@ from worker.engine import (
     Request,
     Stopped,
     UnknownLayerError,
-    files,
 )
 from worker.lease import Lease, Stop
+from worker.previews import Previews
+from worker.results import discard, remove_others, store_result
+from worker.tries import LEAVING_SECONDS, QUICK_SECONDS, StoppedError, in_thread, patiently
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PREVIEW_SECONDS = 2.0
-PREVIEW_QUALITY = 80
 #: A checkpoint costs a moment; none is worth taking more often than this.
-MIN_CHECKPOINT_SECONDS = 1.0
+MIN_CHECKPOINT_SECONDS = 0.5
+#: The part of the time that a job is expected to take after which a checkpoint is due: with the evaluation
+#: under way and the upload on top, no more than a tenth of a job of ten seconds is lost with its worker.
+CHECKPOINT_SHARE = 1 / 15
+#: Of the time of painting, what taking checkpoints may cost at most.
+CHECKPOINT_COST = 0.1
+#: Attempts that are settled at a time.
+SETTLED_AT_A_TIME = 16
+
+
+def settle(answers: "Sequence[tuple[Attempt, Outcome | Exception]]", painted_at: float) -> None:
+    """End attempts side by side, so that one whose result is hard to store holds back no other.
+
+    Args:
+        answers: each attempt with what the engine answered for its job.
+        painted_at: when it did, by the monotonic clock.
+    """
+    if len(answers) == 1:
+        ((attempt, result),) = answers
+        attempt.settle(result, painted_at)
+    elif answers:
+        with ThreadPoolExecutor(min(len(answers), SETTLED_AT_A_TIME), "settle") as pool:
+            list(pool.map(lambda answer: answer[0].settle(answer[1], painted_at), answers))
 
 
 class Attempt:
@@ -76,25 +100,35 @@ class Attempt:
         self._lease = lease
         self._claim = lease.claim
         self._job = lease.claim.job
-        self._checkpoint, self._resumes = self._job.checkpoint, True
-        self._checkpoints = 0
+        self._checkpoints = Checkpoints(store, objects, lease)
+        self._useless: Pointer | None = None
+        self._checkpoint_cost = 0.0
+        self._previews = Previews(objects, lease)
         self._together = 1
-        self._started = self._checkpointed = self._previewed = time.monotonic()
+        self._started = self._checkpointed = time.monotonic()
         self._begun_step, self._begun_at = 0, self._started
 
-    def request(self) -> Request | None:
-        """What the engine is asked for, from the newest checkpoint on; None when that ended the attempt."""
-        return self._guarded(self._request)
+    def request(self, until: float) -> Request | None:
+        """What the engine is asked for, from the newest checkpoint on; None when that ended the attempt.
 
-    def begin(self, together: int) -> None:
-        """The engine is asked now, for so many pictures at once."""
+        Args:
+            until: how long the object store is waited for, by the monotonic clock.
+        """
+        return self._guarded(lambda: self._request(until))
+
+    def begin(self, together: int) -> bool:
+        """The engine is asked now, for so many pictures at once; False when this one is to stop, and has."""
         self._together = together
         self._begun_at = time.monotonic()
+        if self._lease.stop is not None:
+            self._guarded(self._leave)
+            self._end()
+        return not self.ended
 
     def start_over(self, error: CheckpointError) -> None:
         """Let the next request be from the beginning, since the engine refused the checkpoint."""
         log.warning("job %s: starting over, the checkpoint is of no use: %s", self._job.id, error)
-        self._resumes = False
+        self._useless = self._checkpoints.newest
 
     def settle(self, result: Outcome | Exception, painted_at: float) -> None:
         """End the attempt as the engine's answer demands, unless it has ended already.
@@ -112,6 +146,8 @@ class Attempt:
         try:
             try:
                 return action()
+            except StoppedError:
+                self._leave()
             except (LeaseLostError, StoreUnavailable):
                 raise
             except Exception as error:  # noqa: BLE001 - each kind has its fault, which is logged
@@ -153,9 +189,10 @@ class Attempt:
 
     # Before it is painted.
 
-    def _request(self) -> Request:
-        loaded = pictures.load(self._job, self._objects)
-        resume = self._resumable()
+    def _request(self, until: float) -> Request:
+        source = _PatientSource(self._objects, self._lease, until)
+        loaded = pictures.load(self._job, source)
+        resume = self._resumable(source)
         self._begun_step = resume.step if resume else 0
         self._lease.moved()
         return Request(
@@ -168,12 +205,12 @@ class Attempt:
             resume=resume,
         )
 
-    def _resumable(self) -> Checkpoint | None:
-        pointer = self._checkpoint
-        if pointer is None or not self._resumes:
+    def _resumable(self, source: pictures.Source) -> Checkpoint | None:
+        pointer = self._checkpoints.newest
+        if pointer is None or pointer == self._useless:
             return None
         try:
-            checkpoint = Checkpoint.from_bytes(self._objects.get(pointer.key))
+            checkpoint = Checkpoint.from_bytes(source.get(pointer.key))
         except (ObjectMissingError, CheckpointError) as error:
             log.warning("job %s: starting over, the checkpoint is of no use: %s", self._job.id, error)
             return None
@@ -216,52 +253,20 @@ class Attempt:
         )
         if progress.step == progress.steps:
             return
+        self._previews.show(progress, self._together)
         now = time.monotonic()
-        if now - self._previewed >= PREVIEW_SECONDS * self._together:
-            self._previewed = now
-            self._preview(progress)
-        if now - self._checkpointed >= self._checkpoint_interval(progress, now):
+        due = now - self._checkpointed >= self._checkpoint_interval(progress, now)
+        if due and self._checkpoints.offer(progress.checkpoint):
             self._checkpointed = now
-            self._keep(progress.checkpoint())
+            self._checkpoint_cost = time.monotonic() - now
 
     def _checkpoint_interval(self, progress: Progress, now: float) -> float:
-        """The shorter of the setting and a tenth of the time that the job is expected to take."""
+        """The shorter of the setting and a part of the time that the job is expected to take."""
         done = max(progress.step - self._begun_step, 1)
         expected = (now - self._begun_at) / done * progress.steps
-        shortest = MIN_CHECKPOINT_SECONDS * self._together
-        return max(min(self._config.checkpoint_seconds, expected / 10), shortest)
-
-    def _preview(self, progress: Progress) -> None:
-        key = f"previews/{self._job.uid}"
-        try:
-            self._objects.put(key, files.encode(progress.image(), "jpeg", PREVIEW_QUALITY), "image/jpeg")
-        except StorageUnavailable:
-            log.warning("job %s: no preview, the object store does not answer", self._job.id)
-        else:
-            self._lease.moved(preview_key=key)
-
-    def _keep(self, checkpoint: Checkpoint) -> None:
-        """Store a checkpoint and point the record at it; a checkpoint that fails is merely missed."""
-        self._checkpoints += 1
-        key = f"checkpoints/{self._job.uid}/{self._claim.fence}-{self._checkpoints}"
-        try:
-            self._objects.put(key, checkpoint.to_bytes(), "application/octet-stream")
-        except StorageUnavailable:
-            log.warning("job %s: no checkpoint, the object store does not answer", self._job.id)
-            return
-        pointer = CheckpointPointer(key, checkpoint.step)
-        try:
-            replaced = self._store.checkpoint(self._claim, pointer)
-        except LeaseLostError:
-            self._discard(key)
-            raise
-        except StoreUnavailable:
-            # It may have been noted all the same: the object stays, and a chore sweeps it if not.
-            log.warning("job %s: the job store does not answer; the checkpoint may not count", self._job.id)
-            return
-        self._checkpoint, self._resumes = pointer, True
-        if replaced:
-            self._discard(replaced)
+        affordable = self._together * self._checkpoint_cost / CHECKPOINT_COST
+        wanted = min(self._config.checkpoint_seconds, expected * CHECKPOINT_SHARE)
+        return max(wanted, affordable, MIN_CHECKPOINT_SECONDS)
 
     # When it ends.
 
@@ -270,30 +275,15 @@ class Attempt:
             case Outcome():
                 self._publish(result, painted_at)
             case Stopped():
-                self._end_early(result.checkpoint)
+                self._leave(result.checkpoint, painted_at)
             case _:
                 raise result
 
     def _publish(self, outcome: Outcome, painted_at: float) -> None:
-        if self._lease.stop is Stop.LOST:
-            raise LeaseLostError(self._job.uid)
         storing_at = time.monotonic()
         self._lease.moved(stage=Stage.STORING)
-        spec = self._job.spec
-        data = files.encode(outcome.image, spec.output_format, spec.output_quality)
-        key = f"outputs/{self._job.uid}/{self._claim.fence}.{files.EXTENSIONS[spec.output_format]}"
-        output = Output(
-            key=key,
-            sha256=hashlib.sha256(data).hexdigest(),
-            bytes=len(data),
-            width=outcome.image.shape[2],
-            height=outcome.image.shape[1],
-            content_type=files.CONTENT_TYPES[spec.output_format],
-        )
-        self._objects.put(key, data, output.content_type)
-        stat = self._objects.stat(key)
-        if stat is None or stat.size != output.bytes:
-            raise StorageUnavailable("the object store does not hold the result it accepted")
+        until = painted_at + self._config.store_seconds
+        output = store_result(self._objects, self._lease, outcome, until)
         stored_at = time.monotonic()
         finish = partial(
             self._store.finish,
@@ -310,21 +300,24 @@ class Attempt:
         try:
             self._lease.insist(finish)
         except LeaseLostError:
-            self._discard(key)
+            discard(self._objects, output.key)
             raise
         log.info("job %s: succeeded in %.1f s", self._job.id, painted_at - self._started)
-        self._tidy()
+        self._tidy(output)
 
-    def _end_early(self, checkpoint: Checkpoint) -> None:
+    def _leave(self, checkpoint: Checkpoint | None = None, stopped_at: float = 0.0) -> None:
         """The work was stopped: hand the job back as the reason demands."""
         match self._lease.stop:
             case Stop.CANCEL:
                 self._lease.insist(self._canceled)
             case Stop.DRAIN:
-                self._keep(checkpoint)
+                if checkpoint is not None:
+                    left = stopped_at + LEAVING_SECONDS - time.monotonic()
+                    self._checkpoints.keep(checkpoint, max(left, QUICK_SECONDS))
                 if self._lease.insist(lambda: self._store.release(self._claim)):
                     ring(Queue.PAINT)
-                log.info("job %s: put back at step %d", self._job.id, checkpoint.step)
+                newest = self._checkpoints.newest
+                log.info("job %s: put back at step %d", self._job.id, newest.step if newest else 0)
             case _:
                 raise LeaseLostError(self._job.uid)
 
@@ -333,13 +326,29 @@ class Attempt:
         if self._lease.insist(lambda: self._store.fail(self._claim, fault)).status.terminal:
             self._tidy()
 
-    def _tidy(self) -> None:
-        """Take away what only a running job needs."""
-        self._discard(f"previews/{self._job.uid}")
-        if self._checkpoint:
-            self._discard(self._checkpoint.key)
+    def _tidy(self, output: Output | None = None) -> None:
+        """Take away what only a running job needs, and what lost attempts have stored beside the result.
 
-    def _discard(self, key: str) -> None:
-        # What stays behind is swept by a chore.
+        A store that is too slow for that is not waited for: what stays behind is swept by a chore.
+        """
+        wait([in_thread(partial(self._take_away, output), "tidy")], QUICK_SECONDS)
+
+    def _take_away(self, output: Output | None) -> None:
         with suppress(StorageUnavailable):
-            self._objects.delete(key)
+            self._previews.drop()
+            self._checkpoints.drop()
+            remove_others(self._objects, self._claim, output)
+
+
+class _PatientSource:
+    """The object store as pictures are read from it: it may be away for a while."""
+
+    def __init__(self, objects: ObjectStore, lease: Lease, until: float) -> None:
+        self._objects = objects
+        self._lease = lease
+        self._until = until
+
+    def get(self, key: str) -> bytes:
+        """As `ObjectStore.get`; raises `StoppedError` as well, see `patiently`."""
+        until = max(self._until, time.monotonic() + QUICK_SECONDS)
+        return patiently(partial(self._objects.get, key), self._lease, until=until)

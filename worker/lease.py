@@ -20,8 +20,9 @@ from shared.jobs.store import Claim, JobStore, LeaseLostError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Longest time between two beats: a cancel is heard, and progress is seen, within it.
-BEAT_SECONDS = 1.0
+#: Longest time between two beats: a cancel and a passed deadline are heard, and progress is seen, within it.
+#: Both are to act within a second, of which the evaluation under way needs its part.
+BEAT_SECONDS = 0.5
 #: Seconds between two tries of a call that the store did not answer.
 INSIST_SECONDS = 0.5
 #: Exit status of a process that its watchdog ended.
@@ -84,6 +85,8 @@ class Lease:
         self._stage: Stage | None = None
         self._preview_key: str | None = None
         self._renewed = time.monotonic()
+        self._unheard = False
+        self._telling = threading.Lock()
         self._pulse = pulse or Pulse()
         name = f"lease-{claim.job.id}"
         self._thread = threading.Thread(target=self._beat_until_ended, name=name, daemon=True)
@@ -123,18 +126,26 @@ class Lease:
         return self._stop or (Stop.DRAIN if self._draining.is_set() else None)
 
     def insist(self, call: Callable[[], T]) -> T:
-        """Make a call to the store, again and again while Redis is away, for as long as the claim may hold.
+        """Make the call to the store that ends the claim, again and again while Redis is away.
+
+        It goes on when the lease is over: only the store knows whether the job has been taken away, and until
+        it is asked nobody knows what has become of an earlier try.
 
         Raises:
             LeaseLostError: from the call: the store said so.
-            StoreUnavailable: Redis stayed away too long. Whether the call took effect is not known.
+            StoreUnavailable: the process has to leave, the lease is over and Redis is away. Whether the call
+                took effect is not known.
         """
         while True:
             try:
-                return call()
+                with self._telling:
+                    answer = call()
+                    self._ended.set()
+                    return answer
             except StoreUnavailable:
-                if self.stop is Stop.LOST:
+                if self._draining.is_set() and self.stop is Stop.LOST:
                     raise
+                self._pulse.beat()  # waiting for Redis is no stall
                 self._ended.wait(INSIST_SECONDS)
 
     def _beat_until_ended(self) -> None:
@@ -142,9 +153,14 @@ class Lease:
         while not self._ended.wait(interval):
             if self._pulse.silence() > self._stall_seconds:
                 self._end_process()
-            # Work whose lease is lost may still hang: nothing is renewed, the watchdog stays.
-            if self._stop is not Stop.LOST:
-                self._beat()
+            # Work whose lease is lost may still hang: nothing is renewed, the watchdog stays. Nor is anything
+            # while the claim is being ended, since a beat that comes after the end would be refused.
+            if self._stop is not Stop.LOST and self._telling.acquire(blocking=False):
+                try:
+                    if not self._ended.is_set():
+                        self._beat()
+                finally:
+                    self._telling.release()
 
     def _beat(self) -> None:
         """Renew once."""
@@ -158,12 +174,14 @@ class Lease:
             self._stop = Stop.LOST
             return
         except StoreUnavailable:
-            log.warning("job %s: the job store does not answer; working on", self.claim.job.id)
+            if not self._unheard:
+                log.warning("job %s: the job store does not answer; working on", self.claim.job.id)
+            self._unheard = True
             return
         except Exception:
             log.exception("job %s: a beat failed", self.claim.job.id)
             return
-        self._renewed = sent_at
+        self._renewed, self._unheard = sent_at, False
         if renewal.cancel and self._stop is None:
             self._stop = Stop.CANCEL
 

@@ -14,15 +14,16 @@ from contextlib import ExitStack
 
 import torch
 
-from shared.errors import StoreUnavailable
+from shared.errors import StoreUnavailable, WorkerLost
 from shared.jobs.record import Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.sizes import size_for
-from worker.attempt import Attempt
-from worker.engine import CheckpointError, Engine, EngineError, Request, memory
+from worker.attempt import Attempt, settle
+from worker.engine import CheckpointError, DeviceLostError, Engine, EngineError, Request, memory
 from worker.lease import Lease, Pulse
+from worker.leaving import DEVICE_LOST_EXIT, Unfit
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,12 @@ class Painter:
         self._draining = draining
 
     def work(self) -> bool:
-        """Claim a job and companions to it, and bring each as far as it goes; False when none was waiting."""
+        """Claim a job and companions to it, and bring each as far as it goes; False when none was waiting.
+
+        Raises:
+            Unfit: the device has failed. The jobs were put back as if this worker had died, charged with an
+                attempt, since any of them may be what broke it; each is painted alone from then on.
+        """
         leader = self._store.claim(Queue.PAINT, self._name, self._engine.backbones())
         if leader is None:
             return False
@@ -60,7 +66,12 @@ class Painter:
             attempts += [self._attempt(claim, pulse, held) for claim in self._companions(leader)]
             if len(attempts) > 1:
                 log.info("job %s: painted as one batch with %d others", leader.job.id, len(attempts) - 1)
-            self._paint(attempts)
+            try:
+                self._paint(attempts)
+            except DeviceLostError as error:
+                for attempt in attempts:
+                    attempt.settle(WorkerLost(str(error)), time.monotonic())
+                raise Unfit(str(error), DEVICE_LOST_EXIT) from error
         return True
 
     def _attempt(self, claim: Claim, pulse: Pulse, held: ExitStack) -> Attempt:
@@ -110,8 +121,9 @@ class Painter:
         groups: dict[object, list[tuple[Attempt, Request]]] = defaultdict(list)
         room = INPUTS_SHARE * memory.free(torch.device("cpu"))
         again: list[Attempt] = []
+        until = time.monotonic() + self._config.store_seconds
         for number, attempt in enumerate(attempts, start=1):
-            request = attempt.request()
+            request = attempt.request(until)
             if request is not None:
                 place = request.resume and (request.resume.step, request.resume.level)
                 groups[place].append((attempt, request))
@@ -121,15 +133,19 @@ class Painter:
                 while groups:
                     again += self._paint_together(groups.pop(next(iter(groups))))
                 room = INPUTS_SHARE * memory.free(torch.device("cpu"))
+                until = time.monotonic() + self._config.store_seconds
         for attempt in again:
             self._paint([attempt])
 
     def _paint_together(self, batch: Sequence[tuple[Attempt, Request]]) -> list[Attempt]:
         """Ask the engine and settle what it answers; returns those to be painted again, each alone."""
-        for attempt, _ in batch:
-            attempt.begin(len(batch))
+        batch = [(attempt, request) for attempt, request in batch if attempt.begin(len(batch))]
+        if not batch:
+            return []
         try:
             results = self._engine.stylize_batch([request for _, request in batch])
+        except DeviceLostError:
+            raise
         except Exception as error:
             if len(batch) == 1:
                 results = [error]
@@ -137,7 +153,7 @@ class Painter:
                 log.exception("a batch of %d failed; painting one after another", len(batch))
                 return [attempt for attempt, _ in batch]
         painted_at = time.monotonic()
-        again = []
+        again, answers = [], []
         for (attempt, request), result in zip(batch, results, strict=True):
             if isinstance(result, CheckpointError) and request.resume is not None:
                 attempt.start_over(result)
@@ -145,7 +161,8 @@ class Painter:
             elif isinstance(result, torch.OutOfMemoryError) and len(batch) > 1:
                 again.append(attempt)
             else:
-                attempt.settle(result, painted_at)
+                answers.append((attempt, result))
+        settle(answers, painted_at)
         return again
 
 

@@ -4,14 +4,22 @@ What is fetched, cleaned and kept is intake's business; what is made of a mask, 
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
 from shared.errors import InternalFault, MaskEmpty
 from shared.jobs.record import Job, Picture
-from shared.objects import ObjectMissingError, ObjectStore
+from shared.objects import ObjectMissingError
 from worker.engine import Style
 from worker.engine.files import decode, decode_grey
+
+
+class Source(Protocol):
+    """Where pictures are read from: an object store, or something before it."""
+
+    def get(self, key: str) -> bytes:
+        """See `ObjectStore.get`."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Loaded:
     init: Tensor | None
 
 
-def load(job: Job, objects: ObjectStore) -> Loaded:
+def load(job: Job, objects: Source) -> Loaded:
     """Read and decode every picture of a job.
 
     Raises:
@@ -42,7 +50,7 @@ def load(job: Job, objects: ObjectStore) -> Loaded:
     return Loaded(content, styles, decode(_bytes(job.init, objects)) if job.init else None)
 
 
-def _style(index: int, picture: Picture, objects: ObjectStore) -> Style:
+def _style(index: int, picture: Picture, objects: Source) -> Style:
     mask = decode_grey(_bytes(picture.mask, objects)) if picture.mask else None
     if mask is not None and not mask.any():
         raise MaskEmpty(
@@ -57,7 +65,7 @@ def _style(index: int, picture: Picture, objects: ObjectStore) -> Style:
     )
 
 
-def _bytes(picture: Picture, objects: ObjectStore) -> bytes:
+def _bytes(picture: Picture, objects: Source) -> bytes:
     if picture.key is None:
         raise InternalFault("a picture has no clean copy")
     try:

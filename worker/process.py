@@ -1,7 +1,8 @@
 """One worker process: a stage's task, its Celery consumer, its ticker, and how it leaves.
 
 SIGTERM: Celery says `worker_shutting_down` at once; the work in hand sees the draining event, puts its job
-back (or ends it), and the process goes. A second SIGTERM changes nothing.
+back (or ends it), and the process goes. A second SIGTERM changes nothing. A process that has grown too large,
+or whose device has failed, leaves the same way by itself.
 """
 
 import logging
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 
@@ -24,6 +26,10 @@ from shared.jobs.workers import WorkerInfo
 from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
+from worker.consumer import patient_consumer
+from worker.leaving import RECYCLED_EXIT, Leaving, Unfit
+from worker.outage import Outage
+from worker.recycling import DeviceMemory, Recycling
 from worker.ticker import Ticker
 
 log = logging.getLogger(__name__)
@@ -47,6 +53,7 @@ class Stage:
     work: Callable[[], bool]
     backbones: Sequence[str] = ()
     device: str = "cpu"
+    device_memory: DeviceMemory | None = None
 
 
 def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surroundings], Stage]) -> int:
@@ -66,28 +73,40 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
     store = JobStore(redis, config)
     draining = threading.Event()
     stage = make_stage(Surroundings(config, store, open_objects(config), name, draining))
+    leaving = Leaving(draining)
+    recycling = Recycling(config.recycle_bytes, config.recycle_device_bytes, stage.device_memory)
     info = WorkerInfo(name, queue, tuple(stage.backbones), stage.device)
-    ticker = Ticker(redis, store, config, info)
+    outage = Outage()
+    ticker = Ticker(redis, store, config, info, outage)
 
     @app.task(name=task_name(queue))  # type: ignore[untyped-decorator]
     def answer() -> None:
         """Answer one bell."""
         if draining.is_set():
             return
+        worked = False
         try:
+            worked = stage.work()
             # What waits for chores is not counted anywhere: there the work itself says whether more is left.
-            more = stage.work() and (queue is Queue.CHORES or store.depths()[queue] > 0)
+            more = worked and (queue is Queue.CHORES or store.depths()[queue] > 0)
             if more and not draining.is_set():
                 ring(queue)
         except StoreUnavailable as fault:
             log.warning("a bell of %s went unanswered: %s", queue, fault.detail)
+        except Unfit as reason:
+            leaving.leave(str(reason), reason.status)
+        if worked and (too_large := recycling.reason()) is not None:
+            leaving.leave(too_large, RECYCLED_EXIT)
 
     def drain(**_: object) -> None:
         draining.set()
 
     # Celery warns of root because of pickled messages; ours are JSON and name a stage, nothing else.
     warnings.simplefilter("ignore", SecurityWarning)
+    # And, at each lost connection, that a later version will cancel tasks then; ours says that it shall not.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     worker_shutting_down.connect(drain, weak=False)
+    app.conf.worker_consumer = patient_consumer(outage)
     ticker.start()
     try:
         worker = app.Worker(
@@ -102,7 +121,7 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
             quiet=True,
         )
         worker.start()
-        return int(worker.exitcode or 0)
+        return leaving.status or int(worker.exitcode or 0)
     finally:
         draining.set()
         ticker.stop()

@@ -5,13 +5,17 @@ read or stored is computed again, and chores delete them when they are old.
 """
 
 import logging
+from functools import partial
 
 from shared.errors import StorageUnavailable
 from shared.objects import ObjectMissingError, ObjectStore
+from worker.tries import briefly
 
 log = logging.getLogger(__name__)
 
 PREFIX = "styles/"
+#: How long the object store is waited for: less than computing them again takes.
+WAIT_SECONDS = 3.0
 
 
 class StoredStatistics:
@@ -23,7 +27,7 @@ class StoredStatistics:
     def get(self, key: str) -> bytes | None:
         """What was put under `key`; None when there is nothing, or the object store does not say."""
         try:
-            return self._objects.get(PREFIX + key)
+            return briefly(partial(self._objects.get, PREFIX + key), WAIT_SECONDS)
         except ObjectMissingError:
             return None
         except StorageUnavailable as fault:
@@ -37,6 +41,7 @@ class StoredStatistics:
             ValueError: `key` is not letters, digits, `.`, `_`, `-` and `/` as in an object's key.
         """
         try:
-            self._objects.put(PREFIX + key, data, "application/octet-stream")
+            put = partial(self._objects.put, PREFIX + key, data, "application/octet-stream")
+            briefly(put, WAIT_SECONDS)
         except StorageUnavailable as fault:
             log.warning("style statistics are not kept: %s", fault.detail)

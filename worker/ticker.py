@@ -7,6 +7,7 @@ since messages are what it heals. A short lock in Redis keeps it to one worker a
 import logging
 import threading
 import time
+from dataclasses import replace
 
 from redis import Redis
 
@@ -15,8 +16,9 @@ from shared.errors import StoreUnavailable
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
-from shared.redis import translated
 from shared.settings import Settings
+from worker.outage import Outage
+from worker.recycling import resident
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +27,20 @@ ADVERT_SECONDS = 10.0
 ADVERT_TTL_SECONDS = 90.0
 #: Seconds between two bells for the chores.
 CHORES_SECONDS = 30.0
-REAPER_LOCK = "im:lock:reaper"
-CHORES_LOCK = "im:lock:chores"
+_PART = "ticker"
 
 
 class Ticker:
     """Advertises one worker and reaps, until stopped."""
 
-    def __init__(self, redis: Redis, store: JobStore, config: Settings, info: WorkerInfo) -> None:
+    def __init__(
+        self, redis: Redis, store: JobStore, config: Settings, info: WorkerInfo, outage: Outage
+    ) -> None:
         self._redis = redis
         self._store = store
         self._config = config
         self._info = info
+        self._outage = outage
         self._workers = Workers(redis)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
@@ -59,36 +63,34 @@ class Ticker:
         while True:
             try:
                 if time.monotonic() - advertised_at >= ADVERT_SECONDS:
-                    self._workers.advertise(self._info, ttl_seconds=ADVERT_TTL_SECONDS)
+                    info = replace(self._info, resident_bytes=resident())
+                    self._workers.advertise(info, ttl_seconds=ADVERT_TTL_SECONDS)
                     advertised_at = time.monotonic()
                 self._reap()
             except StoreUnavailable as fault:
-                log.warning("tick missed: %s", fault.detail)
+                self._outage.away(_PART, fault.detail)
                 advertised_at = -ADVERT_SECONDS
             except Exception:
                 log.exception("tick failed")
+            else:
+                self._outage.back(_PART)
             if self._stopped.wait(self._config.reap_seconds):
                 return
 
-    def _my_turn(self, lock: str, seconds: float) -> bool:
-        """True for one worker in each interval."""
-        with translated():
-            return bool(self._redis.set(lock, self._info.name, nx=True, px=max(int(seconds * 1000), 50)))
-
-    def _outstanding(self, queue: Queue) -> int:
-        """Bells that nobody has answered yet: the length of the Celery queue's list."""
-        with translated():
-            return int(self._redis.llen(queue))
-
     def _reap(self) -> None:
-        if self._my_turn(CHORES_LOCK, CHORES_SECONDS) and not self._outstanding(Queue.CHORES):
+        store, name = self._store, self._info.name
+        if store.take_turn("chores", name, CHORES_SECONDS) and not store.outstanding(Queue.CHORES):
             ring(Queue.CHORES)
-        if not self._my_turn(REAPER_LOCK, self._config.reap_seconds * 0.9):
+        if not store.take_turn("reaper", name, self._config.reap_seconds * 0.9):
             return
-        reaped = self._store.reap()
-        if reaped.requeued or reaped.failed or reaped.expired:
+        reaped = store.reap()
+        if reaped.requeued or reaped.failed or reaped.canceled or reaped.expired:
             log.info(
-                "reaped: %d put back, %d failed, %d expired", reaped.requeued, reaped.failed, reaped.expired
+                "reaped: %d put back, %d failed, %d canceled, %d expired",
+                reaped.requeued,
+                reaped.failed,
+                reaped.canceled,
+                reaped.expired,
             )
         for queue, bells in reaped.rang.items():
             for _ in range(bells):

@@ -1,21 +1,20 @@
 #!lua flags=allow-oom
 -- Intake is done: keep the clean copies and let the job wait for paint.
 --
--- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), bucket, grace (ms),
---   bells.
--- Keys: job:<uid>, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+-- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), bucket, recipe,
+--   grace (ms), bells.
+-- Keys: job:<uid>, tally, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery
+--   queue's list.
 -- Returns {ring}; empty when the lease is lost.
 
 local job = leased_job()
 if not job or job.stage ~= 'fetching' then return {} end
 local time = now()
-local named = {content = arg.content, styles = arg.styles, init = arg.init or job.init}
-for _, sha256 in ipairs(inputs_of(named)) do refer(sha256) end
-for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+local named = pinned(job, time)
 redis.call('ZREM', K.leases, job.uid)
 save(job, {
   stage = 'waiting', content = named.content, styles = named.styles, init = named.init, seconds = arg.seconds,
-  bucket = arg.bucket,
+  bucket = arg.bucket, recipe = arg.recipe,
   attempt = 0, fence = false, worker = false, progress = false, waited = false,
 })
 wait(job, time)

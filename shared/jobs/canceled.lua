@@ -2,7 +2,7 @@
 -- The worker stopped as it was asked to: the job is canceled, with an error when its deadline was the reason.
 --
 -- Arguments: uid, fence, overdue (JSON), retention (ms).
--- Keys: job:<uid>, leases, delayed, deadlines, ended, counts, list:<status>:<owner>.
+-- Keys: job:<uid>, tally, leases, delayed, deadlines, ended, counts, list:<status>:<owner>.
 -- Returns {1}; empty when the lease is lost.
 
 local job = leased_job()

@@ -2,7 +2,7 @@
 -- Point to the place from which another attempt can go on. No poll sees it, so the version stays.
 --
 -- Arguments: uid, fence, checkpoint (JSON).
--- Keys: job:<uid>.
+-- Keys: job:<uid>, tally.
 -- Returns {the pointer that was replaced, as JSON, or ''}; empty when the lease is lost.
 
 local job = leased_job()

@@ -6,7 +6,8 @@
 --
 -- Arguments: uid, fence (of the job that is held), most (jobs to give out), lanes (that the worker serves),
 --   worker, token (random), lease (ms), schema.
--- Keys: job:<uid>, turns:<lane>, wait:<lane>:<owner>, waiting, turn, leases, counts, list:<status>:<owner>.
+-- Keys: job:<uid>, tally, turns:<lane>, wait:<lane>:<owner>, waiting, turn, leases, counts, list:<status>:<owner>,
+--   quarantine:<recipe>.
 -- Returns {a list of {fence, record}}; empty when the lease of the job that is held is lost.
 
 local MAX_JOBS = 64 -- of one owner, looked at in one call; at most 1024 in all
@@ -29,9 +30,10 @@ local function fitting(owner, leader, time)
   local uids = redis.call('ZRANGE', K.wait .. owner.lane .. ':' .. owner.name, 0, MAX_JOBS - 1)
   for _, uid in ipairs(uids) do
     if #found == arg.most then break end
-    local read = redis.call('HMGET', K.job .. uid, 'bucket', 'checkpoint', 'schema', 'deadline_at', 'attempt_errors')
+    local read = redis.call('HMGET', K.job .. uid, 'bucket', 'checkpoint', 'schema', 'deadline_at', 'attempt_errors',
+      'recipe')
     local fits = read[1] == leader.bucket and step_of(read[2]) == step_of(leader.checkpoint)
-      and not lost_a_worker(read[5])
+      and not lost_a_worker(read[5]) and not quarantined(read[6])
     if fits and claimable({schema = read[3], deadline_at = read[4]}, time) then found[#found + 1] = uid end
   end
   return found

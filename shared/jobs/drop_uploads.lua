@@ -9,8 +9,8 @@ local time = now()
 local ended = redis.call('ZRANGEBYSCORE', K.upload_ends, '-inf', time, 'LIMIT', 0, arg.limit)
 for _, name in ipairs(ended) do
   local upload_id, owner = name:match('^([^:]*):(.*)$')
-  local picture = cjson.decode(redis.call('HGET', K.uploads .. owner, upload_id))
-  unrefer(picture.sha256, time)
+  local picture = redis.call('HGET', K.uploads .. owner, upload_id)
+  if picture then unrefer(cjson.decode(picture).sha256, time) end
   redis.call('HDEL', K.uploads .. owner, upload_id)
   redis.call('ZREM', K.upload_ends, name)
 end

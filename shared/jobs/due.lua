@@ -1,14 +1,13 @@
-#!lua flags=no-writes
+#!lua flags=allow-oom
 -- Ended jobs whose retention is over.
 --
--- Arguments: limit (jobs in one call).
+-- Arguments: limit (jobs in one call), schema.
 -- Keys: ended, job:<uid>.
 -- Returns owner and ID of each, in one list.
 
 local found = {}
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', K.ended, '-inf', now(), 'LIMIT', 0, arg.limit)) do
-  local names = redis.call('HMGET', K.job .. uid, 'owner', 'id')
-  found[#found + 1] = names[1]
-  found[#found + 1] = names[2]
+for _, job in ipairs(jobs_due(K.ended, now())) do
+  found[#found + 1] = job.owner
+  found[#found + 1] = job.id
 end
 return found

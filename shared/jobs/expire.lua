@@ -1,23 +1,20 @@
 #!lua flags=allow-oom
--- End queued jobs whose deadline passed. One that is processing is told by its next renewal, and ended by
--- whatever takes its lease.
+-- End queued jobs whose deadline passed: `expired`, or `canceled` where a painter had begun. One that is
+-- processing is told by its next renewal, and ended by whatever takes its lease.
 --
 -- Arguments: limit (jobs in one call), overdue (JSON), retention (ms), schema.
 -- Keys: deadlines, job:<uid>, leases, delayed, ended, counts, list:<status>:<owner>, wait:<lane>:<owner>,
 --   turns:<lane>, waiting.
--- Returns {the number of jobs that expired}.
+-- Returns {the number of jobs that expired, the number that were canceled}.
 
 local time = now()
-local expired = 0
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', K.deadlines, '-inf', time, 'LIMIT', 0, arg.limit)) do
-  local job = load_job(uid)
-  if not later_schema(job) then
-    if job.status == 'processing' then
-      redis.call('ZREM', K.deadlines, uid)
-    else
-      end_job(job, time, 'expired', {error = arg.overdue})
-      expired = expired + 1
-    end
+local ended = {expired = 0, canceled = 0}
+for _, job in ipairs(jobs_due(K.deadlines, time)) do
+  if job.status == 'processing' then
+    redis.call('ZREM', K.deadlines, job.uid)
+  else
+    end_overdue(job, time)
+    ended[job.status] = ended[job.status] + 1
   end
 end
-return {expired}
+return {ended.expired, ended.canceled}

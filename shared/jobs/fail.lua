@@ -2,8 +2,9 @@
 -- An attempt failed. A fault of the job ends it; one of the infrastructure is kept and tried again later.
 --
 -- Arguments: uid, fence, error (JSON), retryable, retry_delay (ms; doubled for each attempt before),
---   max_attempts, exhausted, overdue (JSON each), retention (ms).
--- Keys: job:<uid>, leases, delayed, deadlines, ended, counts, list:<status>:<owner>, and those of waiting.
+--   max_attempts, exhausted, deadly, overdue (JSON each), retention, quarantine (ms), schema.
+-- Keys: job:<uid>, tally, quarantine:<recipe>, leases, delayed, deadlines, ended, counts, list:<status>:<owner>,
+--   and those of waiting.
 -- Returns the record; empty when the lease is lost.
 
 local job = leased_job()

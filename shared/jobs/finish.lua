@@ -3,12 +3,16 @@
 -- Repeating it (the answer was lost) changes nothing and succeeds.
 --
 -- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, batch, retention (ms).
--- Keys: job:<uid>, leases, deadlines, delayed, ended, counts, list:<status>:<owner>.
+-- Keys: job:<uid>, tally, leases, deadlines, delayed, ended, counts, list:<status>:<owner>.
 -- Returns {1}; empty when the lease is lost.
 
-local job = load_job(arg.uid)
-if job and job.status == 'succeeded' and job.output == arg.output then return {1} end
-if not job or job.fence ~= arg.fence or job.status ~= 'processing' then return {} end
+local named = load_job(arg.uid)
+if named and named.status == 'succeeded' and named.output == arg.output then
+  tally('repeated')
+  return {1}
+end
+local job = leased_job()
+if not job or job.status ~= 'processing' then return {} end
 local seconds = cjson.decode(job.seconds or '{}')
 for name, value in pairs(cjson.decode(arg.seconds)) do seconds[name] = value end
 seconds.wait = (job.waited or 0) / 1000
@@ -16,4 +20,5 @@ end_job(job, now(), 'succeeded', {
   output = arg.output, seconds = cjson.encode(seconds), loss = arg.loss, evaluations = arg.evaluations,
   batch = arg.batch, progress = false,
 })
+tally('finished')
 return {1}

@@ -25,12 +25,16 @@ class Key(StrEnum):
     LEASES = "im:leases"  # zset: uid by the time its lease runs out
     DEADLINES = "im:deadlines"  # zset: uid of jobs that have not ended, by deadline
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
+    TALLY = "im:tally"  # hash: event -> how often it happened
 
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted
     SWEEPING = "im:sweeping"  # zset: sha256 of inputs being deleted, by the time another may take over
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
+
+    QUARANTINE = "im:quarantine:"  # [recipe] string: the last job that ended its workers so; expires
+    LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires
 
     WORKERS = "im:workers"  # hash: worker name -> what it offers
     WORKER_ENDS = "im:worker_ends"  # zset: worker name by the time its advertisement lapses

@@ -1,6 +1,6 @@
 """What the settings mean to the scripts: the arguments that every call is given."""
 
-from shared.errors import AttemptsExhausted, DeadlineExceeded, ErrorInfo, WorkerLost
+from shared.errors import AttemptsExhausted, DeadlineExceeded, ErrorInfo, Fault, Quarantined, WorkerLost
 from shared.jobs.record import SCHEMA, to_json
 from shared.settings import Settings
 
@@ -14,7 +14,8 @@ TAKEOVER_SECONDS = 600
 
 def policy(settings: Settings) -> dict[str, object]:
     """Times in milliseconds, limits, and the errors that scripts themselves write into a record."""
-    exhausted = AttemptsExhausted(f"all {settings.max_attempts} attempts failed; attempt_errors says how")
+    # Scripts put the last attempt's error behind it.
+    exhausted = AttemptsExhausted(f"Each of {settings.max_attempts} attempts failed, the last with ")
     overdue = DeadlineExceeded("the job had not ended when its deadline passed")
     lost = WorkerLost("the worker stopped renewing its lease")
     return {
@@ -27,10 +28,35 @@ def policy(settings: Settings) -> dict[str, object]:
         "grace": milliseconds(GRACE_SECONDS),
         "takeover": milliseconds(TAKEOVER_SECONDS),
         "idempotency_ttl": milliseconds(IDEMPOTENCY_SECONDS),
-        "exhausted": to_json(ErrorInfo.of(exhausted)),
-        "overdue": to_json(ErrorInfo.of(overdue)),
-        "lost": to_json(ErrorInfo.of(lost)),
+        "quarantine": milliseconds(settings.quarantine_seconds),
+        "exhausted": _written(exhausted),
+        "deadly": _written(AttemptsExhausted(_deadly(settings))),
+        "quarantined": _written(Quarantined(_QUARANTINED.format(attempts=settings.max_attempts))),
+        "overdue": _written(overdue),
+        "lost": _written(lost),
     }
+
+
+_REMEDY = "ask for a smaller `size`, or give other pictures"
+#: Scripts fill in the minutes that are left.
+_QUARANTINED = (
+    "A job with this spec and these pictures ended its worker in each of {attempts} attempts, so it is not "
+    f"tried again for %d min: {_REMEDY}."
+)
+
+
+def _deadly(settings: Settings) -> str:
+    """What a job is told whose workers were lost, one after another."""
+    detail = f"Each of {settings.max_attempts} attempts lost its worker, so it may be the job that ends them"
+    if settings.quarantine_seconds:
+        minutes = max(1, round(settings.quarantine_seconds / 60))
+        detail += f"; with this spec and these pictures it is not tried again for {minutes} min"
+    return f"{detail}: {_REMEDY}."
+
+
+def _written(fault: Fault) -> str:
+    """A fault as scripts write it into a record."""
+    return to_json(ErrorInfo.of(fault))
 
 
 def milliseconds(seconds: float) -> int:

@@ -23,10 +23,16 @@ local function find_job(owner, id)
   return nil
 end
 
--- The job that `arg.uid` names, when `arg.fence` is its current fence; nil when the lease is lost.
+-- Count an event; `Tally` in results.py says what each name stands for. A count that cannot be kept stops nothing.
+local function tally(event)
+  redis.pcall('HINCRBY', K.tally, event, 1)
+end
+
+-- The job that `arg.uid` names, when `arg.fence` is its current fence; nil, and counted, when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
   if job and job.fence == arg.fence then return job end
+  tally('stale')
   return nil
 end
 
@@ -54,6 +60,22 @@ local function move_status(job, status)
   redis.call('HINCRBY', K.counts, status, 1)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
   redis.call('ZADD', K.list .. status .. ':' .. job.owner, job.order, job.uid)
+end
+
+-- Jobs of a sorted set whose time has come, at most `arg.limit`. Those of a later schema are passed over, entries
+-- without a record removed: neither keeps others from their turn.
+local function jobs_due(key, time)
+  local found = {}
+  for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', time, 'LIMIT', 0, 5 * arg.limit)) do
+    if #found == arg.limit then break end
+    local schema = redis.call('HGET', K.job .. uid, 'schema')
+    if not schema then
+      redis.call('ZREM', key, uid)
+    elseif not later_schema({schema = schema}) then
+      found[#found + 1] = load_job(uid)
+    end
+  end
+  return found
 end
 
 -- Waiting.
@@ -111,6 +133,20 @@ local function claimable(job, time)
   return not later_schema(job) and time < tonumber(job.deadline_at)
 end
 
+-- A recipe names what is made of what: jobs of one recipe would do the same work. The minutes for which one is
+-- still in quarantine, rounded up; nil when it is in none.
+local function quarantined(recipe)
+  local left = recipe and redis.call('PTTL', K.quarantine .. recipe) or 0
+  return left > 0 and math.ceil(left / 60000) or nil
+end
+
+-- The error of a job in quarantine. Needs arg.quarantined (JSON, with a place for the minutes).
+local function quarantine_error(minutes)
+  local error = cjson.decode(arg.quarantined)
+  error.detail = string.format(error.detail, minutes)
+  return cjson.encode(error)
+end
+
 -- Start an attempt at a waiting job, and send its owner to the end of the line in each of the lanes.
 -- Needs arg.token (random), arg.worker and arg.lease (ms). Returns {fence, record}.
 local function start_attempt(job, lanes, time)
@@ -158,8 +194,13 @@ local function end_job(job, time, status, changes)
   changes.fence = false
   changes.completed_at = time
   changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'fences', 'waiting_since', 'waited'}) do changes[name] = false end
+  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'waiting_since', 'waited'}) do changes[name] = false end
   save(job, changes)
+end
+
+-- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.
+local function end_overdue(job, time)
+  end_job(job, time, job.started_at and 'canceled' or 'expired', {error = arg.overdue})
 end
 
 -- End a job whose caller asked for it, or whose deadline passed; true when it was one.
@@ -168,7 +209,7 @@ local function end_if_due(job, time)
   if job.cancel_requested == '1' then
     end_job(job, time, 'canceled', {})
   elseif time >= tonumber(job.deadline_at) then
-    end_job(job, time, job.status == 'processing' and 'canceled' or 'expired', {error = arg.overdue})
+    end_overdue(job, time)
   else
     return false
   end
@@ -188,15 +229,41 @@ local function wait_again(job, time, delay)
   end
 end
 
+-- Whether each of the last attempts, so many, was lost with its worker.
+local function lost_its_workers(errors, attempts)
+  for i = #errors - attempts + 1, #errors do
+    if not errors[i] or errors[i].code ~= 'worker_lost' then return false end
+  end
+  return true
+end
+
+-- The error of a job that has no attempt left: what the last one met, or that the job may be what ends its
+-- workers. That one goes into quarantine.
+local function no_attempt_left(job, errors)
+  if lost_its_workers(errors, tonumber(job.attempt)) then
+    if job.recipe and arg.quarantine > 0 then
+      redis.call('SET', K.quarantine .. job.recipe, job.uid, 'PX', arg.quarantine)
+    end
+    return arg.deadly
+  end
+  local error, last = cjson.decode(arg.exhausted), errors[#errors]
+  error.detail = error.detail .. last.code .. ': ' .. last.detail
+  error.pointer = last.pointer
+  return cjson.encode(error)
+end
+
 -- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left.
--- Needs what `end_if_due` needs, arg.max_attempts and arg.exhausted (the error when none is left).
+-- Needs what `end_if_due` needs, arg.max_attempts, arg.exhausted and arg.deadly (errors for when none is left),
+-- arg.quarantine (ms) and arg.schema, since what is written is of that schema.
 local function attempt_failed(job, time, error, delay)
-  local errors = job.attempt_errors
-  errors = errors and errors:sub(1, -2) .. ',' .. error .. ']' or '[' .. error .. ']'
-  redis.call('HSET', K.job .. job.uid, 'attempt_errors', errors)
+  local errors = cjson.decode(job.attempt_errors or '[]')
+  local failed = cjson.decode(error)
+  failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
+  errors[#errors + 1] = failed
+  redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors), 'schema', arg.schema)
   if end_if_due(job, time) then return end
   if tonumber(job.attempt) >= arg.max_attempts then
-    end_job(job, time, 'failed', {error = arg.exhausted})
+    end_job(job, time, 'failed', {error = no_attempt_left(job, errors)})
   else
     wait_again(job, time, delay)
   end
@@ -231,4 +298,13 @@ local function inputs_of(named)
   for _, style in ipairs(cjson.decode(named.styles)) do add(style) end
   if named.init then add(cjson.decode(named.init)) end
   return found
+end
+
+-- The pictures of a job once the copies that were given are counted in place of those in its record.
+-- Needs arg.content, arg.styles and, where the job has one, arg.init (JSON each); arg.grace.
+local function pinned(job, time)
+  local named = {content = arg.content, styles = arg.styles, init = arg.init or job.init}
+  for _, sha256 in ipairs(inputs_of(named)) do refer(sha256) end
+  for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+  return named
 end

@@ -4,20 +4,29 @@ The record is one Redis hash; this module is its only reader. How it changes is 
 scripts beside this file.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from shared.errors import ErrorInfo
+from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
 from shared.spec import Spec
 
-#: Version of the record's layout. A worker leaves records of a later version alone.
-SCHEMA = 2
+#: Version of the record's layout. A worker finishes records of earlier versions and leaves later ones
+#: alone; what must be shown of them is read as well as it can be. The versions:
+#: 1: the spec may lack fields that came later; no `init`, `bucket` or `batch`, no masks or regions.
+#: 2: `attempt_errors` do not say when and by which worker; no `recipe`.
+#: 3: the present one.
+SCHEMA = 3
 
 T = TypeVar("T")
+
+
+class UnreadableRecordError(ValueError):
+    """A record does not say what it must: it was damaged, or is of a later version."""
 
 
 class Status(StrEnum):
@@ -80,7 +89,7 @@ class Picture:
     def from_plain(cls, plain: Mapping[str, Any]) -> "Picture":
         """Read what `to_json` wrote."""
         parts = {name: cls.from_plain(plain[name]) for name in ("mask", "region") if name in plain}
-        return cls(**{**plain, **parts})
+        return _made(cls, {**plain, **parts})
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ class Job:
     body_hash: str
     priority: int
     attempt: int
-    attempt_errors: tuple[ErrorInfo, ...]
+    attempt_errors: tuple[AttemptError, ...]
     cancel_requested: bool
     created_at: float
     deadline_at: float
@@ -236,7 +245,21 @@ class Job:
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Job":
-        """Read a record from its Redis hash."""
+        """Read a record from its Redis hash.
+
+        Raises:
+            UnreadableRecordError: it does not say what it must.
+        """
+        try:
+            return cls._from_hash(fields)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            name, schema = fields.get("uid"), fields.get("schema")
+            raise UnreadableRecordError(
+                f"job {name}: its record of schema {schema} cannot be read"
+            ) from error
+
+    @classmethod
+    def _from_hash(cls, fields: Mapping[str, str]) -> "Job":
         get = fields.get
         return cls(
             uid=fields["uid"],
@@ -246,14 +269,14 @@ class Job:
             version=int(fields["version"]),
             status=Status(fields["status"]),
             stage=Stage(fields["stage"]) if get("stage") else None,
-            spec=Spec.model_validate_json(fields["spec"]),
+            spec=_spec(fields["spec"], int(fields["schema"])),
             content=Picture.from_plain(json.loads(fields["content"])),
             styles=tuple(map(Picture.from_plain, json.loads(fields["styles"]))),
             metadata=json.loads(fields["metadata"]),
             body_hash=fields["body_hash"],
             priority=int(fields["priority"]),
             attempt=int(get("attempt") or 0),
-            attempt_errors=tuple(ErrorInfo(**e) for e in _json(get("attempt_errors"), [])),
+            attempt_errors=tuple(_made(AttemptError, e) for e in _json(get("attempt_errors"), [])),
             cancel_requested=get("cancel_requested") == "1",
             created_at=int(fields["created_at"]) / 1000,
             deadline_at=int(fields["deadline_at"]) / 1000,
@@ -289,6 +312,7 @@ def new_record(job: NewJob) -> dict[str, str]:
         "body_hash": job.body_hash,
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
+        "recipe": recipe_of(job.spec, job.inputs),
     }
     optional = {
         "retry_of": job.retry_of,
@@ -303,6 +327,19 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
     if content.width is None or content.height is None:
         return None
     return bucket_of(spec, content.width, content.height)
+
+
+def recipe_of(spec: Spec, inputs: Inputs) -> str:
+    """Names what is made of what: equal for jobs that would do the same work.
+
+    Pictures count by their content once all of them are in, before that by where they come from.
+    """
+    by_content = inputs.stored
+    pictures = [
+        [pointer, picture.weight, picture.sha256 if by_content else picture.source]
+        for pointer, picture in inputs.each()
+    ]
+    return hashlib.sha256(f"{spec.model_dump_json()}{json.dumps(pictures)}".encode()).hexdigest()
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data
@@ -322,7 +359,26 @@ def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401
 
 
 def _optional(kind: type[T], text: str | None) -> T | None:
-    return kind(**json.loads(text)) if text else None
+    return _made(kind, json.loads(text)) if text else None
+
+
+def _made(kind: type[T], plain: Mapping[str, Any]) -> T:
+    """A dataclass from what `to_json` wrote; what only a later version knows is passed over."""
+    known = {part.name for part in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in plain.items() if name in known})
+
+
+def _spec(text: str, schema: int) -> Spec:
+    """A record's spec, in which what it does not say is what it meant when the record was written."""
+    if schema == SCHEMA:
+        return Spec.model_validate_json(text)
+    plain: dict[str, Any] = json.loads(text)
+    if schema > SCHEMA:
+        return Spec.model_validate(
+            {name: value for name, value in plain.items() if name in Spec.model_fields}
+        )
+    # Gram matrices were all that could be matched before a spec named its style loss.
+    return Spec.model_validate({"style_loss": "gram", **plain})
 
 
 def _seconds(milliseconds: str | None) -> float | None:

@@ -6,13 +6,9 @@
 -- Returns {the number of jobs}.
 
 local time = now()
-local rejoined = 0
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', K.delayed, '-inf', time, 'LIMIT', 0, arg.limit)) do
-  local job = load_job(uid)
-  if not later_schema(job) then
-    redis.call('ZREM', K.delayed, uid)
-    wait(job, time)
-    rejoined = rejoined + 1
-  end
+local jobs = jobs_due(K.delayed, time)
+for _, job in ipairs(jobs) do
+  redis.call('ZREM', K.delayed, job.uid)
+  wait(job, time)
 end
-return {rejoined}
+return {#jobs}

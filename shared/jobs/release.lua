@@ -2,7 +2,7 @@
 -- Give a job back uncharged: it waits again at its old place, or ends if it was to stop anyway.
 --
 -- Arguments: uid, fence, retention (ms), overdue (JSON), bells.
--- Keys: job:<uid>, leases, counts, list:<status>:<owner>, wait:<lane>:<owner>, turns:<lane>, turn, waiting,
+-- Keys: job:<uid>, tally, leases, counts, list:<status>:<owner>, wait:<lane>:<owner>, turns:<lane>, turn, waiting,
 --   delayed, deadlines, ended; the Celery queue's list.
 -- Returns {ring}; empty when the lease is lost.
 
@@ -13,4 +13,5 @@ local queue = queue_of(job)
 redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
 if end_if_due(job, time) then return {0} end
 wait_again(job, time, 0)
+tally('released')
 return {bell_wanted(queue)}

@@ -2,7 +2,7 @@
 -- Prolong a lease, and write what a poll may see of the work. A bare heartbeat leaves the record as it is.
 --
 -- Arguments: uid, fence, lease (ms); progress (JSON), stage, preview_key where they are new.
--- Keys: job:<uid>, leases.
+-- Keys: job:<uid>, tally, leases.
 -- Returns {1 when the work should stop: cancel asked or deadline passed}; empty when the lease is lost.
 
 local job = leased_job()

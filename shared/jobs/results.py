@@ -84,3 +84,22 @@ class Reaped:
     canceled: int
     expired: int
     rang: Mapping[Queue, int]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often it happened since the store was made, over all jobs, purged ones included.
+
+    Attributes:
+        finished: a job succeeded: as many jobs as ever did.
+        repeated: a finish came again after it had taken effect, and was answered again without effect.
+        stale: a write was refused, since its fence was not the current one.
+        lost: a lease ran out, and the job was taken from its worker.
+        released: a worker that leaves put its job back, uncharged.
+    """
+
+    finished: int = 0
+    repeated: int = 0
+    stale: int = 0
+    lost: int = 0
+    released: int = 0

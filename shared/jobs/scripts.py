@@ -4,6 +4,7 @@ A script is one file and one transition. What several need stands in `prelude.lu
 each, after the names of the keys; arguments travel as one JSON object, so that scripts read them by name.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -35,8 +36,14 @@ def source(name: str) -> str:
     return f"{shebang}\n{prelude()}\n{body}"
 
 
+@cache
+def digest(text: str) -> str:
+    """By what a server knows a script that it has seen."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
 class Scripts:
-    """The scripts on one server. A server that forgot them (restart, flush) is given them again.
+    """The scripts on one server. A server that does not know one (restart, flush) is sent it whole.
 
     Args:
         client: the server.
@@ -54,7 +61,12 @@ class Scripts:
             StoreUnavailable: Redis does not answer or refuses; the script ran whole or not at all.
         """
         given = self._defaults | {key: value for key, value in arguments.items() if value is not None}
+        text, argument = source(script), json.dumps(given, ensure_ascii=False)
         with translated():
-            command = self._client.register_script(source(script))
-            reply: Reply = command(args=[json.dumps(given, ensure_ascii=False)])
-        return reply
+            try:
+                reply: Any = self._client.evalsha(digest(text), 0, argument)
+            except redis.exceptions.NoScriptError:
+                # One command again: a server can forget between being taught a script and being asked for it.
+                reply = self._client.eval(text, 0, argument)
+        answer: Reply = reply
+        return answer

@@ -8,17 +8,19 @@ says when one is wanted.
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound
+from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
 from shared.jobs.inputs import InputStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
 from shared.jobs.policy import milliseconds
 from shared.jobs.record import (
     Checkpoint,
+    Inputs,
     Job,
     NewJob,
     Output,
@@ -29,9 +31,10 @@ from shared.jobs.record import (
     Status,
     bucket_for,
     new_record,
+    recipe_of,
     to_json,
 )
-from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted
+from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
 from shared.jobs.scripts import Reply
 from shared.redis import translated
 
@@ -44,12 +47,15 @@ __all__ = [
     "Reaped",
     "Renewal",
     "Submitted",
+    "Tally",
 ]
 
 #: Jobs that one script call handles at most: Redis serves nobody else meanwhile.
 BATCH = 200
 MAX_PAGE = 1000
 MAX_OWNERS = 1000
+#: Milliseconds that a turn lasts at least.
+_SHORTEST_TURN = 50
 
 
 class JobStore(InputStore):
@@ -66,8 +72,9 @@ class JobStore(InputStore):
         Raises:
             Conflict: the owner has another job of this ID.
             IdempotencyMismatch: the key was used with another body.
+            Quarantined: such a job has ended its workers before.
         """
-        outcome, ring, record = self._scripts.run(
+        outcome, ring, record, *error = self._scripts.run(
             "submit",
             record=new_record(job),
             stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
@@ -78,6 +85,8 @@ class JobStore(InputStore):
             raise Conflict(f"the ID {job.id!r} belongs to another job")
         if outcome == "mismatch":
             raise IdempotencyMismatch("this Idempotency-Key was used with another body within 24 hours")
+        if outcome == "quarantined":
+            raise Quarantined(json.loads(error[0])["detail"])
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
         return Submitted(_job(record), created=outcome == "created", ring=bool(ring), queue=queue)
 
@@ -147,10 +156,11 @@ class JobStore(InputStore):
         if not reply:
             raise _not_found(id)
         outcome, record = reply
-        job = _job(record)
         if outcome == "conflict":
-            raise Conflict(f"the job is {job.status} and cannot be canceled")
-        return job
+            # A later Impasto's record need not be readable.
+            status = dict(zip(record[::2], record[1::2], strict=True))["status"]
+            raise Conflict(f"the job is {status} and cannot be canceled")
+        return _job(record)
 
     def purge(self, owner: str, id: str) -> Purged:  # noqa: A002
         """Forget an ended job. Its objects are the caller's to delete.
@@ -226,6 +236,18 @@ class JobStore(InputStore):
         reply = self._fenced("renew", claim, progress=shown, stage=stage, preview_key=preview_key)
         return Renewal(cancel=bool(reply[0]))
 
+    def pin(self, claim: Claim, inputs: Inputs) -> None:
+        """Some pictures are in: another attempt at intake need not bring them in again.
+
+        Args:
+            claim: intake's.
+            inputs: every picture of the job, those that are in with their clean copies.
+
+        Raises:
+            LeaseLostError: the fence is stale.
+        """
+        self._fenced("pin", claim, **_pictures(inputs.content, inputs.styles, inputs.init))
+
     def advance(
         self,
         claim: Claim,
@@ -246,9 +268,16 @@ class JobStore(InputStore):
         Raises:
             LeaseLostError: the fence is stale.
         """
-        pictures = {"content": to_json(content), "styles": to_json(styles), "init": init and to_json(init)}
-        bucket = bucket_for(claim.job.spec, content)
-        return bool(self._fenced("advance", claim, seconds=to_json(seconds), bucket=bucket, **pictures)[0])
+        spec = claim.job.spec
+        reply = self._fenced(
+            "advance",
+            claim,
+            seconds=to_json(seconds),
+            bucket=bucket_for(spec, content),
+            recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
+            **_pictures(content, styles, init),
+        )
+        return bool(reply[0])
 
     def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> str | None:
         """Say where another attempt can go on; returns the key that this replaces.
@@ -309,15 +338,31 @@ class JobStore(InputStore):
         """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may."""
         ended = self._scripts.run("reap", limit=BATCH)
         rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
-        expired = self._scripts.run("expire", limit=BATCH)[0]
+        expired, canceled = self._scripts.run("expire", limit=BATCH)
         self._scripts.run("drop_uploads", limit=BATCH)
         return Reaped(
             requeued=ended.count(Status.QUEUED) + rejoined,
             failed=ended.count(Status.FAILED),
-            canceled=ended.count(Status.CANCELED),
+            canceled=ended.count(Status.CANCELED) + canceled,
             expired=ended.count(Status.EXPIRED) + expired,
             rang=self._bells_wanted(),
         )
+
+    def take_turn(self, name: str, worker: str, seconds: float) -> bool:
+        """Whether it is this worker's turn at something that one worker does in each interval.
+
+        Args:
+            name: of what is to be done.
+            worker: who asks.
+            seconds: until it is somebody's turn again.
+        """
+        hold = max(milliseconds(seconds), _SHORTEST_TURN)
+        return bool(self._scripts.run("take_turn", name=name, worker=worker, hold=hold)[0])
+
+    def outstanding(self, queue: Queue) -> int:
+        """Bells that nobody has answered yet: the length of the Celery queue's list."""
+        with translated():
+            return int(self._redis.llen(queue))
 
     def due_for_purge(self, limit: int) -> Sequence[tuple[str, str]]:
         """Owner and ID of ended jobs whose retention is over."""
@@ -329,6 +374,12 @@ class JobStore(InputStore):
         with translated():
             found: Any = self._redis.hgetall(Key.COUNTS)
         return {status: int(found.get(status, 0)) for status in Status}
+
+    def tally(self) -> Tally:
+        """What was refused, lost, put back and finished so far."""
+        with translated():
+            found: Any = self._redis.hgetall(Key.TALLY)
+        return Tally(**{field.name: int(found.get(field.name, 0)) for field in fields(Tally)})
 
     def depths(self) -> Mapping[Queue, int]:
         """Jobs that wait for intake and for paint, without those in back-off."""
@@ -346,15 +397,18 @@ class JobStore(InputStore):
     def _bells_wanted(self) -> dict[Queue, int]:
         wanted = {}
         for queue, depth in self.depths().items():
-            with translated():
-                outstanding = int(self._redis.llen(queue))
-            wanted[queue] = max(0, min(self._settings.bells, depth) - outstanding)
+            wanted[queue] = max(0, min(self._settings.bells, depth) - self.outstanding(queue))
         return wanted
 
 
 def _job(flat: Sequence[str]) -> Job:
     """A record as a script returns it: names and values in turn."""
     return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+def _pictures(content: Picture, styles: Sequence[Picture], init: Picture | None) -> dict[str, str | None]:
+    """A job's pictures as scripts take them."""
+    return {"content": to_json(content), "styles": to_json(styles), "init": to_json(init) if init else None}
 
 
 def _paint_lanes(backbones: Sequence[str]) -> list[str]:

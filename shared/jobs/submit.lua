@@ -3,13 +3,13 @@
 -- Without allow-oom: a full server refuses before anything is written.
 --
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, spec, content, styles, metadata,
---   body_hash, priority, lane, bucket, retry_of, init), stage (`fetching` or `waiting`), deadline (ms from now),
+--   body_hash, priority, lane, bucket, recipe, retry_of, init), stage (`fetching` or `waiting`), deadline (ms from now),
 --   bells,
---   idempotency_key (optional), idempotency_ttl (ms).
+--   idempotency_key (optional), idempotency_ttl (ms), quarantined (JSON).
 -- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
---   deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
--- Returns {outcome, ring, record}: outcome is `created`, `existing`, `conflict` (the ID is another request's)
---   or `mismatch` (the Idempotency-Key is).
+--   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+-- Returns {outcome, ring, record}: outcome is `created`, `existing`, `conflict` (the ID is another request's),
+--   `mismatch` (the Idempotency-Key is), or `quarantined` (such a job ended its workers); then its error follows.
 
 local given = arg.record
 local idempotency = arg.idempotency_key and K.idempotency .. arg.idempotency_key .. ':' .. given.owner
@@ -35,6 +35,9 @@ if existing then
   if reply[1] ~= 'conflict' then remember(existing.uid) end
   return reply
 end
+
+local minutes = quarantined(given.recipe)
+if minutes then return {'quarantined', 0, {}, quarantine_error(minutes)} end
 
 local time = now()
 local job = given

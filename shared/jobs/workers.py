@@ -23,12 +23,14 @@ class WorkerInfo:
         queue: the stage it serves.
         backbones: for paint, those whose weights it has.
         device: what it computes on, such as `cpu` or `cuda:0`.
+        resident_bytes: its resident set when it said so; 0 where that is not known.
     """
 
     name: str
     queue: Queue
     backbones: tuple[str, ...]
     device: str
+    resident_bytes: int = 0
 
 
 class Workers:
@@ -57,4 +59,10 @@ class Workers:
 
 def _info(offer: str) -> WorkerInfo:
     fields = json.loads(offer)
-    return WorkerInfo(fields["name"], Queue(fields["queue"]), tuple(fields["backbones"]), fields["device"])
+    return WorkerInfo(
+        fields["name"],
+        Queue(fields["queue"]),
+        tuple(fields["backbones"]),
+        fields["device"],
+        fields.get("resident_bytes", 0),
+    )

@@ -4,10 +4,13 @@ Objects are whole pictures and checkpoints, small enough to be held in memory. K
 hashes only; what a caller wrote never becomes part of one.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
+
+from shared.errors import StorageUnavailable
 
 #: Segments of letters, digits, `.`, `_` and `-` that start with a letter or digit, joined by `/`.
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -72,6 +75,21 @@ class ObjectStore(Protocol):
 
     def check(self) -> None:
         """Write and read a small object; raises `StorageUnavailable` quickly when either fails."""
+
+
+def put_and_read_back(objects: ObjectStore, key: str, data: bytes, content_type: str) -> None:
+    """Store an object and make sure that it is there: a server may accept what it does not keep.
+
+    Raises:
+        StorageUnavailable: it cannot be stored, or what is read back is not what was stored.
+    """
+    objects.put(key, data, content_type)
+    try:
+        kept = objects.get(key)
+    except ObjectMissingError:
+        raise StorageUnavailable("The object store does not hold what it accepted") from None
+    if hashlib.sha256(kept).digest() != hashlib.sha256(data).digest():
+        raise StorageUnavailable("The object store gives back other bytes than it was given")
 
 
 def check_key(key: str) -> str:

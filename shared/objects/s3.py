@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _CHUNK = 256 * 1024
+#: Connections that are kept open: a batch's results are stored side by side.
+CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class S3Objects:
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path"},
+                max_pool_connections=CONNECTIONS,
                 connect_timeout=3.0,
                 read_timeout=patience.read_seconds,
                 retries={"mode": "standard", "total_max_attempts": patience.tries},

@@ -5,10 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from shared.audit import audit
 from shared.jobs.record import Job, Status
 from tests.chaos.callers import Accepted
 from tests.chaos.schedule import Fault
-from tests.support.audit import Snapshot, audit, snapshot
+from tests.support.audit import Snapshot, snapshot
+from tests.support.audit import audit as recount
 from tests.support.leftovers import sweep
 from tests.support.rig import Rig
 
@@ -95,13 +97,14 @@ def judge(rig: Rig, evidence: Evidence) -> Verdict:
     return Verdict(findings, _outcomes(jobs, evidence.accepted), exhausted, _tally(store), leftovers)
 
 
-def examine(rig: Rig) -> list[str]:
-    """What an audit of the stores finds: records, indexes and objects that do not agree."""
+def examine(rig: Rig) -> Iterator[str]:
+    """What the tests' own recount finds, and what `impasto doctor --deep` does, independently of it."""
     try:
-        audit(rig.client)
+        recount(rig.client)
     except AssertionError as error:
-        return [f"the audit finds: {error}"]
-    return []
+        yield f"the recount finds: {error}"
+    for finding in audit(rig.client, rig.objects, rig.config, deep=True):
+        yield f"the doctor finds: {finding.code}: {finding.subject}: {finding.detail}"
 
 
 def _accepted_once(jobs: Mapping[str, Job], accepted: Sequence[Accepted]) -> Iterator[str]:

@@ -39,6 +39,7 @@ class Fate(Enum):
     PASS = "goes on"
     HOLD = "waits until the rule is another, and is judged again"
     CUT = "is lost, and its connection is reset"
+    DROP = "is lost, and its connection stays"
 
 
 Rule = Callable[["Connection", Way, bytes], Fate]
@@ -157,9 +158,11 @@ class FaultProxy:
     def _pump(self, connection: Connection, way: Way, source: socket.socket, sink: socket.socket) -> None:
         try:
             while chunk := source.recv(CHUNK):
-                if not self._passes(connection, way, chunk):
+                fate = self._fate(connection, way, chunk)
+                if fate is Fate.CUT:
                     break
-                sink.sendall(chunk)
+                if fate is Fate.PASS:
+                    sink.sendall(chunk)
             else:
                 # One side has said all it has to say; the other may go on.
                 sink.shutdown(socket.SHUT_WR)
@@ -168,17 +171,18 @@ class FaultProxy:
             pass
         self._end(connection)
 
-    def _passes(self, connection: Connection, way: Way, chunk: bytes) -> bool:
+    def _fate(self, connection: Connection, way: Way, chunk: bytes) -> Fate:
+        """What becomes of a chunk in the end."""
         while True:
             rule = self._rule
             fate = rule(connection, way, chunk)
             if fate is not Fate.HOLD:
-                return fate is Fate.PASS
+                return fate
             with self._changed:
                 while self._rule is rule and not connection.closed.is_set():
                     self._changed.wait()
             if connection.closed.is_set():
-                return False
+                return Fate.CUT
 
     def _end(self, connection: Connection) -> None:
         with self._lock:

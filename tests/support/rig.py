@@ -21,8 +21,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +33,7 @@ import redis
 from PIL import Image
 
 from shared.backbones import BACKBONES
-from shared.jobs.record import Job, Picture, Queue
+from shared.jobs.record import Job, Picture, Queue, Stage
 from shared.jobs.store import JobStore
 from shared.jobs.workers import Workers
 from shared.objects import open_objects
@@ -74,6 +74,25 @@ class Process:
         """SIGKILL."""
         self._process.kill()
         self._process.wait()
+
+    def kill_all(self) -> None:
+        """SIGKILL, for it and its children: a gunicorn's worker goes on serving without its master."""
+        children = self.children()
+        self._process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.wait()
+
+    def children(self) -> list[int]:
+        """Processes that it has started and not yet reaped, dead or alive. Linux only."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                # The name, in brackets, may hold anything; the state and the parent follow it (proc(5)).
+                parent = stat.read_text().rpartition(")")[2].split()[1]
+                found += [int(stat.parent.name)] if int(parent) == self.pid else []
+        return found
 
     def terminate(self) -> None:
         """SIGTERM; does not wait."""
@@ -132,6 +151,7 @@ class Rig:
         self._s3, self._valkey_options, self._settings = s3, valkey_options, settings
         self._numbers = itertools.count()
         self.processes: list[Process] = []
+        self._fault = folder / "fault"
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
@@ -192,21 +212,52 @@ class Rig:
         self.processes.append(process)
         return process
 
-    def worker(self, queue: Queue, *, wait: bool = True, **settings: object) -> Process:
-        """Start a worker, and wait until it advertises itself."""
-        process = self.start(str(queue), [sys.executable, "-m", "worker", str(queue)], **settings)
+    def worker_command(self, queue: Queue, altered: Sequence[str] = ()) -> list[str]:
+        """What starts a worker, or what `tests.support.altered` makes of it."""
+        module = ["tests.support.altered", *altered, "worker"] if altered else ["worker"]
+        return [sys.executable, "-m", *module, str(queue)]
+
+    def worker(
+        self, queue: Queue, *, wait: bool = True, altered: Sequence[str] = (), **settings: object
+    ) -> Process:
+        """Start a worker, and wait until it advertises itself.
+
+        Args:
+            queue: its stage.
+            wait: False to return at once.
+            altered: what `tests.support.altered` is to make of it.
+            settings: its own.
+        """
+        process = self.start(str(queue), self.worker_command(queue, altered), **settings)
         if wait:
             wait_for(lambda: self.serves(process), f"the {queue} worker", START_SECONDS)
         return process
+
+    def spoilt_painter(self, *, wait: bool = True, **settings: object) -> Process:
+        """Start a paint worker that meets what `fault` names; see `tests.support.spoilt_worker`."""
+        command = [sys.executable, "-m", "tests.support.spoilt_worker", "paint"]
+        process = self.start("paint", command, test_fault=self._fault, **settings)
+        if wait:
+            wait_for(lambda: self.serves(process), "the spoilt painter", START_SECONDS)
+        return process
+
+    def fault(self, name: str | None) -> None:
+        """What evaluations of spoilt painters meet from now on; None for nothing."""
+        self._fault.unlink(missing_ok=True)
+        if name is not None:
+            # As one step: a painter may be reading.
+            part = self._fault.with_suffix(".part")
+            part.write_text(name)
+            part.rename(self._fault)
 
     def serves(self, process: Process) -> bool:
         """Whether the worker advertises itself. Fails when it has ended."""
         assert process.status is None, process.log.read_text(errors="replace")[-2000:]
         return any(worker.name.endswith(f":{process.pid}") for worker in Workers(self.client).live())
 
-    def api(self, **settings: object) -> tuple[Process, str]:
-        """Start the API; returns its process and address."""
-        port = free_port()
+    def api(self, port: int | None = None, **settings: object) -> tuple[Process, str]:
+        """Start the API, on a free port by default; returns its process and address."""
+        port = port or free_port()
         process = self.start("api", gunicorn(), api_port=port, **settings)
         url = f"http://127.0.0.1:{port}"
 
@@ -240,6 +291,24 @@ class Rig:
         )
         return self.store.submit(job).job
 
+    def submit_urls(self, content: str, *styles: str, spec: Mapping[str, Any] = SMALL, **changes: Any) -> Job:
+        """A job that waits for intake; keyword arguments are fields of `NewJob`."""
+        resolved = resolve(dict(spec), BACKBONES["compact"])
+        pictures = tuple(map(Picture, styles))
+        return self.store.submit(
+            new_job(spec=resolved, content=Picture(content), styles=pictures, **changes)
+        ).job
+
+    def fetched(self, job: Job, seconds: float = 60.0) -> Job:
+        """The job, once its pictures are in."""
+
+        def through() -> Job | None:
+            now = self.now(job)
+            assert not now.status.terminal or now.started_at, f"{now.status}: {now.error}"
+            return None if now.stage is Stage.FETCHING else now
+
+        return wait_for(through, f"the pictures of {job.uid} to be in", seconds)
+
     def now(self, job: Job) -> Job:
         """The job's record as it is."""
         found = self.store.by_uid(job.uid)
@@ -262,9 +331,13 @@ class Rig:
             lambda: now if (now := self.now(job)).status.terminal else None, f"{job.uid} to end", seconds
         )
 
+    def output_keys(self, job: Job) -> list[str]:
+        """What is stored as a result of the job."""
+        return [stat.key for stat in self.objects.list(f"outputs/{job.uid}/")]
+
     def outputs(self, job: Job) -> dict[str, bytes]:
         """Every object that was stored as a result of the job, by key."""
-        return {stat.key: self.objects.get(stat.key) for stat in self.objects.list(f"outputs/{job.uid}/")}
+        return {key: self.objects.get(key) for key in self.output_keys(job)}
 
     def has_its_one_result(self, job: Job) -> None:
         """Assert that a succeeded job has one result, whole and readable."""

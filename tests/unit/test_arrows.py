@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("api", "client", "deploy", "shared", "worker")
 TORCH = ("torch", "torchvision", "safetensors")
 #: The paint worker's modules outside the engine.
-PAINT = ("worker.attempt", "worker.paint", "worker.pictures")
+PAINT = tuple(
+    f"worker.{name}" for name in ("attempt", "checkpoints", "paint", "pictures", "previews", "results")
+)
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,18 @@ def test_only_paint_and_the_engine_import_torch() -> None:
     assert set(turned(("worker",), TORCH, but=("worker.engine", *PAINT))) <= {str(one) for one in late}
 
 
-def test_the_client_imports_the_spec_and_loads_the_engine_only_to_paint() -> None:
+def test_the_client_imports_the_spec_and_loads_engine_and_audit_only_to_use_them() -> None:
     allowed = ("client", "shared.spec", "shared.backbones")
-    assert beyond(("client",), allowed, but=("client.stylize",)) == []
+    assert beyond(("client",), allowed, but=("client.stylize", "client.doctor")) == []
     assert beyond(("client.stylize",), (*allowed, "worker.engine")) == []
-    engine = [one for one in IMPORTS if within(one.importer, "client") and within(one.imported, "worker")]
-    assert [str(one) for one in engine if one.at_top] == []
+    # The doctor works where the service is installed, on its stores: nothing of that is loaded for a caller.
+    assert beyond(("client.doctor",), (*allowed, "shared.audit")) == []
+    late = [
+        one
+        for one in IMPORTS
+        if within(one.importer, "client") and within(one.imported, "worker", "shared.audit")
+    ]
+    assert [str(one) for one in late if one.at_top] == []
     assert turned(("client",), TORCH) == []
 
 

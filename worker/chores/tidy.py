@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from shared.errors import Conflict, NotFound
-from shared.jobs.record import Job
+from shared.jobs.record import SCHEMA, Job, UnreadableRecordError
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStat, ObjectStore
 
@@ -77,8 +77,12 @@ class Tidy:
         return sum(swept)
 
     def _unnamed(self, stat: ObjectStat) -> bool:
-        """Whether no record names the object."""
-        return not _named(self._store.by_uid(_uid(stat)), stat)
+        """Whether no record names the object. One that cannot be read may."""
+        try:
+            job = self._store.by_uid(_uid(stat))
+        except UnreadableRecordError:
+            return False
+        return not _named(job, stat)
 
     def _sweep(self, prefix: str, seconds: float, unwanted: Callable[[ObjectStat], bool]) -> int:
         """Delete objects below the prefix that are older than so many seconds and unwanted."""
@@ -99,9 +103,14 @@ def _uid(stat: ObjectStat) -> str:
 
 
 def _named(job: Job | None, stat: ObjectStat) -> bool:
-    """Whether the job needs the object: its result, and while it has not ended its preview and checkpoint."""
+    """Whether the job needs the object: its result, and while it has not ended its preview and checkpoint.
+
+    What a later Impasto's record needs is not known here: all that there is.
+    """
     if job is None:
         return False
+    if job.schema > SCHEMA:
+        return True
     if job.output is not None and stat.key == job.output.key:
         return True
     checkpoint = job.checkpoint.key if job.checkpoint else None

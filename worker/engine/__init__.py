@@ -16,6 +16,7 @@ from worker.engine.engine import Engine
 from worker.engine.errors import (
     BackboneUnavailableError,
     CheckpointError,
+    DeviceLostError,
     DeviceUnavailableError,
     DivergedError,
     EngineError,
@@ -27,6 +28,7 @@ __all__ = [
     "BackboneUnavailableError",
     "Checkpoint",
     "CheckpointError",
+    "DeviceLostError",
     "DeviceUnavailableError",
     "DivergedError",
     "Engine",

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from worker.engine.optimizers import UNBOUNDED, Accepted, State
+from worker.engine.optimizers import ACCEPTED, Accepted, State
 
 _OWN = ("first", "second", "count", "rate")
-
+EXPERIENCE_PARTS = frozenset(_OWN)
+"""What every state holds that is not empty."""
 
 DAMPING, RECOVERY = 0.1, 1.1
 """What an undone step multiplies its picture's rate by, and what each further one that is of use does until
@@ -49,6 +50,16 @@ class Adam:
         """See `Optimizer.lost`."""
         return self._accepted.lost
 
+    @property
+    def accepted(self) -> Tensor:
+        """See `Optimizer.accepted`."""
+        return self._accepted.x.view_as(self.x)
+
+    @property
+    def state_bytes(self) -> int:
+        """See `Optimizer.state_bytes`: the accepted picture, its gradient, two moments."""
+        return 4 * self.x[0].nbytes
+
     @torch.no_grad()
     def step(self, losses: Tensor, gradient: Tensor) -> None:
         """See `Optimizer.step`."""
@@ -76,17 +87,31 @@ class Adam:
         for name in _OWN:
             setattr(self, name, getattr(self, name)[index])
 
-    def state(self, item: int, budget: int = UNBOUNDED) -> dict[str, Tensor]:
+    def state(self, item: int) -> dict[str, Tensor]:
         """See `Optimizer.state`."""
-        accepted = self._accepted
-        if not bool(accepted.begun[item]) or 4 * accepted.x[item].nbytes > budget:
+        if not bool(self._accepted.begun[item]):
             return {}
-        return accepted.state(item) | {name: getattr(self, name)[item].cpu().clone() for name in _OWN}
+        return self._accepted.state(item) | self._own(item)
+
+    def experience(self, item: int) -> dict[str, Tensor]:
+        """See `Optimizer.experience`: the moments in half precision, four bytes a value."""
+        if not bool(self._accepted.begun[item]):
+            return {}
+        return {
+            name: part.bfloat16() if name in ("first", "second") else part
+            for name, part in self._own(item).items()
+        }
+
+    def _own(self, item: int) -> dict[str, Tensor]:
+        return {name: getattr(self, name)[item].cpu().clone() for name in _OWN}
 
     def restore(self, states: Sequence[State]) -> None:
         """See `Optimizer.restore`."""
         for item, state in enumerate(states):
-            if state:
+            if not state:
+                continue
+            if any(name in state for name in ACCEPTED):
                 self._accepted.restore(item, state)
-                for name in _OWN:
-                    getattr(self, name)[item] = state[name].to(self.x.device)
+            for name in _OWN:
+                mine = getattr(self, name)
+                mine[item] = state[name].to(mine)

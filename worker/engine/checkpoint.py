@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from worker.engine.errors import CheckpointError
 
-_FORMAT = "impasto-checkpoint-1"
-_IMAGE, _STATE = "image", "optimizer."
+_FORMAT = "impasto-checkpoint-2"
+"""Bytes of another format are refused, and the painting starts over."""
+_IMAGE, _BEST, _STATE = "image", "best", "optimizer."
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class Checkpoint:
         step: evaluations done, counted over all levels.
         level: the level they ended in.
         image: (3, H, W) float32 on the CPU, not clamped: the next picture to evaluate.
-        losses: the last evaluation's losses by term; empty before the first.
-        optimizer: as much of the optimiser's state as was small enough; without any it starts afresh.
+        losses: of the best picture that the level has met, by term; empty before the first evaluation.
+        optimizer: its state, whole or as experience (`worker.engine.optimizers`); without any it starts
+            afresh.
+        best: the best picture, like `image`; None where it is the one that the optimiser stands at.
     """
 
     fingerprint: str
@@ -39,10 +43,13 @@ class Checkpoint:
     image: Tensor
     losses: Mapping[str, float] = field(default_factory=dict)
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+    best: Tensor | None = None
 
     def to_bytes(self) -> bytes:
         """The checkpoint in safetensors format, with a digest over its tensors."""
         tensors = {_IMAGE: self.image.contiguous()}
+        if self.best is not None:
+            tensors[_BEST] = self.best.contiguous()
         tensors |= {_STATE + name: value.contiguous() for name, value in self.optimizer.items()}
         facts = {
             "format": _FORMAT,
@@ -77,6 +84,7 @@ class Checkpoint:
                     for name, value in tensors.items()
                     if name.startswith(_STATE)
                 },
+                best=tensors.get(_BEST),
             )
         except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, CheckpointError):
@@ -95,5 +103,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
-        digest.update(tensors[name].numpy().tobytes())
+        # As bytes: numpy has no bfloat16.
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """The engine's door: a device, networks kept between paintings, `stylize` and `stylize_batch`."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,18 +11,19 @@ from torch import Tensor
 
 from shared.backbones import BACKBONES
 from shared.spec import Spec, resolve
-from worker.engine import backbones, images, memory
+from worker.engine import backbones, failures, images, memory
 from worker.engine.calibration_cache import CalibrationCache, KeptMeans, Key
 from worker.engine.chain import Chain
 from worker.engine.checkpoint import Checkpoint
 from worker.engine.contract import Outcome, Progress, Request, Style
 from worker.engine.device import pick_arithmetic, pick_device
-from worker.engine.errors import CheckpointError
 from worker.engine.features import Features
 from worker.engine.network import Network
 from worker.engine.painting import Painted, Painting, Studio, agreement
 from worker.engine.statistics import Statistics, Store
 from worker.engine.vgg import VGG, Pooling
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -136,7 +138,8 @@ class Engine:
             CheckpointError: `resume` belongs to another painting.
             DivergedError: the optimisation found no way on.
             Stopped: `should_stop` answered True; it carries a checkpoint.
-            torch.OutOfMemoryError: the device's memory is too small for this size, tiled as well.
+            torch.OutOfMemoryError: memory is too small for this size, tiled as well.
+            DeviceLostError: the device has failed; this process can paint no more on it.
         """
         request = Request(content, styles, spec, init, on_progress, should_stop, resume)
         (result,) = self.stylize_batch([request])
@@ -156,8 +159,8 @@ class Engine:
         Raises:
             ValueError: the requests do not agree.
             BackboneUnavailableError: see `warm`; likewise WeightsCorruptError.
-            CheckpointError: a checkpoint of one of several holds another optimiser's state.
             torch.OutOfMemoryError: they do not fit into memory together.
+            DeviceLostError: the device has failed; this process can paint no more on it.
         """
         begun = time.perf_counter()
         results: dict[int, Outcome | Exception] = {}
@@ -170,7 +173,8 @@ class Engine:
             else:
                 sound.append(item)
         if sound:
-            painted = self._paint([requests[item] for item in sound])
+            with failures.told_apart(self._device):
+                painted = self._paint([requests[item] for item in sound])
             seconds = time.perf_counter() - begun
             for item, result in zip(sound, painted, strict=True):
                 results[item] = (
@@ -190,15 +194,29 @@ class Engine:
         return [results[item] for item in range(len(requests))]
 
     def capacity(self, spec: Spec, height: int, width: int) -> int:
-        """How many pictures of this size in pixels can be painted together and gain by it, at least 1."""
-        features = self.features(spec.backbone, spec.pooling)
-        return memory.capacity(
-            height * width,
-            features.network.bytes_a_pixel(_layers(spec)),
-            spec.optimizer,
-            self._budget(),
-            self._device,
-        )
+        """How many pictures of this size in pixels can be painted together and gain by it, at least 1.
+
+        Raises as `warm` does, and DeviceLostError.
+        """
+        with failures.told_apart(self._device):
+            features = self.features(spec.backbone, spec.pooling)
+            return memory.capacity(
+                height * width,
+                features.network.bytes_a_pixel(_layers(spec)),
+                spec.optimizer,
+                self._budget(),
+                self._device,
+            )
+
+    def memory_held(self) -> int:
+        """Bytes of GPU memory that this process' tensors take; 0 where there is no GPU of that kind."""
+        return torch.cuda.memory_allocated(self._device) if self._device.type == "cuda" else 0
+
+    def memory_total(self) -> int:
+        """Bytes of memory that the GPU has; 0 likewise."""
+        if self._device.type != "cuda":
+            return 0
+        return torch.cuda.get_device_properties(self._device).total_memory
 
     def _paint(self, requests: Sequence[Request]) -> list[Painted | Exception]:
         spec = requests[0].spec
@@ -209,6 +227,7 @@ class Engine:
             self._kept,
             self._budget(),
         )
+        self._insist_on_room(requests, studio.features.network)
         try:
             return self._paint_in(studio, requests)
         finally:
@@ -219,19 +238,42 @@ class Engine:
             if self._device.type == "cpu" and len(requests) * each > memory.KEPT_SHARE * studio.budget:
                 memory.give_back()
 
+    def _insist_on_room(self, requests: Sequence[Request], network: Network) -> None:
+        """Raise torch.OutOfMemoryError where a CPU's memory is too small for the smallest way to paint these.
+
+        A GPU says so itself, without harm. A machine grants what it does not have, and when it is used, its
+        kernel ends the process.
+        """
+        if self._device.type == "cuda":
+            return
+        spec = requests[0].spec
+        height, width = images.size_for(requests[0].content, spec.size)
+        layers = _layers(spec)
+        least = memory.least_bytes(
+            height * width,
+            len(requests),
+            network.bytes_a_pixel(layers),
+            network.halo(layers),
+            spec.optimizer,
+        )
+        room = memory.SHARE * memory.free(self._device)
+        if least > room:
+            raise torch.OutOfMemoryError(
+                f"{width} x {height} px take {least / 2**20:.0f} MiB at least, of {room / 2**20:.0f} MiB"
+            )
+
     def _paint_in(self, studio: Studio, requests: Sequence[Request]) -> list[Painted | Exception]:
         spec = requests[0].spec
         try:
-            return Painting(studio, requests).paint()
-        except CheckpointError as error:
-            if len(requests) == 1:
-                return [error]
-            raise
+            with failures.told_apart(self._device):
+                return Painting(studio, requests).paint()
         except torch.OutOfMemoryError:
             if len(requests) > 1 or studio.features.network.halo(_layers(spec)) is None:
                 raise
         # Outside the handler: the exception would keep the failed run's tensors alive.
-        torch.cuda.empty_cache()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        log.warning("out of memory; painting once more, in the smallest tiles")
         return Painting(studio, requests).paint(force_tiles=True)
 
     def _budget(self) -> int:

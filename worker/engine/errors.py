@@ -19,6 +19,10 @@ class DeviceUnavailableError(EngineError):
     """The device asked for is not there, or cannot compute in the precision asked for."""
 
 
+class DeviceLostError(EngineError):
+    """The device has failed. Nothing more can be computed on it by this process; another may."""
+
+
 class DivergedError(EngineError):
     """The optimisation met values that are not numbers, or rose without end, more often than it may."""
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from worker.engine.optimizers import FIRST_STEP, UNBOUNDED, Accepted, State, choose
+from worker.engine.optimizers import ACCEPTED, FIRST_STEP, Accepted, State, choose
 
 LEAST_CURVATURE = 1e-10
 """As in `torch.optim.LBFGS`: a step along which the gradient changes no more than this teaches nothing."""
@@ -30,6 +30,12 @@ than the one before by the first number, at most by the second in all: there, fa
 MOST_MOVE = 1.0
 """By how much a step may change any colour: their whole range. A longer one is shortened as a whole, which
 leaves its curvature true. In flat pictures the first estimates of curvature are wrong by magnitudes."""
+
+EXPERIENCE = 5
+"""Pairs that experience holds at most: TODO"""
+
+EXPERIENCE_PARTS = frozenset({"ages", "pairs", "products", "sy", "yy", "gamma", "boldness", "newest"})
+"""What every state holds that is not empty."""
 
 CHUNK = 2**20
 """Entries of a half-precision memory that are converted at a time."""
@@ -80,6 +86,16 @@ class LBFGS:
     def lost(self) -> Tensor:
         """See `Optimizer.lost`."""
         return self._accepted.lost
+
+    @property
+    def accepted(self) -> Tensor:
+        """See `Optimizer.accepted`."""
+        return self._accepted.x.view_as(self.x)
+
+    @property
+    def state_bytes(self) -> int:
+        """See `Optimizer.state_bytes`: the accepted picture, its gradient, and every pair."""
+        return 2 * self.x[0].nbytes + self._pairs[0].nbytes
 
     @property
     def _history(self) -> int:
@@ -193,20 +209,27 @@ class LBFGS:
         for name in ("_pairs", "_valid", "_sy", "_yy", "_gamma", "_products", "_boldness"):
             setattr(self, name, getattr(self, name)[index])
 
-    def state(self, item: int, budget: int = UNBOUNDED) -> dict[str, Tensor]:
-        """See `Optimizer.state`. The newest pairs go first; without room for one, nothing is kept."""
-        accepted, history = self._accepted, self._history
-        pictures = budget // accepted.x[item].nbytes
-        if not bool(accepted.begun[item]) or pictures < 4:
+    def state(self, item: int) -> dict[str, Tensor]:
+        """See `Optimizer.state`."""
+        if not bool(self._accepted.begun[item]):
             return {}
-        # Pairs by their age, the newest first.
+        return self._accepted.state(item) | self._pairs_of(item, self._history, self._pairs.dtype)
+
+    def experience(self, item: int) -> dict[str, Tensor]:
+        """See `Optimizer.experience`: the newest pairs in half precision, four bytes a value and pair."""
+        if not bool(self._valid[item].any()):
+            return {}
+        return self._pairs_of(item, EXPERIENCE, torch.bfloat16)
+
+    def _pairs_of(self, item: int, most: int, dtype: torch.dtype) -> dict[str, Tensor]:
+        """The newest pairs, at most so many, and what is known of them."""
         places = self._places()
-        ages = self._ages[self._valid[item, places]][: (pictures - 2) // 2]
+        ages = self._ages[self._valid[item, places]][:most]
         kept = places[ages]
-        both = torch.cat((kept, kept + history))
+        both = torch.cat((kept, kept + self._history))
         parts = {
             "ages": ages,
-            "pairs": self._pairs[item, both],
+            "pairs": self._pairs[item, both].to(dtype),
             "products": self._products[item, both],
             "sy": self._sy[item][kept][:, kept],
             "yy": self._yy[item][kept][:, kept],
@@ -214,19 +237,20 @@ class LBFGS:
             "boldness": self._boldness[item],
             "newest": self._newest,
         }
-        return accepted.state(item) | {name: part.cpu().clone() for name, part in parts.items()}
+        return {name: part.cpu().clone() for name, part in parts.items()}
 
     def restore(self, states: Sequence[State]) -> None:
         """See `Optimizer.restore`.
 
         The order of sums follows the places of pairs, so those are restored too: to the last digit where the
-        states are of one step.
+        states are whole and of one step.
         """
         begun = [(item, state) for item, state in enumerate(states) if state]
         for _, state in begun[:1]:
             self._newest.copy_(state["newest"] % self._history)
         for item, state in begun:
-            self._accepted.restore(item, state)
+            if any(name in state for name in ACCEPTED):
+                self._accepted.restore(item, state)
             self._boldness[item] = state["boldness"]
             self._gamma[item] = state["gamma"].to(self._gamma)
             young = (state["ages"] < self._history).nonzero()[:, 0]

@@ -18,7 +18,9 @@ PICTURE_BYTES = 24
 passing ones."""
 
 HISTORY, SHORT_HISTORY = 10, 6
-"""Pairs that L-BFGS remembers: in float32, and in bfloat16 where pictures are large."""
+"""Pairs that L-BFGS remembers: in float32, and in bfloat16 where pictures are large or memory is short."""
+
+_FULL, _SHORT = (HISTORY, torch.float32), (SHORT_HISTORY, torch.bfloat16)
 
 LARGE = 2**21
 """Pixels of a batch above which L-BFGS remembers less, in half precision."""
@@ -77,19 +79,31 @@ def plan(
         activation_bytes: that the network needs, a pixel.
         halo: pixels around a tile's core; None where there can be no tiles.
         optimizer: `lbfgs` or `adam`.
-        budget: bytes for everything.
+        budget: bytes for everything. Without room even for the smallest tiles these are taken all the same.
     """
     pixels *= batch
-    large = pixels > LARGE
-    history = SHORT_HISTORY if large else HISTORY
-    dtype = torch.bfloat16 if large else torch.float32
+    history, dtype = _FULL if pixels <= LARGE else _SHORT
     left = budget - pixels * state_bytes(optimizer, history, dtype)
     if halo is None or pixels * activation_bytes <= left:
         return Plan(None, history, dtype)
+    if batch * _tile(LEAST_TILE, halo) * activation_bytes > left:
+        return Plan(LEAST_TILE, *_SHORT)
     side = LEAST_TILE
-    while side < MOST_TILE and batch * (2 * side + 2 * halo) ** 2 * activation_bytes <= left:
+    while side < MOST_TILE and batch * _tile(2 * side, halo) * activation_bytes <= left:
         side *= 2
     return Plan(side, history, dtype)
+
+
+def least_bytes(pixels: int, batch: int, activation_bytes: float, halo: int | None, optimizer: str) -> float:
+    """What a level takes at least, planned as closely as can be; the arguments are those of `plan`."""
+    seen = pixels if halo is None else min(pixels, _tile(LEAST_TILE, halo))
+    history, dtype = _FULL if halo is None and pixels * batch <= LARGE else _SHORT
+    return batch * (seen * activation_bytes + pixels * state_bytes(optimizer, history, dtype))
+
+
+def _tile(side: int, halo: int) -> int:
+    """Pixels of the largest tile with a core of this side."""
+    return (side + 2 * halo) ** 2
 
 
 def capacity(pixels: int, activation_bytes: float, optimizer: str, budget: int, device: torch.device) -> int:

@@ -26,11 +26,9 @@ FIRST_STEP = 0.005
 """How far the first step changes a pixel's channel on average, of a range of 1: far enough that the
 gradient's change tells of the curvature, in half precision too."""
 
-UNBOUNDED = 2**62
-"""A budget of bytes that nothing exceeds."""
-
 State = Mapping[str, Tensor]
-"""One picture's part of an optimiser's memory, on the CPU."""
+"""One picture's part of an optimiser's memory, on the CPU. It is whole, or it is the experience only: what
+was learned, without the accepted evaluation, which then is made once more."""
 
 
 class Optimizer(Protocol):
@@ -50,27 +48,39 @@ class Optimizer(Protocol):
     def lost(self) -> Tensor:
         """Which pictures had more steps undone in a row than is of use, (B,)."""
 
+    @property
+    def accepted(self) -> Tensor:
+        """Where each picture's last evaluation of use was, (B, 3, H, W); `x` before the first."""
+
+    @property
+    def state_bytes(self) -> int:
+        """What one picture's whole state takes at most."""
+
     def step(self, losses: Tensor, gradient: Tensor) -> None:
         """Move `x` on, given the losses (B,) and their gradients (B, 3, H, W) there."""
 
     def keep(self, items: Sequence[int]) -> None:
         """Go on with some pictures of the batch only. `x` is another tensor afterwards."""
 
-    def state(self, item: int, budget: int = UNBOUNDED) -> dict[str, Tensor]:
-        """What `restore` needs so that a picture goes on undisturbed; empty before the first step.
+    def state(self, item: int) -> dict[str, Tensor]:
+        """What `restore` needs so that a picture goes on from `x` undisturbed; empty at first."""
 
-        What does not fit into `budget` bytes is left out: the optimiser then goes on with less experience.
+    def experience(self, item: int) -> dict[str, Tensor]:
+        """What `restore` needs so that a picture goes on from `accepted` nearly as well, in few bytes.
+
+        Empty before the first step, and where nothing was learned.
         """
 
     def restore(self, states: Sequence[State]) -> None:
-        """Take over what `state` gave, one a picture; an empty one starts afresh.
+        """Take over what `state` or `experience` gave, one a picture; an empty one starts afresh.
 
         Raises:
             KeyError: a state is another optimiser's.
         """
 
 
-_PARTS = ("x", "gradient", "loss", "rejections", "explosions")
+ACCEPTED = ("x", "gradient", "loss", "rejections", "explosions")
+"""The parts of a whole state that experience lacks."""
 
 
 class Accepted:
@@ -122,16 +132,16 @@ class Accepted:
 
     def keep(self, index: Tensor) -> None:
         """Go on with some pictures only."""
-        for name in (*_PARTS, "length"):
+        for name in (*ACCEPTED, "length"):
             setattr(self, name, getattr(self, name)[index])
 
     def state(self, item: int) -> dict[str, Tensor]:
         """One picture's, on the CPU."""
-        return {name: getattr(self, name)[item].cpu().clone() for name in _PARTS}
+        return {name: getattr(self, name)[item].cpu().clone() for name in ACCEPTED}
 
     def restore(self, item: int, state: State) -> None:
         """Take over what `state` gave. Raises KeyError where something is missing."""
-        for name in _PARTS:
+        for name in ACCEPTED:
             getattr(self, name)[item] = state[name].to(self.x.device)
         self.length[item] = self.gradient[item].abs().mean()
 

@@ -5,7 +5,6 @@ their own. What happens here is their order, and what a run tells and asks its c
 that is stopped or gives up leaves the batch; the others go on as if it had never been there.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor
 
 from shared.spec import Spec
-from worker.engine import color, images, memory
+from worker.engine import color, images, memory, resumption
 from worker.engine.adam import Adam
 from worker.engine.checkpoint import Checkpoint
-from worker.engine.contract import Progress, Request, Stopped, Style
+from worker.engine.contract import Progress, Request, Stopped
 from worker.engine.errors import CheckpointError, DivergedError
 from worker.engine.features import Features
 from worker.engine.lbfgs import LBFGS
@@ -26,11 +25,7 @@ from worker.engine.loop import Loop
 from worker.engine.objective import TERMS
 from worker.engine.optimizers import Optimizer
 from worker.engine.pyramid import plan
-from worker.engine.statistics import Statistics, digest
-
-LARGEST_STATE = 32 * 2**20
-"""Bytes of optimiser state that a checkpoint carries at most: at 512 x 341 px seven of L-BFGS' ten pairs, at
-768 x 512 two. To forget the older ones costs a few evaluations; to store them every ten seconds, more."""
+from worker.engine.statistics import Statistics
 
 GPU_STRIDE = 8
 """Evaluations on a GPU between two looks at progress and wishes: a look makes the host wait."""
@@ -87,22 +82,22 @@ class Painting:
 
     def paint(self, *, force_tiles: bool = False) -> list[Painted | Exception]:
         """Paint every level, or those that are left; an exception stands for an unfinished picture."""
-        x, states = self._begin()
+        x, resumes = self._begin()
         while self._at_work:
-            loop = self._paint_level(x, states, force_tiles=force_tiles)
+            loop = self._paint_level(x, resumes, force_tiles=force_tiles)
             if not self._at_work or self._number + 1 == len(self._levels):
                 self._finish(loop)
                 break
             self._number += 1
             x = torch.stack([images.resize(best, self._size()) for best in loop.best])
-            states = []
+            resumes = []
         return [self._results[item] for item in range(len(self.requests))]
 
-    def _begin(self) -> tuple[Tensor, list[dict[str, Tensor]]]:
-        """The first pictures, and what the optimiser knew of them."""
+    def _begin(self) -> tuple[Tensor, list[Checkpoint | None]]:
+        """The first pictures, and where they were taken up."""
         for item, request in enumerate(self.requests):
             try:
-                self._check(request)
+                resumption.check(request, self._levels)
             except CheckpointError as error:
                 self._results[item] = error
                 self._at_work.remove(item)
@@ -116,20 +111,7 @@ class Painting:
             self._first_picture(self._subjects[item]) if resume is None else resume.image
             for item, resume in zip(self._at_work, resumes, strict=True)
         ]
-        states = [dict(resume.optimizer) if resume else {} for resume in resumes]
-        return torch.stack(pictures).to(self.studio.device), states
-
-    def _check(self, request: Request) -> None:
-        resume = request.resume
-        if resume is None:
-            return
-        if resume.fingerprint != fingerprint(request):
-            raise CheckpointError("the checkpoint belongs to another spec or other pictures")
-        if not 0 <= resume.level < len(self._levels) or resume.step > self._levels[resume.level].end:
-            raise CheckpointError("the checkpoint lies outside its own painting")
-        level = self._levels[resume.level]
-        if tuple(resume.image.shape) != (3, *images.size_for(request.content, level.longest)):
-            raise CheckpointError("the checkpoint's picture has another size than its level")
+        return torch.stack(pictures).to(self.studio.device), resumes
 
     def _size(self) -> tuple[int, int]:
         return images.size_for(self._subjects[0].content, self._levels[self._number].longest)
@@ -144,7 +126,7 @@ class Painting:
             return images.cover(subject.groups[0][1][0].image, size)
         return images.resize(subject.content, size)
 
-    def _paint_level(self, x: Tensor, states: list[dict[str, Tensor]], *, force_tiles: bool) -> Loop:
+    def _paint_level(self, x: Tensor, resumes: Sequence[Checkpoint | None], *, force_tiles: bool) -> Loop:
         """Spend the level's evaluations; on the way, report and ask."""
         level, size = self._levels[self._number], self._size()
         fit = self._fit(len(x), size, force_tiles=force_tiles)
@@ -158,9 +140,8 @@ class Painting:
             self.studio.kept,
         )
         objective = view.objective([self._subjects[item] for item in self._at_work])
-        loop = Loop(objective, self._optimizer(x, states, fit))
-        if self._step == level.end:
-            self._recall(loop)
+        loop = Loop(objective, self._optimizer(x, fit))
+        resumption.restore(loop, resumes)
         stride = GPU_STRIDE if x.is_cuda else 1
         while self._at_work and self._step < level.end:
             if self._step % stride == 0:
@@ -172,14 +153,6 @@ class Painting:
             if self._step % stride == 0 or self._step == level.end:
                 self._report(loop)
         return loop
-
-    def _recall(self, loop: Loop) -> None:
-        """A level that is resumed at its end is not evaluated again: its losses are the checkpoints'."""
-        for place, item in enumerate(self._at_work):
-            resume = self.requests[item].resume
-            known = resume.losses if resume is not None else {}
-            terms = [known.get(term, math.inf) for term in TERMS]
-            loop.best_terms[place] = torch.tensor(terms, device=loop.best_terms.device)
 
     def _fit(self, batch: int, size: tuple[int, int], *, force_tiles: bool) -> memory.Plan:
         spec, network = self._spec, self.studio.features.network
@@ -193,16 +166,9 @@ class Painting:
             0 if force_tiles else self.studio.budget,
         )
 
-    def _optimizer(self, x: Tensor, states: list[dict[str, Tensor]], fit: memory.Plan) -> Optimizer:
+    def _optimizer(self, x: Tensor, fit: memory.Plan) -> Optimizer:
         x = x.contiguous()
-        optimizer: Optimizer = (
-            Adam(x) if self._spec.optimizer == "adam" else LBFGS(x, fit.history, fit.history_dtype)
-        )
-        try:
-            optimizer.restore(states)
-        except KeyError as error:
-            raise CheckpointError(f"the checkpoint's optimiser state lacks {error}") from error
-        return optimizer
+        return Adam(x) if self._spec.optimizer == "adam" else LBFGS(x, fit.history, fit.history_dtype)
 
     def _ask(self, loop: Loop) -> None:
         """Let go of the pictures whose callers want them stopped."""
@@ -252,14 +218,9 @@ class Painting:
             loop.keep(places)
 
     def _checkpoint(self, loop: Loop, place: int) -> Checkpoint:
-        item = self._at_work[place]
         unfinished = self._step < self._levels[self._number].end
-        state = loop.optimizer.state(place, LARGEST_STATE) if unfinished else {}
-        # A resumed run may see better pictures than those before it; of what it resumes, the best counts.
-        image, terms = (loop.optimizer.x, loop.terms) if unfinished else (loop.best, loop.best_terms)
-        losses = dict(zip(TERMS, terms[place].tolist(), strict=True))
-        picture = image[place].cpu().clone()
-        return Checkpoint(fingerprint(self.requests[item]), self._step, self._number, picture, losses, state)
+        name = resumption.fingerprint(self.requests[self._at_work[place]])
+        return resumption.take(loop, place, name, self._step, self._number, unfinished=unfinished)
 
     def _finish(self, loop: Loop) -> None:
         terms = loop.best_terms.tolist()
@@ -274,19 +235,6 @@ class Painting:
             content = images.resize(self._subjects[item].content, (image.shape[1], image.shape[2]))
             return color.keep_chroma(image, content)
         return image
-
-
-def fingerprint(request: Request) -> str:
-    """Names what a checkpoint belongs to: the spec, the pictures' shapes and the styles' weights."""
-    facts = [request.spec.model_dump_json(), str(tuple(request.content.shape))]
-    facts += [_describe(style) for style in request.styles]
-    facts.append("" if request.init is None else str(tuple(request.init.shape)))
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
-
-
-def _describe(style: Style) -> str:
-    masks = [None if mask is None else digest(mask) for mask in (style.mask, style.region)]
-    return f"{tuple(style.image.shape)} {style.weight!r} {masks}"
 
 
 def agreement(spec: Spec, size: tuple[int, int]) -> tuple[object, ...]:

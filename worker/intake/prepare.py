@@ -1,6 +1,6 @@
 """Every picture that a job names brought into the house: fetched, made clean and kept."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -28,6 +28,7 @@ def prepare(
     objects: ObjectStore,
     settings: Settings,
     on_progress: Callable[[], None] = lambda: None,
+    on_copies: Callable[[Inputs], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Inputs:
     """The job's pictures, each with its clean copy: content, styles with their masks and regions, init.
@@ -41,6 +42,8 @@ def prepare(
         objects: where clean copies are kept.
         settings: limits.
         on_progress: called whenever a picture is in or has failed.
+        on_copies: given the pictures, some of them with their copies, whenever there are more copies and
+            something is still to come or has failed. What it raises goes on its way.
         should_stop: asked again and again meanwhile.
 
     Raises:
@@ -53,7 +56,10 @@ def prepare(
         work = {
             source: pool.submit(_bring_in, source, job.owner, store, objects, settings) for source in missing
         }
-        _watch(work.values(), on_progress, should_stop)
+        for done, complete in _progress(work.values(), should_stop):
+            on_progress()
+            if any(future.exception() is None for future in done) and not complete:
+                on_copies(job.inputs.changed(lambda picture: _with_copy(picture, work)))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     faults = [fault for pointer, picture in job.inputs.each() if (fault := _fault(picture, pointer, work))]
@@ -62,17 +68,21 @@ def prepare(
     return job.inputs.changed(lambda picture: _with_copy(picture, work))
 
 
-def _watch(
-    work: Iterable[Future[Picture]], on_progress: Callable[[], None], should_stop: Callable[[], bool]
-) -> None:
-    """Wait for all of the work, or until it is not wanted any more."""
+def _progress(
+    work: Collection[Future[Picture]], should_stop: Callable[[], bool]
+) -> Iterator[tuple[set[Future[Picture]], bool]]:
+    """What is done, piece by piece, each with whether that was all and nothing failed.
+
+    Raises:
+        IntakeStoppedError: it is not wanted any more.
+    """
     pending = set(work)
     while pending:
         if should_stop():
             raise IntakeStoppedError
         done, pending = wait(pending, _LOOK_SECONDS, FIRST_COMPLETED)
         if done:
-            on_progress()
+            yield done, not pending and all(future.exception() is None for future in work)
 
 
 def _bring_in(source: str, owner: str, store: JobStore, objects: ObjectStore, settings: Settings) -> Picture:
@@ -98,7 +108,9 @@ def _fault(picture: Picture, pointer: str, work: Mapping[str, Future[Picture]]) 
 
 
 def _with_copy(picture: Picture, work: Mapping[str, Future[Picture]]) -> Picture:
-    if picture.key is not None:
+    """The picture with its clean copy, if that is there by now."""
+    future = work[picture.source] if picture.key is None else None
+    if future is None or not future.done() or future.exception() is not None:
         return picture
-    copy = work[picture.source].result()
+    copy = future.result()
     return replace(picture, key=copy.key, sha256=copy.sha256, width=copy.width, height=copy.height)

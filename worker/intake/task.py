@@ -7,7 +7,7 @@ from functools import partial
 
 from shared.bells import ring
 from shared.errors import Fault, InternalFault, StoreUnavailable
-from shared.jobs.record import Queue
+from shared.jobs.record import Inputs, Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.objects import ObjectStore
 from shared.settings import Settings
@@ -59,9 +59,10 @@ class Intake:
                 self._objects,
                 self._config,
                 on_progress=lease.moved,
+                on_copies=partial(self._pin, claim),
                 should_stop=lambda: lease.stop is not None,
             )
-        except StoreUnavailable:
+        except (StoreUnavailable, LeaseLostError):
             raise
         except IntakeStoppedError:
             self._end_early(claim, lease)
@@ -80,6 +81,13 @@ class Intake:
         if lease.insist(advance):
             ring(Queue.PAINT)
         log.info("job %s: %d pictures are in, %.2f s", claim.job.id, len([*inputs.each()]), seconds["fetch"])
+
+    def _pin(self, claim: Claim, inputs: Inputs) -> None:
+        """Keep what is in: another attempt does not fetch it again, nor something else in its place."""
+        try:
+            self._store.pin(claim, inputs)
+        except StoreUnavailable:
+            log.warning("job %s: not pinned, the job store does not answer", claim.job.id)
 
     def _end_early(self, claim: Claim, lease: Lease) -> None:
         """The fetching was stopped: hand the job back as the reason demands."""

@@ -33,7 +33,7 @@ SIZES = st.sampled_from([512, 512, 256])
 #: What a claim may be used for, the first ones more often.
 WRITES = (
     *("advance", "finish", "renew", "fail") * 2,
-    *("show", "checkpoint", "release", "spoil", "canceled"),
+    *("show", "pin", "checkpoint", "release", "spoil", "canceled"),
 )
 
 
@@ -263,7 +263,9 @@ class Schedules(Steps):
             write = "advance"
         if claim.queue == Queue.PAINT and write == "advance":
             write = "finish"
-        if write == "advance":
+        if claim.queue == Queue.PAINT and write == "pin":
+            write = "show"
+        if write in ("advance", "pin"):
             self.keep(picture)
         self.before = snapshot(self.client)
         record = self.before.records.get(claim.job.uid, {})

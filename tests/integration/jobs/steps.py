@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from shared.errors import PictureUnreadable, StorageUnavailable
 from shared.jobs.keys import Key
-from shared.jobs.record import Checkpoint, Job, NewJob, PaintProgress, Queue, Stage
+from shared.jobs.record import Checkpoint, Inputs, Job, NewJob, PaintProgress, Queue, Stage
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.settings import Settings
 from tests.support.audit import TERMINAL, Snapshot, audit, snapshot
@@ -40,6 +40,7 @@ class Steps(RuleBasedStateMachine):
         self.held: dict[str, Claim] = {}  # what the workers work on
         self.attempts: Counter[str] = Counter()  # uid -> attempts charged in this stage
         self.ended: dict[str, dict[str, str]] = {}  # uid -> its record when it was first seen ended
+        self.succeeded: set[str] = set()  # those that ever did, purged ones too
         self.versions: dict[str, tuple[int, dict[str, str]]] = {}
         self.served: dict[
             tuple[str, str], Counter[str]
@@ -60,12 +61,15 @@ class Steps(RuleBasedStateMachine):
         assert store.records.keys() == self.asked.keys()
         for uid, record in store.records.items():
             self.check_record(uid, record)
+        assert self.store.tally().finished == len(self.succeeded)
         assert store.hash(Key.REFS).keys() <= self.stored, "an input that a job needs was deleted"
         self.before = store
 
     def check_record(self, uid: str, record: dict[str, str]) -> None:
         if record["status"] in TERMINAL:
             assert record == self.ended.setdefault(uid, record), "a terminal state changed"
+            if record["status"] == "succeeded":
+                self.succeeded.add(uid)
         else:
             assert uid not in self.ended, "a job came back from the dead"
         if "fence" in record:
@@ -206,18 +210,18 @@ class Steps(RuleBasedStateMachine):
                 )
             case "advance":
                 store.advance(claim, clean(picture), (clean(picture),), {"fetch": 0.1})
+            case "pin":
+                store.pin(claim, Inputs(clean(picture), claim.job.styles))
             case "checkpoint":
                 store.checkpoint(claim, Checkpoint(f"checkpoints/{claim.job.uid}/{claim.fence}-1", 7))
-            case "release":
-                store.release(claim)
             case "finish":
                 store.finish(claim, output(claim), seconds={"paint": 1.0}, evaluations=3, loss={"style": 0.5})
             case "fail":
                 return store.fail(claim, StorageUnavailable("away"))
             case "spoil":
                 return store.fail(claim, PictureUnreadable("not a picture"))
-            case "canceled":
-                store.canceled(claim)
+            case "release" | "canceled":
+                getattr(store, write)(claim)
         return None
 
     def expect(self, claim: Claim, write: str, record: dict[str, str]) -> None:
@@ -259,11 +263,13 @@ class Steps(RuleBasedStateMachine):
             if before.records[uid].get("cancel_requested") == "1":
                 assert after.records[uid]["status"] == "canceled", "what was to stop is tried again"
         moved = Counter(
-            after.records[uid]["status"]
-            for uid in lapsed | {*before.zset(Key.DELAYED)} - {*after.zset(Key.DELAYED)}
+            record["status"]
+            for uid, record in after.records.items()
+            if record["status"] != before.records[uid]["status"]
         )
         assert done.failed == moved["failed"]
         assert done.canceled == moved["canceled"]
+        assert done.expired == moved["expired"]
         for record in after.records.values():
             late = int(record["deadline_at"]) <= self.clock.now
             assert not (late and record["status"] == "queued"), "a queued job outlived its deadline"

@@ -210,6 +210,18 @@ def test_a_deadline_stops_a_painting_whose_worker(store: JobStore, clock: Clock,
     assert (job.status, job.error.code) == ("canceled", "deadline_exceeded")
 
 
+def test_a_deadline_that_passes_once_a_painting_was_put_back_cancels_it(
+    store: JobStore, clock: Clock
+) -> None:
+    store.submit(new_job(skip_intake=True, deadline_seconds=20))
+    claim = claim_paint(store)
+    store.release(claim)
+    clock.advance(20)
+    assert store.reap().canceled == 1
+    job = store.get("ann", claim.job.id)
+    assert (job.status, job.error.code) == ("canceled", "deadline_exceeded")
+
+
 def test_every_change_that_a_poll_sees_moves_the_version(store: JobStore, clock: Clock) -> None:
     job = store.submit(new_job()).job
     seen = [job.version]

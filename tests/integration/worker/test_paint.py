@@ -366,7 +366,74 @@ def test_one_whose_result_cannot_be_stored_is_tried_again_alone(
         put(key, data, content_type)
 
     monkeypatch.setattr(objects, "put", full)
-    painter().work()
+    painter(store_seconds=0.1).work()
 
     assert [now(store, job).status for job in (first, unstored, last)] == ["succeeded", "queued", "succeeded"]
     assert now(store, unstored).attempt_errors[-1].code == "storage_unavailable"
+
+
+def test_one_whose_result_cannot_be_stored_yet_holds_back_no_other(
+    submit: Submit, store: JobStore, painter: Painters, objects: LocalObjects, monkeypatch: pytest.MonkeyPatch
+):
+    first, unstored, last = (submit(hue) for hue in range(3))
+    put, room = objects.put, threading.Event()
+
+    def full(key: str, data: bytes, content_type: str) -> None:
+        if key.startswith(f"outputs/{unstored.uid}") and not room.is_set():
+            raise StorageUnavailable("no space left")
+        put(key, data, content_type)
+
+    monkeypatch.setattr(objects, "put", full)
+    engine = Broken(lambda *_: None)
+    with at_work(painter(engine)):
+        for job in (first, last):
+            wait_for(lambda job=job: now(store, job).status == "succeeded", "the others to succeed")
+        assert now(store, unstored).status == "processing"
+        room.set()
+
+    assert (now(store, unstored).status, now(store, unstored).attempt) == ("succeeded", 1)
+    assert engine.asked == [3], "nothing was painted twice"
+
+
+def test_a_worker_told_to_leave_while_it_reads_pictures_reads_no_more_of_them(
+    submit: Submit,
+    store: JobStore,
+    painter: Painters,
+    objects: LocalObjects,
+    monkeypatch: pytest.MonkeyPatch,
+    redis_client: redis.Redis,
+):
+    jobs = [submit(hue) for hue in range(3)]
+    get, draining, read = objects.get, threading.Event(), []
+
+    def telling(key: str) -> bytes:
+        read.append(key)
+        draining.set()
+        return get(key)
+
+    monkeypatch.setattr(objects, "get", telling)
+    engine = Broken(lambda *_: None)
+    painter(engine, draining).work()
+
+    assert [(now(store, job).status, now(store, job).attempt) for job in jobs] == [("queued", 0)] * 3
+    assert len(read) == 1
+    assert engine.asked == []
+    audit(redis_client)
+
+
+def test_a_job_whose_last_evaluation_ends_after_the_word_to_leave_is_finished(
+    submit: Submit, store: JobStore, painter: Painters
+):
+    job, draining = submit(0), threading.Event()
+
+    class Last(Engine):
+        def stylize_batch(self, requests: Sequence[Request]) -> Results:
+            def on_progress(progress: Progress) -> None:
+                if progress.step == progress.steps:
+                    draining.set()
+
+            return super().stylize_batch([replace(request, on_progress=on_progress) for request in requests])
+
+    painter(Last(), draining).work()
+
+    assert (now(store, job).status, now(store, job).attempt) == ("succeeded", 1)

@@ -31,7 +31,19 @@ def pair(tmp_path: Path) -> list[str]:
 def test_it_paints_measures_saves_and_draws(tmp_path: Path, pair: list[str]) -> None:
     spec = json.dumps({"size": 48, "steps": 3, "pyramid": 1})
     saved, drawn = tmp_path / "saved", tmp_path / "sheet.jpg"
-    command = [sys.executable, "bench/quality.py", "--threads", "1", "--json", "--spec", spec, *pair]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.quality",
+        "--painters",
+        "compact",
+        "--threads",
+        "1",
+        "--json",
+        "--spec",
+        spec,
+        *pair,
+    ]
     command += ["--save", str(saved), "--sheet", str(drawn)]
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(run.stdout)
@@ -40,7 +52,7 @@ def test_it_paints_measures_saves_and_draws(tmp_path: Path, pair: list[str]) -> 
     assert before["ssim"] == pytest.approx(1)
     assert after["ssim"] < 1
     assert after["gram"]["random"] != before["gram"]["random"]
-    assert [figure["painter"] for figure in found["means"]] == ["(content)", "compact"]
+    assert [row[0] for row in found["tables"][0]["rows"]] == ["`(content)`", "`compact`"]
     with Image.open(saved / "compact" / "town--night.png") as picture:
         assert picture.size == (48, 30)
     assert drawn.is_file()
@@ -53,10 +65,9 @@ def test_painted_pictures_are_measured_as_they_are(
     folder.mkdir()
     (folder / "town--night.png").write_bytes((tmp_path / "town.png").read_bytes())
     main(["--painted", str(folder), *pair])
-    lines = capsys.readouterr().out.splitlines()
-    content, mine = lines[1].split(), lines[2].split()
-    assert (content[0], mine[0]) == ("(content)", "mine")
-    assert mine[1:] == content[1:] == ["town", "night", "1.000", *content[4:]]
+    content, mine = (line.split() for line in capsys.readouterr().out.splitlines()[-2:])
+    assert (content[0], mine[0]) == ("`(content)`", "`mine`")
+    assert mine[1:] == content[1:] == ["mean", "of", "1", "1.000", *content[5:]]
 
 
 def test_figures_are_averaged_painter_by_painter() -> None:
@@ -72,7 +83,7 @@ def test_figures_are_averaged_painter_by_painter() -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["--painted", "nowhere"], "none of these pairs"), (["--backbones", "teacher"], "--teacher")],
+    [(["--painted", "nowhere"], "none of these pairs"), (["--painters", "teacher"], "--teacher")],
 )
 def test_what_cannot_be_done_is_said(
     options: list[str], said: str, pair: list[str], capsys: pytest.CaptureFixture[str]

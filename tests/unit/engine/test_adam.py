@@ -49,11 +49,3 @@ def test_an_undone_step_drops_the_moments_and_lowers_that_picture_s_rate_for_a_w
     for _ in range(30):
         optimizer.step(losses.nan_to_num(1.0), gradient)
     torch.testing.assert_close(optimizer.rate, torch.tensor([0.02, 0.02]))
-
-
-def test_its_state_is_left_out_when_it_does_not_fit_whole() -> None:
-    optimizer = Adam(start())
-    descend(optimizer, bowl, 3)
-    picture = optimizer.x[0].nbytes
-    assert optimizer.state(0, budget=4 * picture - 1) == {}
-    assert set(optimizer.state(0, budget=4 * picture)) >= {"first", "second", "x", "gradient"}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,8 @@ CHECKPOINT = Checkpoint(
     level=1,
     image=torch.linspace(-0.2, 1.2, 3 * 4 * 5).view(3, 4, 5),
     losses={"total": 1.5, "content": 1.0},
-    optimizer={"s": torch.ones(2, 60), "count": torch.tensor(3)},
+    optimizer={"s": torch.ones(2, 60), "count": torch.tensor(3), "pairs": torch.ones(2, 60).bfloat16()},
+    best=torch.linspace(0, 1, 3 * 4 * 5).view(3, 4, 5),
 )
 BYTES = CHECKPOINT.to_bytes()
 
@@ -22,8 +25,21 @@ def test_a_checkpoint_comes_back_from_its_bytes_unchanged() -> None:
     assert (again.fingerprint, again.step, again.level) == ("abc", 12, 1)
     assert again.losses == CHECKPOINT.losses
     assert torch.equal(again.image, CHECKPOINT.image)
+    assert again.best is not None
+    assert CHECKPOINT.best is not None
+    assert torch.equal(again.best, CHECKPOINT.best)
     assert again.optimizer.keys() == CHECKPOINT.optimizer.keys()
     assert all(torch.equal(again.optimizer[name], CHECKPOINT.optimizer[name]) for name in again.optimizer)
+
+
+def test_a_best_picture_that_is_not_kept_apart_is_none() -> None:
+    assert Checkpoint.from_bytes(replace(CHECKPOINT, best=None).to_bytes()).best is None
+
+
+def test_the_format_before_is_refused() -> None:
+    older = BYTES.replace(b"impasto-checkpoint-2", b"impasto-checkpoint-1")
+    with pytest.raises(CheckpointError, match="format"):
+        Checkpoint.from_bytes(older)
 
 
 @given(st.integers(0, len(BYTES) - 1), st.integers(1, 255))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from shared.spec import Spec
 from worker.engine import Engine, Style, memory
-from worker.engine.memory import Plan, capacity, plan, state_bytes
+from worker.engine.memory import Plan, capacity, least_bytes, plan, state_bytes
 
 CPU = torch.device("cpu")
 PIXELS, ACTIVATION, HALO = 512 * 512, 400.0, 80
@@ -56,8 +56,22 @@ def test_a_network_that_cannot_be_cut_is_seen_whole_whatever_it_takes() -> None:
     assert plan(PIXELS, 1, ACTIVATION, None, "lbfgs", 1).tile_side is None
 
 
-def test_without_any_memory_tiles_are_the_smallest() -> None:
-    assert plan(PIXELS, 1, ACTIVATION, HALO, "lbfgs", 0).tile_side == memory.LEAST_TILE
+def test_without_any_memory_tiles_are_the_smallest_and_the_memory_short() -> None:
+    fit = plan(PIXELS, 1, ACTIVATION, HALO, "lbfgs", 0)
+    assert fit == Plan(memory.LEAST_TILE, memory.SHORT_HISTORY, torch.bfloat16)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("pixels", [64 * 64, PIXELS, 4 * PIXELS, memory.LARGE + 1])
+def test_the_least_that_a_level_takes_is_below_what_it_takes_seen_whole(pixels: int, batch: int) -> None:
+    least = least_bytes(pixels, batch, ACTIVATION, HALO, "lbfgs")
+    assert least < least_bytes(pixels, batch, ACTIVATION, None, "lbfgs") <= batch * need(pixels)
+    assert least > batch * pixels * state_bytes("lbfgs", memory.SHORT_HISTORY, torch.bfloat16)
+
+
+def test_beyond_a_tile_the_least_grows_with_the_optimizer_s_part_only() -> None:
+    one, four = (least_bytes(n * 1024 * 1024, 1, ACTIVATION, HALO, "adam") for n in (1, 4))
+    assert four - one == 3 * 1024 * 1024 * state_bytes("adam", 0, torch.float32)
 
 
 def test_large_pictures_have_a_short_memory_in_half_precision() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.support.descent import descend, evaluate, start, valley
+from worker.engine import lbfgs
 from worker.engine.adam import Adam
 from worker.engine.lbfgs import LBFGS
 from worker.engine.optimizers import GROWTH, MOST_EXPLOSIONS, MOST_REJECTIONS, Optimizer
@@ -172,18 +173,51 @@ def test_an_empty_state_starts_afresh_beside_a_full_one(make: Make) -> None:
 
 
 @BOTH
-def test_a_state_that_exceeds_its_budget_is_empty(make: Make) -> None:
+def test_experience_goes_on_from_the_accepted_picture_about_as_well(make: Make) -> None:
+    # Given another memory for the second picture than for the first
+    first = make(start(2))
+    descend(first, valley, 12)
+    losses, gradient = evaluate(valley, first.x)
+    first.step(torch.where(torch.tensor([True, False]), losses, math.nan), gradient)
+    second = make(first.accepted.clone())
+    second.restore([first.experience(item) for item in range(2)])
+    before = valley(first.accepted)
+    undisturbed, resumed = (valley(descend(one, valley, 30)[-1]) for one in (first, second))
+    assert bool((undisturbed < 0.1 * before).all())
+    assert bool((resumed < 5 * undisturbed).all())
+
+
+@BOTH
+def test_experience_takes_half_precision_and_no_accepted_picture(make: Make) -> None:
     optimizer = make(start())
-    descend(optimizer, valley, 3)
-    assert optimizer.state(0, budget=optimizer.x[0].nbytes) == {}
+    assert optimizer.experience(0) == {}
+    descend(optimizer, valley, 12)
+    whole, part = (
+        sum(one.nbytes for one in state.values() if one.shape[-1:] == (optimizer.x.numel(),))
+        for state in (optimizer.state(0), optimizer.experience(0))
+    )
+    assert whole <= optimizer.state_bytes
+    pictures = part / optimizer.x[0].nbytes
+    assert pictures == (1 if make is Adam else lbfgs.EXPERIENCE)
+
+
+@BOTH
+def test_before_the_first_step_the_accepted_picture_is_the_first(make: Make) -> None:
+    optimizer = make(start(2))
+    assert torch.equal(optimizer.accepted, start(2))
+    losses, gradient = evaluate(valley, optimizer.x)
+    optimizer.step(losses, gradient)
+    assert torch.equal(optimizer.accepted, start(2))
+    assert not torch.equal(optimizer.x, start(2))
 
 
 @BOTH
 def test_a_state_of_the_other_kind_is_refused(make: Make) -> None:
     other: Optimizer = Adam(start()) if make is LBFGS else LBFGS(start())
     descend(other, valley, 3)
-    with pytest.raises(KeyError):
-        make(start()).restore([other.state(0)])
+    for state in (other.state(0), other.experience(0)):
+        with pytest.raises(KeyError):
+            make(start()).restore([state])
 
 
 @BOTH

@@ -18,10 +18,10 @@ from worker.engine import (
     Progress,
     Stopped,
     Style,
-    painting,
+    images,
 )
 from worker.engine.contract import Request
-from worker.engine.painting import fingerprint
+from worker.engine.resumption import fingerprint
 from worker.engine.vgg import LAYOUTS, VGG, Widths
 
 MakeSpec = Callable[..., Spec]
@@ -39,7 +39,7 @@ def test_white_noise_with_content_loss_alone_becomes_the_content(
     outcome = engine.stylize(
         photograph, [Style(texture)], spec, on_progress=lambda progress: pictures.append(progress.image())
     )
-    reference = painting.images.resize(photograph, (48, 64))
+    reference = images.resize(photograph, (48, 64))
     assert psnr(pictures[0], reference) < 10
     assert psnr(outcome.image, reference) > 16
 
@@ -169,25 +169,6 @@ def test_a_run_resumed_with_its_optimizer_s_state_is_the_undisturbed_run(
         resumed = engine.stylize(photograph, [Style(texture)], spec, resume=Checkpoint.from_bytes(kept[step]))
         assert resumed.losses["total"] == pytest.approx(whole.losses["total"], rel=1e-4), step
         torch.testing.assert_close(resumed.image, whole.image, rtol=0, atol=2e-3)
-
-
-def test_a_run_resumed_with_little_of_that_state_ends_within_two_percent(
-    engine: Engine, make_spec: MakeSpec, photograph: Tensor, texture: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec, pairs = make_spec(steps=100), {10: 1, 60: 3, 90: 1}
-    kept: dict[int, Checkpoint] = {}
-
-    def keep(progress: Progress) -> None:
-        if progress.step in pairs:
-            room = photograph.nbytes * (2 + 2 * pairs[progress.step])
-            monkeypatch.setattr(painting, "LARGEST_STATE", room)
-            kept[progress.step] = progress.checkpoint()
-
-    whole = engine.stylize(photograph, [Style(texture)], spec, keep)
-    for step, checkpoint in kept.items():
-        assert len(checkpoint.optimizer["ages"]) == pairs[step]
-        resumed = engine.stylize(photograph, [Style(texture)], spec, resume=checkpoint)
-        assert resumed.losses["total"] < 1.02 * whole.losses["total"]
 
 
 def test_a_stop_is_obeyed_before_the_next_evaluation_and_can_be_taken_up_again(

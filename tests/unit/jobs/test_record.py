@@ -6,7 +6,17 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ErrorInfo, FetchFailed
-from shared.jobs.record import Inputs, Job, Picture, Status, new_record, to_json
+from shared.jobs.record import (
+    SCHEMA,
+    Inputs,
+    Job,
+    PaintProgress,
+    Picture,
+    Status,
+    UnreadableRecordError,
+    new_record,
+    to_json,
+)
 from tests.support.jobs import clean, new_job
 
 
@@ -57,6 +67,47 @@ def test_a_record_of_before_masks_and_new_fields_of_the_spec_is_read_as_having_n
     assert [(style.mask, style.region) for style in job.styles] == [(None, None)]
     assert job.styles[0].key == "inputs/b"
     assert (job.spec.init, job.spec.color, job.spec.alpha_beta) == ("noise", "style", None)
+    assert job.spec.style_loss == "gram"  # all that there was, whatever the default is now
+
+
+def stored(**changes: str) -> dict[str, str]:
+    times = {
+        "created_at": "1000",
+        "deadline_at": "2500",
+        "version": "1",
+        "status": "queued",
+        "stage": "waiting",
+    }
+    return {**new_record(new_job()), **times, **changes}
+
+
+def test_of_a_later_record_what_is_known_here_is_read() -> None:
+    record = stored(schema=str(SCHEMA + 1))
+    spec = {**json.loads(record["spec"]), "brush": {"width": 3}}
+    content = {**json.loads(record["content"]), "depth": 16}
+    progress = {"step": 1, "steps": 2, "level": 0, "levels": 1, "strokes": 9}
+    job = Job.from_hash(
+        record | {"spec": json.dumps(spec), "content": json.dumps(content), "progress": json.dumps(progress)}
+    )
+    assert job.spec == new_job().spec
+    assert job.content == Job.from_hash(stored()).content
+    assert job.progress == PaintProgress(1, 2, 0, 1)
+
+
+def test_a_field_that_the_spec_does_not_have_is_no_record_of_ours() -> None:
+    record = stored()
+    spec = {**json.loads(record["spec"]), "brush": {"width": 3}}
+    with pytest.raises(UnreadableRecordError, match="schema 2"):
+        Job.from_hash(record | {"spec": json.dumps(spec)})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"status": "dreaming"}, {"content": "[]"}, {"styles": "7"}, {"version": ""}, {"owner": None}]
+)
+def test_a_record_that_does_not_say_what_it_must_is_unreadable(changes: dict[str, str | None]) -> None:
+    fields = {name: value for name, value in (stored() | changes).items() if value is not None}
+    with pytest.raises(UnreadableRecordError):
+        Job.from_hash(fields)
 
 
 def test_json_is_compact_and_leaves_out_what_is_none() -> None:

@@ -1,0 +1,126 @@
+#!lua flags=allow-oom
+-- Put right what the audit found, as far as it is still so. Records are what counts: indexes and counters follow.
+--
+-- Arguments: kind, statuses (each that there is), grace, retention (ms), schema; and by kind
+--   job: uid. Its entries become what its record says. One that nobody holds waits again; where it is being
+--     painted, its lease has run out: the reaper sees to it.
+--   entry: key, uid. A sorted set loses a job without a record, or one that its record places elsewhere.
+--   id: owner, id, uid. An ID that names no job, or one that is called otherwise, goes.
+--   turn: lane, owner. Who has something waiting has a turn; who has not has none.
+--   counter: key, field, by. What was counted wrong is added.
+--   refs: sha256, by. Likewise, with what follows for its deletion.
+--   unused: sha256. Who is named is not deleted; who is not is, after the grace time.
+--   upload: owner, upload_id. One without an end is given the retention time; an end without one goes.
+-- Keys: any that the kind needs.
+-- Returns {1} when something was done, {0} when not.
+
+local time = now()
+
+-- A record that lacks what its place follows from is left to people, with all that names it.
+local function ours(job)
+  for _, name in ipairs({'schema', 'id', 'owner', 'status', 'priority', 'order', 'deadline_at'}) do
+    if not job[name] then return false end
+  end
+  return not later_schema(job) and ((job.completed_at and job.expires_at) or (job.stage and job.lane))
+end
+
+local function reindex(job)
+  if not ours(job) then return 0 end
+  local uid = job.uid
+  for _, status in ipairs(arg.statuses) do
+    if status ~= job.status then redis.call('ZREM', K.list .. status .. ':' .. job.owner, uid) end
+  end
+  redis.call('ZADD', K.list .. job.status .. ':' .. job.owner, job.order, uid)
+  if job.id ~= uid then redis.call('HSET', K.ids .. job.owner, job.id, uid) end
+
+  if job.completed_at then
+    for _, key in ipairs({K.leases, K.delayed, K.deadlines}) do redis.call('ZREM', key, uid) end
+    redis.call('ZADD', K.ended, job.expires_at, uid)
+    return 1
+  end
+  redis.call('ZREM', K.ended, uid)
+  redis.call('ZADD', K.deadlines, job.deadline_at, uid)
+  local held = job.status == 'processing' or (job.stage == 'fetching' and job.fence)
+  if held then
+    stop_waiting(job)
+    redis.call('ZREM', K.delayed, uid)
+    if job.fence then
+      redis.call('ZADD', K.leases, 'NX', time, uid)
+    else
+      redis.call('ZADD', K.leases, time, uid)
+    end
+    return 1
+  end
+  redis.call('ZREM', K.leases, uid)
+  if job.fence then save(job, {fence = false}) end
+  local waits = redis.call('ZSCORE', K.wait .. lane_of(job) .. ':' .. job.owner, uid)
+  if waits then
+    redis.call('ZREM', K.delayed, uid)
+  elseif not redis.call('ZSCORE', K.delayed, uid) then
+    wait(job, time)
+  end
+  return 1
+end
+
+local function settle_unused(sha256)
+  if redis.call('HEXISTS', K.refs, sha256) == 1 then
+    return redis.call('ZREM', K.unused, sha256) + redis.call('ZREM', K.sweeping, sha256)
+  end
+  if redis.call('ZSCORE', K.sweeping, sha256) then return 0 end
+  return redis.call('ZADD', K.unused, 'NX', time + arg.grace, sha256)
+end
+
+local mend = {}
+
+function mend.job()
+  local job = load_job(arg.uid)
+  return job and reindex(job) or 0
+end
+
+function mend.entry()
+  local job = load_job(arg.uid)
+  if job and not ours(job) then return 0 end
+  local gone = redis.call('ZREM', arg.key, arg.uid)
+  if job then reindex(job) end
+  return gone
+end
+
+function mend.id()
+  local job = load_job(arg.uid)
+  if job and (not ours(job) or (job.owner == arg.owner and job.id == arg.id)) then return 0 end
+  if redis.call('HGET', K.ids .. arg.owner, arg.id) ~= arg.uid then return 0 end
+  return redis.call('HDEL', K.ids .. arg.owner, arg.id)
+end
+
+function mend.turn()
+  local key = K.turns .. arg.lane
+  if redis.call('EXISTS', K.wait .. arg.lane .. ':' .. arg.owner) == 0 then
+    return redis.call('ZREM', key, arg.owner)
+  end
+  return redis.call('ZADD', key, 'NX', redis.call('INCR', K.turn), arg.owner)
+end
+
+function mend.counter()
+  redis.call('HINCRBY', arg.key, arg.field, arg.by)
+  return 1
+end
+
+function mend.refs()
+  if redis.call('HINCRBY', K.refs, arg.sha256, arg.by) <= 0 then redis.call('HDEL', K.refs, arg.sha256) end
+  settle_unused(arg.sha256)
+  return 1
+end
+
+function mend.unused()
+  return settle_unused(arg.sha256)
+end
+
+function mend.upload()
+  local name = arg.upload_id .. ':' .. arg.owner
+  if redis.call('HEXISTS', K.uploads .. arg.owner, arg.upload_id) == 0 then
+    return redis.call('ZREM', K.upload_ends, name)
+  end
+  return redis.call('ZADD', K.upload_ends, 'NX', time + arg.retention, name)
+end
+
+return {mend[arg.kind]()}

@@ -1,0 +1,97 @@
+"""Fault 11: a full disk, under the pictures or under the job store: what waits goes on once there is room."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.errors import StoreUnavailable
+from shared.jobs.record import Queue, Status
+from tests.integration.service.support import picture
+from tests.support.disks import small_disk
+from tests.support.rig import SMALL, Rig
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.fault(11)
+
+
+def test_a_picture_that_finds_no_room_waits_for_it_and_is_not_painted_again(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data", 2) as disk, Rig(tmp_path) as rig:
+        worker = rig.worker(Queue.PAINT)
+        job = rig.submit(spec={**SMALL, "steps": 200})
+        rig.painting(job)
+        disk.fill()
+        wait_for(lambda: worker.said("No space left on device"), "the disk to be found full")
+        wait_for(lambda: rig.now(job).stage == "storing", "the picture to be finished")
+        disk.free()
+        done = rig.ended(job)
+        assert (done.status, done.attempt, done.attempt_errors) == (Status.SUCCEEDED, 1, ())
+        assert done.evaluations == 200
+        rig.has_its_one_result(done)
+        rig.audit()
+
+
+def test_a_disk_that_stays_full_fails_the_job_by_name_and_the_next_one_passes(tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "data", 2) as disk,
+        Rig(tmp_path, store_seconds=1, max_attempts=2) as rig,
+    ):
+        job, later = rig.submit(), rig.submit(hue=1, priority=0)
+        disk.fill()
+        rig.worker(Queue.PAINT, batch=1)
+        done = rig.ended(job)
+        assert done.status is Status.FAILED
+        assert {error.code for error in done.attempt_errors} == {"storage_unavailable"}
+        assert "No space left on device" in done.attempt_errors[-1].detail
+        assert rig.outputs(job) == {}
+        disk.free()
+        later = rig.ended(later) if not rig.now(later).status.terminal else rig.submit(hue=1)
+        passed = rig.ended(later)
+        assert passed.status is Status.SUCCEEDED
+        rig.has_its_one_result(passed)
+        rig.audit()
+
+
+def test_an_upload_to_a_full_disk_is_refused_for_now(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data", 2) as disk, Rig(tmp_path) as rig:
+        _, url = rig.api()
+        disk.fill()
+        files = {"file": ("a.png", picture(), "image/png")}
+        refused = httpx.post(f"{url}/v1/uploads", files=files, timeout=20)
+        assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+        assert int(refused.headers["Retry-After"]) >= 1
+        disk.free()
+        assert httpx.post(f"{url}/v1/uploads", files=files, timeout=20).is_success
+
+
+def test_a_job_store_whose_log_finds_no_room_takes_no_jobs_until_it_does(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "valkey", 4) as disk, Rig(tmp_path) as rig:
+        rig.worker(Queue.PAINT)
+        _, url = rig.api()
+        painted = rig.submit(spec={**SMALL, "steps": 400}, owner="local")
+        rig.painting(painted)
+        disk.fill()
+
+        def refused() -> bool:
+            try:
+                rig.submit(hue=1)
+            except StoreUnavailable:
+                return True
+            return False
+
+        wait_for(refused, "writes to be refused")
+        body = {"content": "https://example.org/a.png", "styles": ["https://example.org/b.png"]}
+        answer = httpx.post(f"{url}/v1/jobs", json=body, timeout=20)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert httpx.get(f"{url}/v1/jobs/{painted.id}", timeout=20).is_success, "what is there can be read"
+
+        disk.free()
+        wait_for(lambda: httpx.post(f"{url}/v1/jobs", json=body, timeout=20).is_success, "jobs to be taken")
+        done = rig.ended(painted)
+        assert done.status is Status.SUCCEEDED
+        rig.has_its_one_result(done)
+        rig.audit()
+        rig.valkey.kill()
+        rig.valkey.restart()
+        assert rig.now(done) == done, "and its log has it"

@@ -1,0 +1,86 @@
+"""Fault 4: Redis is restarted five times in a row. Workers come back by themselves, and nothing is lost."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.bells import message
+from shared.jobs.record import Queue, Status
+from tests.support.rig import SMALL, Process, Rig
+from tests.support.waiting import wait_for
+
+RESTARTS = 5
+#: What was answered has to be there. With `everysec` that is not certain: see `test_redis_durability.py`.
+SAFE = ("--maxmemory-policy", "noeviction", "--appendfsync", "always")
+#: Long enough that no restart costs the lease, however busy the machine is.
+LEASE_SECONDS = 30
+
+
+def restart(rig: Rig, number: int) -> None:
+    """End the server, every other time without a warning, and start it on what it wrote."""
+    if number % 2:
+        rig.valkey.stop()
+    else:
+        rig.valkey.kill()
+    rig.valkey.restart()
+
+
+def told_it_once_each_time(worker: Process) -> None:
+    """Assert that the worker lived through all outages, and said of each it noticed that it came and went."""
+    assert worker.status is None
+    said = worker.log.read_text()
+    assert "Traceback" not in said
+    assert said.count("Redis is away") == said.count("Redis is back") <= RESTARTS
+
+
+@pytest.mark.fault(4)
+@pytest.mark.parametrize("way", ["refused", "cut"])
+def test_idle_workers_consume_again_after_each_of_five_restarts(tmp_path: Path, way: str) -> None:
+    """Without the proxy connections to a dead server are refused, with it they open and are cut."""
+    with Rig(tmp_path, valkey_options=SAFE) as rig:
+        own = {"redis_url": rig.valkey.url} if way == "refused" else {}
+        worker = rig.worker(Queue.PAINT, **own)
+        for number in range(RESTARTS):
+            answered = rig.submit(number)
+            restart(rig, number)
+            assert rig.now(answered).uid == answered.uid, "what was answered is there"
+            done = [rig.ended(answered), rig.ended(rig.submit(number + RESTARTS))]
+            assert [job.status for job in done] == [Status.SUCCEEDED] * 2
+            for job in done:
+                rig.has_its_one_result(job)
+        assert rig.store.tally().finished == 2 * RESTARTS
+        told_it_once_each_time(worker)
+        rig.audit()
+
+
+@pytest.mark.fault(4)
+def test_a_painting_goes_on_through_five_restarts(tmp_path: Path) -> None:
+    with Rig(tmp_path, valkey_options=SAFE, lease_seconds=LEASE_SECONDS) as rig:
+        worker = rig.worker(Queue.PAINT)
+        job = rig.submit(spec={**SMALL, "steps": 900})
+        for number in range(RESTARTS):
+            progress = rig.painting(job).progress
+            assert progress is not None
+            restart(rig, number)
+            rig.painting(job, step=progress.step + 1)
+        done = rig.ended(job)
+        assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
+        rig.has_its_one_result(done)
+        assert rig.ended(rig.submit(1)).status is Status.SUCCEEDED, "it consumes again"
+        tally = rig.store.tally()
+        assert (tally.finished, tally.lost, tally.stale) == (2, 0, 0)
+        told_it_once_each_time(worker)
+        rig.audit()
+
+
+@pytest.mark.fault(4)
+def test_intake_and_chores_consume_again_too(tmp_path: Path) -> None:
+    with Rig(tmp_path, valkey_options=SAFE, lease_seconds=LEASE_SECONDS) as rig:
+        workers = [rig.worker(queue) for queue in (Queue.INTAKE, Queue.CHORES)]
+        for number in range(RESTARTS):
+            restart(rig, number)
+            for queue in (Queue.INTAKE, Queue.CHORES):
+                rig.client.lpush(queue, message(queue))
+                wait_for(lambda queue=queue: not rig.client.llen(queue), f"{queue} to hear a bell")
+        for worker in workers:
+            told_it_once_each_time(worker)

@@ -1,0 +1,36 @@
+"""Fault 1, further: what a killed painting has lost. It resumes where it nearly was, and ends as well."""
+
+import pytest
+
+from shared.jobs.record import Job, Status
+from tests.support.rig import Rig
+
+#: Long enough that a second, the shortest time between two checkpoints, is less than a tenth of it.
+SPEC = {"size": 128, "pyramid": 2, "steps": 1600}
+
+
+def kept_step(job: Job) -> int:
+    return job.checkpoint.step if job.checkpoint else 0
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize("form", ["whole", "experience"])
+def test_a_job_killed_at_80_percent_resumes_at_70_or_later_and_ends_within_2_percent(
+    rig: Rig, form: str
+) -> None:
+    # Given checkpoints as of small pictures, and as of large ones
+    options = {"test_whole": 0} if form == "experience" else {}
+    worker = rig.spoilt_painter(**options)
+    job = rig.submit(spec=SPEC)
+    rig.painting(job, step=int(0.8 * SPEC["steps"]), seconds=200)
+    worker.kill()
+    assert kept_step(rig.now(job)) >= 0.7 * SPEC["steps"]
+    other = rig.spoilt_painter(**options)
+    resumed = rig.ended(job, seconds=200)
+    assert (resumed.status, resumed.attempt) == (Status.SUCCEEDED, 2)
+    assert other.said("going on from step")
+    rig.has_its_one_result(resumed)
+    undisturbed = rig.ended(rig.submit(spec=SPEC), seconds=250)
+    assert undisturbed.attempt == 1
+    assert resumed.loss["total"] < 1.02 * undisturbed.loss["total"]
+    rig.audit()

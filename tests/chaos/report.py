@@ -52,9 +52,10 @@ def page(result: Result, title: str) -> str:
         COST.strip(),
         cost(result.interruptions).markdown(),
         "## Duplicates refused",
-        f"Workers said {result.refused} times that a claim was no longer theirs, and published nothing. "
-        f"Results of attempts that were overtaken or cut short, taken away by a chore: {verdict.leftovers}."
-        + (f" The service's own counts: {_counts(verdict.tally)}." if verdict.tally else ""),
+        f"Writes refused, since the claim was another's by then: {verdict.tally.stale}. Results of attempts that "
+        f"were overtaken or cut short, taken away by a chore: {verdict.leftovers}. Leases that ran out: "
+        f"{verdict.tally.lost}. Jobs put back by workers that left: {verdict.tally.released}. Publishes counted: "
+        f"{verdict.tally.finished}, answered again without effect: {verdict.tally.repeated}.",
         "## Faults",
         _kinds(result).markdown(),
         f"Processes started again: {_counts(deaths)}."
@@ -127,9 +128,8 @@ def _plain(result: Result) -> dict[str, Any]:
         "seconds": result.plan.seconds,
         "findings": result.verdict.findings,
         "outcomes": result.verdict.outcomes,
-        "tally": result.verdict.tally,
+        "tally": asdict(result.verdict.tally),
         "leftovers": result.verdict.leftovers,
-        "refused": result.refused,
         "faults": [asdict(fault) for fault in result.faults],
         "interruptions": [asdict(one) for one in result.interruptions],
         "deaths": [asdict(one) for one in result.deaths],

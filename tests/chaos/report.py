@@ -52,10 +52,7 @@ def page(result: Result, title: str) -> str:
         COST.strip(),
         cost(result.interruptions).markdown(),
         "## Duplicates refused",
-        f"Writes refused, since the claim was another's by then: {verdict.tally.stale}. Results of attempts that "
-        f"were overtaken or cut short, taken away by a chore: {verdict.leftovers}. Leases that ran out: "
-        f"{verdict.tally.lost}. Jobs put back by workers that left: {verdict.tally.released}. Publishes counted: "
-        f"{verdict.tally.finished}, answered again without effect: {verdict.tally.repeated}.",
+        _refused(result).markdown(),
         "## Faults",
         _kinds(result).markdown(),
         f"Processes started again: {_counts(deaths)}."
@@ -100,6 +97,19 @@ def _outcomes(result: Result) -> Table:
         for name, counts in sorted(result.verdict.outcomes.items())
     ]
     return Table(columns, rows)
+
+
+def _refused(result: Result) -> Table:
+    tally = result.verdict.tally
+    counts = {
+        "writes refused, since the claim was another's by then": tally.stale,
+        "publishes": tally.finished,
+        "publishes that came again and changed nothing": tally.repeated,
+        "results of attempts that were overtaken or cut short, swept by a chore": result.verdict.leftovers,
+        "leases that ran out": tally.lost,
+        "jobs put back by workers that left": tally.released,
+    }
+    return Table(("what", "times"), [[what, str(count)] for what, count in counts.items()])
 
 
 def _exhausted(result: Result) -> list[str]:

@@ -10,8 +10,8 @@ from shared.jobs.record import Job, Status
 from shared.jobs.store import Tally
 from tests.chaos.callers import Accepted
 from tests.chaos.schedule import Fault
-from tests.support.audit import snapshot
 from tests.support.audit import audit as recount
+from tests.support.audit import snapshot
 from tests.support.leftovers import sweep
 from tests.support.rig import Rig
 

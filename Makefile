@@ -11,7 +11,7 @@ JOBS ?= 500
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos lint format types check docs bench bench-gpu samples clean
+.PHONY: help demo run test chaos crashes lint format types check docs bench bench-gpu samples clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ test: $(DEV)  ## The whole test suite, against real processes
 
 chaos: $(DEV)  ## Ten minutes of seeded faults under load; the report is in var/chaos/SEED
 	$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS) --seconds $(SECONDS)
+
+crashes: $(DEV)  ## What the crash of a paint worker costs, and five faults beside plain Celery
+	$(BIN)/python -m bench.crashes
+	$(BIN)/python -m bench.plain_celery
 
 lint: $(DEV)  ## Check style
 	$(BIN)/ruff check .

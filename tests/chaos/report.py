@@ -52,9 +52,7 @@ def page(result: Result, title: str) -> str:
         COST.strip(),
         cost(result.interruptions).markdown(),
         "## Duplicates refused",
-        f"Workers said {result.refused} times that a claim was no longer theirs, and published nothing. "
-        f"Results of attempts that were overtaken or cut short, taken away by a chore: {verdict.leftovers}."
-        + (f" The service's own counts: {_counts(verdict.tally)}." if verdict.tally else ""),
+        _refused(result).markdown(),
         "## Faults",
         _kinds(result).markdown(),
         f"Processes started again: {_counts(deaths)}."
@@ -101,6 +99,19 @@ def _outcomes(result: Result) -> Table:
     return Table(columns, rows)
 
 
+def _refused(result: Result) -> Table:
+    tally = result.verdict.tally
+    counts = {
+        "writes refused, since the claim was another's by then": tally.stale,
+        "publishes": tally.finished,
+        "publishes that came again and changed nothing": tally.repeated,
+        "results of attempts that were overtaken or cut short, swept by a chore": result.verdict.leftovers,
+        "leases that ran out": tally.lost,
+        "jobs put back by workers that left": tally.released,
+    }
+    return Table(("what", "times"), [[what, str(count)] for what, count in counts.items()])
+
+
 def _exhausted(result: Result) -> list[str]:
     found = result.verdict.exhausted
     if not found:
@@ -127,9 +138,8 @@ def _plain(result: Result) -> dict[str, Any]:
         "seconds": result.plan.seconds,
         "findings": result.verdict.findings,
         "outcomes": result.verdict.outcomes,
-        "tally": result.verdict.tally,
+        "tally": asdict(result.verdict.tally),
         "leftovers": result.verdict.leftovers,
-        "refused": result.refused,
         "faults": [asdict(fault) for fault in result.faults],
         "interruptions": [asdict(one) for one in result.interruptions],
         "deaths": [asdict(one) for one in result.deaths],

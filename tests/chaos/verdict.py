@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from shared.audit import audit
 from shared.jobs.record import Job, Status
+from shared.jobs.store import Tally
 from tests.chaos.callers import Accepted
 from tests.chaos.schedule import Fault
-from tests.support.audit import Snapshot, snapshot
 from tests.support.audit import audit as recount
+from tests.support.audit import snapshot
 from tests.support.leftovers import sweep
 from tests.support.rig import Rig
 
@@ -18,8 +19,6 @@ from tests.support.rig import Rig
 SUCCEEDING = 0.99
 #: For so long after it is over a fault explains an attempt's error: leases and retries run on.
 AFTERMATH_SECONDS = 8.0
-#: Counts that the service keeps of its own refusals.
-TALLY = "im:tally"
 
 #: By an attempt's error: which targets' faults bring it about.
 _CAUSES: Mapping[str, tuple[str, ...]] = {
@@ -71,7 +70,7 @@ class Verdict:
     findings: list[str]
     outcomes: Mapping[str, Counter[str]]
     exhausted: Sequence[Exhausted]
-    tally: Mapping[str, int]
+    tally: Tally
     leftovers: int
 
 
@@ -92,9 +91,10 @@ def judge(rig: Rig, evidence: Evidence) -> Verdict:
         ]
     leftovers = sweep(rig)
     findings += _outputs(rig, jobs)
-    findings += _published_once(store, jobs)
+    tally = rig.store.tally()
+    findings += _published_once(tally, jobs)
     findings += examine(rig)
-    return Verdict(findings, _outcomes(jobs, evidence.accepted), exhausted, _tally(store), leftovers)
+    return Verdict(findings, _outcomes(jobs, evidence.accepted), exhausted, tally, leftovers)
 
 
 def examine(rig: Rig) -> Iterator[str]:
@@ -192,16 +192,11 @@ def _outputs(rig: Rig, jobs: Mapping[str, Job]) -> Iterator[str]:
             yield f"left behind: {left}"
 
 
-def _published_once(store: Snapshot, jobs: Mapping[str, Job]) -> Iterator[str]:
+def _published_once(tally: Tally, jobs: Mapping[str, Job]) -> Iterator[str]:
     """The service itself counted as many endings by success as there are."""
-    tally = _tally(store)
     succeeded = sum(job.status is Status.SUCCEEDED for job in jobs.values())
-    if tally and tally.get("finished") != succeeded:
-        yield f"{succeeded} jobs succeeded, and {tally.get('finished')} publishes were counted"
-
-
-def _tally(store: Snapshot) -> dict[str, int]:
-    return {name: int(count) for name, count in store.hash(TALLY).items()}
+    if tally.finished != succeeded:
+        yield f"{succeeded} jobs succeeded, and {tally.finished} publishes were counted"
 
 
 def _outcomes(jobs: Mapping[str, Job], accepted: Sequence[Accepted]) -> dict[str, Counter[str]]:

@@ -31,7 +31,6 @@ class Held:
     Attributes:
         fence: of the attempt. worker: ID of the process that holds it. painting: or in intake.
         since: when this attempt was first seen.
-        step: how far it has come; None before the first step was told.
         kept: step of the checkpoint. kept_at: when this attempt's last one was first seen; None without.
     """
 
@@ -39,7 +38,6 @@ class Held:
     worker: int
     painting: bool
     since: float
-    step: int | None = None
     kept: int = 0
     kept_at: float | None = None
 
@@ -51,8 +49,8 @@ class Interruption:
     Attributes:
         fault: which. uid: the job's. painting: it was being painted, not fetched.
         at: when. fence: of the attempt that was interrupted.
-        step: how far it had come.
-        lost_seconds: of work since the last checkpoint, or since the attempt began.
+        kept: step of its checkpoint then.
+        lost_seconds: of work since that, or since the attempt began; 0 when it was kept on leaving.
         resumed_step: where the next attempt began; None before it did.
         held_again: when another attempt held the job. moved_again: when that one told its first step.
         ended: it ended without another attempt.
@@ -63,7 +61,7 @@ class Interruption:
     painting: bool
     at: float
     fence: str
-    step: int
+    kept: int
     lost_seconds: float
     resumed_step: int | None = None
     held_again: float | None = None
@@ -150,9 +148,8 @@ class Watch:
                 if (uid, held.fence) in known or not fault.hits(self._names.get(held.worker, "")):
                     continue
                 since = held.since if held.kept_at is None else held.kept_at
-                step = held.kept if held.step is None else held.step
                 self.interruptions.append(
-                    Interruption(fault, uid, held.painting, now, held.fence, step, now - since)
+                    Interruption(fault, uid, held.painting, now, held.fence, held.kept, now - since)
                 )
 
     def _look_on(self) -> None:
@@ -196,8 +193,6 @@ class Watch:
             self.holders.setdefault(uid, set()).add(self._names.get(worker, "?"))
         if kept != held.kept:
             held.kept, held.kept_at = kept, now
-        if job.progress:
-            held.step = job.progress["step"]
         return held
 
 
@@ -219,6 +214,8 @@ def _follow(one: Interruption, job: Seen, now: float) -> None:
         if one.held_again is None:
             one.held_again = now
             one.resumed_step = job.checkpoint["step"] if job.checkpoint else 0
+            if one.resumed_step > one.kept:
+                one.lost_seconds = 0.0
         if job.progress:
             one.moved_again = now
     elif job.status not in ("queued", "processing"):

@@ -2,7 +2,7 @@
 -- Start attempts at waiting jobs that can be painted together with one that is held: those of its lane and
 -- bucket that go on from the same step. They are given out as if `claim` saw no others: owners in turn, one job
 -- each and round again, within an owner by priority and age. A job that lost a worker may be what ended it: it
--- is painted alone from then on, so that it uses up nobody's attempts but its own.
+-- is painted alone from then on. What is lost in company is charged to nobody (prelude.lua).
 --
 -- Arguments: uid, fence (of the job that is held), most (jobs to give out), lanes (that the worker serves),
 --   worker, token (random), lease (ms), schema.
@@ -50,8 +50,9 @@ for i, owner in ipairs(owners_in_turn({leader.lane})) do lines[i] = fitting(owne
 for round = 1, math.min(arg.most, MAX_JOBS) do
   for _, line in ipairs(lines) do
     if line[round] and #given < arg.most then
-      given[#given + 1] = start_attempt(load_job(line[round]), arg.lanes, time)
+      given[#given + 1] = start_attempt(load_job(line[round]), arg.lanes, time, 1)
     end
   end
 end
+if #given > 0 then save(leader, {together = 1}) end
 return {given}

@@ -148,8 +148,9 @@ local function quarantine_error(minutes)
 end
 
 -- Start an attempt at a waiting job, and send its owner to the end of the line in each of the lanes.
--- Needs arg.token (random), arg.worker and arg.lease (ms). Returns {fence, record}.
-local function start_attempt(job, lanes, time)
+-- Needs arg.token (random), arg.worker and arg.lease (ms). `together` is 1 for one of a batch.
+-- Returns {fence, record}.
+local function start_attempt(job, lanes, time, together)
   local queue = queue_of(job)
   stop_waiting(job)
   local turn = redis.call('INCR', K.turn)
@@ -161,6 +162,7 @@ local function start_attempt(job, lanes, time)
     fence = fences .. '-' .. arg.token,
     attempt = (job.attempt or 0) + 1,
     worker = arg.worker,
+    together = together,
     waited = (job.waited or 0) + time - job.waiting_since,
   }
   if queue == 'paint' then
@@ -194,7 +196,7 @@ local function end_job(job, time, status, changes)
   changes.fence = false
   changes.completed_at = time
   changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'waiting_since', 'waited'}) do changes[name] = false end
+  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
   save(job, changes)
 end
 
@@ -221,7 +223,7 @@ local function wait_again(job, time, delay)
   redis.call('ZREM', K.leases, job.uid)
   move_status(job, 'queued')
   local stage = job.stage == 'fetching' and 'fetching' or 'waiting'
-  save(job, {status = 'queued', stage = stage, fence = false, worker = false, progress = false})
+  save(job, {status = 'queued', stage = stage, fence = false, worker = false, progress = false, together = false})
   if delay > 0 then
     redis.call('ZADD', K.delayed, time + delay, job.uid)
   else
@@ -252,7 +254,9 @@ local function no_attempt_left(job, errors)
   return cjson.encode(error)
 end
 
--- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left.
+-- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left. One that was
+-- lost with its worker in company is not charged: any of the batch may have ended the worker, or none. From then
+-- on the job is painted alone (companions.lua), so that happens once.
 -- Needs what `end_if_due` needs, arg.max_attempts, arg.exhausted and arg.deadly (errors for when none is left),
 -- arg.quarantine (ms) and arg.schema, since what is written is of that schema.
 local function attempt_failed(job, time, error, delay)
@@ -261,6 +265,9 @@ local function attempt_failed(job, time, error, delay)
   failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
   errors[#errors + 1] = failed
   redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors), 'schema', arg.schema)
+  if job.together == '1' and failed.code == 'worker_lost' then
+    job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
+  end
   if end_if_due(job, time) then return end
   if tonumber(job.attempt) >= arg.max_attempts then
     end_job(job, time, 'failed', {error = no_attempt_left(job, errors)})

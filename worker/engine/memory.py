@@ -28,9 +28,9 @@ LARGE = 2**21
 MOST_ON_GPU = 32
 """Pictures painted together at most: beyond, throughput no longer grows."""
 
-MOST_ON_CPU = 2**19
-"""Pixels of a batch on a CPU: eleven pictures of 256 px, three of 512. A larger batch gains little more
-(docs/benchmarks.md), and who comes next waits until it is done."""
+MOST_PIXELS_ON_CPU, MOST_ON_CPU = 2**19, 16
+"""Pixels of a batch on a CPU (eleven pictures of 256 px, three of 512), and pictures. A larger batch gains
+little more (docs/benchmarks.md); who comes next waits until it is done, and a crash costs it whole."""
 
 LEAST_TILE, MOST_TILE = 512, 2048
 """Sides of a core in pixels. With the widest halo the smallest tile costs 1.7 times its core; a smaller one
@@ -112,7 +112,7 @@ def capacity(pixels: int, activation_bytes: float, optimizer: str, budget: int, 
     A GPU is filled by several; on a CPU small ones gain, since the calls cost much beside their arithmetic.
     """
     each = picture_bytes(pixels, activation_bytes, optimizer)
-    most = MOST_ON_GPU if device.type == "cuda" else max(1, MOST_ON_CPU // pixels)
+    most = MOST_ON_GPU if device.type == "cuda" else min(MOST_ON_CPU, max(1, MOST_PIXELS_ON_CPU // pixels))
     return max(1, min(most, int(budget // each)))
 
 

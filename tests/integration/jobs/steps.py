@@ -39,6 +39,7 @@ class Steps(RuleBasedStateMachine):
         self.used: set[tuple[str, str]] = set()
         self.held: dict[str, Claim] = {}  # what the workers work on
         self.attempts: Counter[str] = Counter()  # uid -> attempts charged in this stage
+        self.together: set[tuple[str, str]] = set()  # uid and fence of attempts of one batch
         self.ended: dict[str, dict[str, str]] = {}  # uid -> its record when it was first seen ended
         self.succeeded: set[str] = set()  # those that ever did, purged ones too
         self.versions: dict[str, tuple[int, dict[str, str]]] = {}
@@ -123,6 +124,7 @@ class Steps(RuleBasedStateMachine):
         after = snapshot(self.client)
         for claim in given:
             self.charge(claim, record["worker"])
+        self.together |= {(claim.job.uid, claim.fence) for claim in [leader, *given] if given}
         for lane in [f"paint.{name}" for name in backbones]:
             line = after.turns.get(lane, {})
             served = [claim.job.owner for claim in reversed(given)]
@@ -260,6 +262,8 @@ class Steps(RuleBasedStateMachine):
         lapsed = {uid for uid, end in before.zset(Key.LEASES).items() if end <= self.clock.now}
         assert not lapsed & after.zset(Key.LEASES).keys()
         for uid in lapsed:
+            if (uid, self.fences[uid]) in self.together:
+                self.attempts[uid] -= 1  # lost in company
             if before.records[uid].get("cancel_requested") == "1":
                 assert after.records[uid]["status"] == "canceled", "what was to stop is tried again"
         moved = Counter(

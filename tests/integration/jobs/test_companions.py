@@ -250,3 +250,28 @@ def test_claimers_at_the_same_time_never_get_the_same_job(
     assert len(taken) == len(submitted)
     assert set(taken) == submitted
     audit(redis_client)
+
+
+def test_what_is_lost_in_company_is_charged_to_nobody_and_goes_on_alone(
+    store: JobStore, clock: Clock
+) -> None:
+    for _ in range(3):
+        store.submit(new_job(skip_intake=True))
+    leader = claim_paint(store)
+    batch = [leader, *store.companions(leader, 9, BACKBONES)]
+    assert len(batch) == 3
+    clock.advance(31)
+    assert store.reap().requeued == 3
+    for claim in batch:
+        job = store.by_uid(claim.job.uid)
+        assert job is not None
+        assert (job.attempt, [error.code for error in job.attempt_errors]) == (0, ["worker_lost"])
+
+    alone = claim_paint(store)
+    assert alone.job.attempt == 1
+    assert store.companions(alone, 9, BACKBONES) == []
+    clock.advance(31)
+    store.reap()
+    job = store.by_uid(alone.job.uid)
+    assert job is not None
+    assert job.attempt == 1, "lost alone, it is charged"

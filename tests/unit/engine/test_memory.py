@@ -95,7 +95,8 @@ def test_there_is_room_for_one_at_least(side: int, budget: int) -> None:
 def test_a_cpu_takes_several_only_where_they_are_small() -> None:
     assert capacity(1024 * 683, ACTIVATION, "lbfgs", 2**50, CPU) == 1
     assert capacity(512 * 341, ACTIVATION, "lbfgs", 2**50, CPU) == 3
-    assert capacity(256 * 171, ACTIVATION, "lbfgs", 2**50, CPU) > 8
+    assert capacity(256 * 171, ACTIVATION, "lbfgs", 2**50, CPU) == 11
+    assert capacity(64 * 64, ACTIVATION, "lbfgs", 2**50, CPU) == 16
 
 
 def test_a_gpu_takes_as_many_as_fit_up_to_a_bound() -> None:

@@ -176,7 +176,7 @@ class Caller:
         return impasto.submit(
             content,
             [style],
-            spec={"backbone": "compact", "pyramid": 1, **request.spec},
+            spec={"backbone": "compact", "pyramid": 1, **request.spec, "seed": request.number},
             metadata={"key": request.key},
             deadline_seconds=request.deadline,
             idempotency_key=request.key,

@@ -5,8 +5,10 @@ start is not its concern.
 """
 
 import logging
+import warnings
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.consumer import CONNECTION_RETRY
 from celery.worker.state import maybe_shutdown
@@ -40,6 +42,8 @@ def patient_consumer(outage: Outage) -> type[Consumer]:
 
         def on_connection_error_after_connected(self, exc: Exception) -> None:
             outage.away(_PART, _reason(exc))
+            # That a later Celery will cancel tasks here by default, of which ours is told not to.
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
 
     return PatientConsumer

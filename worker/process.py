@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 
@@ -103,8 +102,6 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
 
     # Celery warns of root because of pickled messages; ours are JSON and name a stage, nothing else.
     warnings.simplefilter("ignore", SecurityWarning)
-    # And, at each lost connection, that a later version will cancel tasks then; ours says that it shall not.
-    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     worker_shutting_down.connect(drain, weak=False)
     app.conf.worker_consumer = patient_consumer(outage)
     ticker.start()

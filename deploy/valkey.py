@@ -21,7 +21,7 @@ dir {directory}
 logfile ""
 loglevel warning
 appendonly yes
-appendfsync everysec
+appendfsync always
 save ""
 maxmemory-policy noeviction
 """

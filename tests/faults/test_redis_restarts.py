@@ -10,8 +10,6 @@ from tests.support.rig import SMALL, Process, Rig
 from tests.support.waiting import wait_for
 
 RESTARTS = 5
-#: What was answered has to be there. With `everysec` that is not certain: see `test_redis_durability.py`.
-SAFE = ("--maxmemory-policy", "noeviction", "--appendfsync", "always")
 #: Long enough that no restart costs the lease, however busy the machine is.
 LEASE_SECONDS = 30
 
@@ -38,7 +36,7 @@ def told_it_once_each_time(worker: Process) -> None:
 @pytest.mark.parametrize("way", ["refused", "cut"])
 def test_idle_workers_consume_again_after_each_of_five_restarts(tmp_path: Path, way: str) -> None:
     """Without the proxy connections to a dead server are refused, with it they open and are cut."""
-    with Rig(tmp_path, valkey_options=SAFE) as rig:
+    with Rig(tmp_path) as rig:
         own = {"redis_url": rig.valkey.url} if way == "refused" else {}
         worker = rig.worker(Queue.PAINT, **own)
         for number in range(RESTARTS):
@@ -56,7 +54,7 @@ def test_idle_workers_consume_again_after_each_of_five_restarts(tmp_path: Path, 
 
 @pytest.mark.fault(4)
 def test_a_painting_goes_on_through_five_restarts(tmp_path: Path) -> None:
-    with Rig(tmp_path, valkey_options=SAFE, lease_seconds=LEASE_SECONDS) as rig:
+    with Rig(tmp_path, lease_seconds=LEASE_SECONDS) as rig:
         worker = rig.worker(Queue.PAINT)
         job = rig.submit(spec={**SMALL, "steps": 900})
         for number in range(RESTARTS):
@@ -76,7 +74,7 @@ def test_a_painting_goes_on_through_five_restarts(tmp_path: Path) -> None:
 
 @pytest.mark.fault(4)
 def test_intake_and_chores_consume_again_too(tmp_path: Path) -> None:
-    with Rig(tmp_path, valkey_options=SAFE, lease_seconds=LEASE_SECONDS) as rig:
+    with Rig(tmp_path, lease_seconds=LEASE_SECONDS) as rig:
         workers = [rig.worker(queue) for queue in (Queue.INTAKE, Queue.CHORES)]
         for number in range(RESTARTS):
             restart(rig, number)

@@ -51,6 +51,8 @@ from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90.0
+#: How the service's own Valkey is run, beside its append-only file.
+PRODUCTION = ("--maxmemory-policy", "noeviction", "--appendfsync", "always")
 SMALL: dict[str, Any] = {"size": 64, "steps": 30, "pyramid": 1}
 
 
@@ -143,7 +145,7 @@ class Rig:
         folder: Path,
         *,
         s3: S3Server | None = None,
-        valkey_options: tuple[str, ...] = ("--maxmemory-policy", "noeviction"),
+        valkey_options: tuple[str, ...] = PRODUCTION,
         **settings: object,
     ) -> None:
         self.folder = folder

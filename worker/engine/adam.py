@@ -8,7 +8,7 @@ from torch import Tensor
 from worker.engine.optimizers import ACCEPTED, Accepted, State
 
 _OWN = ("first", "second", "count", "rate")
-EXPERIENCE_PARTS = frozenset(_OWN)
+PARTS = frozenset((*_OWN, *ACCEPTED))
 """What every state holds that is not empty."""
 
 DAMPING, RECOVERY = 0.1, 1.1
@@ -91,27 +91,24 @@ class Adam:
         """See `Optimizer.state`."""
         if not bool(self._accepted.begun[item]):
             return {}
-        return self._accepted.state(item) | self._own(item)
+        return self._accepted.state(item) | {name: getattr(self, name)[item].cpu().clone() for name in _OWN}
 
     def experience(self, item: int) -> dict[str, Tensor]:
-        """See `Optimizer.experience`: the moments in half precision, four bytes a value."""
-        if not bool(self._accepted.begun[item]):
-            return {}
-        return {
-            name: part.bfloat16() if name in ("first", "second") else part
-            for name, part in self._own(item).items()
-        }
+        """See `Optimizer.experience`: all of it, but gradient and moments in half precision.
 
-    def _own(self, item: int) -> dict[str, Tensor]:
-        return {name: getattr(self, name)[item].cpu().clone() for name in _OWN}
+        To evaluate the accepted picture once more would count its gradient twice, and the oscillation that
+        this starts takes longer to die away than the rest of a painting may last.
+        """
+        return {
+            name: part.bfloat16() if name in ("gradient", "first", "second") else part
+            for name, part in self.state(item).items()
+        }
 
     def restore(self, states: Sequence[State]) -> None:
         """See `Optimizer.restore`."""
         for item, state in enumerate(states):
             if not state:
                 continue
-            if any(name in state for name in ACCEPTED):
-                self._accepted.restore(item, state)
+            self._accepted.restore(item, state)
             for name in _OWN:
-                mine = getattr(self, name)
-                mine[item] = state[name].to(mine)
+                getattr(self, name)[item] = state[name].to(self.x.device)

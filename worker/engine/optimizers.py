@@ -27,8 +27,8 @@ FIRST_STEP = 0.005
 gradient's change tells of the curvature, in half precision too."""
 
 State = Mapping[str, Tensor]
-"""One picture's part of an optimiser's memory, on the CPU. It is whole, or it is the experience only: what
-was learned, without the accepted evaluation, which then is made once more."""
+"""One picture's part of an optimiser's memory, on the CPU: whole, or experience, with which it goes on nearly
+as well. Experience may lack the accepted evaluation, which then is made once more."""
 
 
 class Optimizer(Protocol):
@@ -66,9 +66,10 @@ class Optimizer(Protocol):
         """What `restore` needs so that a picture goes on from `x` undisturbed; empty at first."""
 
     def experience(self, item: int) -> dict[str, Tensor]:
-        """What `restore` needs so that a picture goes on from `accepted` nearly as well, in few bytes.
+        """What `restore` needs so that a picture goes on nearly as well, in few bytes.
 
-        Empty before the first step, and where nothing was learned.
+        It goes on from `x` where the state holds `ACCEPTED`, else from `accepted`. Empty before the first
+        step, and where nothing was learned.
         """
 
     def restore(self, states: Sequence[State]) -> None:
@@ -80,7 +81,7 @@ class Optimizer(Protocol):
 
 
 ACCEPTED = ("x", "gradient", "loss", "rejections", "explosions")
-"""The parts of a whole state that experience lacks."""
+"""The parts of a state that are the accepted evaluation."""
 
 
 class Accepted:

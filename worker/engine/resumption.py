@@ -1,9 +1,9 @@
 """What of a painting goes into a checkpoint, and how one goes on from there.
 
 A checkpoint is whole while it is small: the painting then goes on to the last digit as if nothing had
-happened. A larger one holds the accepted picture and what the optimiser learned, so much a value of the
-picture, and stands before the last evaluation, which is made once more: the painting goes another way and
-gets as far.
+happened. A larger one holds what the optimiser learned in so many bytes a value of the picture, and the
+painting goes another way and gets as far. With L-BFGS it stands before the accepted evaluation, which is made
+once more: its gradient would take the place of a pair.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from worker.engine.statistics import digest
 
 WHOLE = 16 * 2**20
 """Bytes of optimiser state up to which it is kept whole: pictures up to 308 x 205 px with L-BFGS, 724 x 482
-with Adam. Larger ones' checkpoints have 16 bytes a value with L-BFGS, 8 with Adam, and 4 more where the best
+with Adam. Larger ones' checkpoints have 16 bytes a value with L-BFGS, 14 with Adam, and 4 more where the best
 picture is not the accepted one: 34 MB at 1024 x 683."""
 
-_NEEDED = {"lbfgs": lbfgs.EXPERIENCE_PARTS, "adam": adam.EXPERIENCE_PARTS}
+_NEEDED = {"lbfgs": lbfgs.PARTS, "adam": adam.PARTS}
 _PICTURES = frozenset({"x", "gradient", "pairs", "first", "second"})
 """Parts with an entry a value of the picture."""
 
@@ -50,11 +50,12 @@ def take(loop: Loop, place: int, name: str, step: int, level: int, *, unfinished
         return Checkpoint(name, step, level, best, losses)
     x, accepted = (one[place].cpu().clone() for one in (optimizer.x, optimizer.accepted))
     kept = None if torch.equal(best, accepted) or not losses else best
-    if optimizer.state_bytes <= WHOLE:
-        return Checkpoint(name, step, level, x, losses, optimizer.state(place), kept)
-    # Where the next picture is the accepted one, it has not been evaluated yet.
-    before = step if torch.equal(x, accepted) else step - 1
-    return Checkpoint(name, before, level, accepted, losses, optimizer.experience(place), kept)
+    whole = optimizer.state_bytes <= WHOLE
+    state = optimizer.state(place) if whole else optimizer.experience(place)
+    # Where the next picture is the accepted one, that has not been evaluated yet.
+    if whole or state.keys() & set(ACCEPTED) or torch.equal(x, accepted):
+        return Checkpoint(name, step, level, x, losses, state, kept)
+    return Checkpoint(name, step - 1, level, accepted, losses, state, kept)
 
 
 def restore(loop: Loop, resumes: Sequence[Checkpoint | None]) -> None:

@@ -165,7 +165,7 @@ class Attempt:
         match error:
             case Fault():
                 return error
-            case torch.OutOfMemoryError():
+            case torch.OutOfMemoryError() | MemoryError():
                 return OutOfMemory(
                     "the device ran out of memory: ask for a smaller `size`", pointer="/spec/size"
                 )

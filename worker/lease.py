@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from types import TracebackType
 from typing import Self, TypeVar
@@ -179,7 +180,9 @@ class Lease:
             self._unheard = True
             return
         except Exception:
-            log.exception("job %s: a beat failed", self.claim.job.id)
+            # Without memory, to say so may fail as well; the next beat may not.
+            with suppress(MemoryError):
+                log.exception("job %s: a beat failed", self.claim.job.id)
             return
         self._renewed, self._unheard = sent_at, False
         if renewal.cancel and self._stop is None:

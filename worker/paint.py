@@ -54,8 +54,8 @@ class Painter:
         """Claim a job and companions to it, and bring each as far as it goes; False when none was waiting.
 
         Raises:
-            Unfit: the device has failed. The jobs were put back as if this worker had died, charged with an
-                attempt, since any of them may be what broke it; each is painted alone from then on.
+            Unfit: the device has failed. The jobs were put back as if this worker had died: charged with an
+                attempt where there was but one, and each painted alone from then on.
         """
         leader = self._store.claim(Queue.PAINT, self._name, self._engine.backbones())
         if leader is None:

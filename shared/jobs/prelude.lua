@@ -260,16 +260,20 @@ end
 -- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left. One that was
 -- lost with its worker in company is not charged: any of the batch may have ended the worker, or none. From then
 -- on the job is painted alone (companions.lua), so that happens once.
--- Needs what `end_if_due` needs, arg.max_attempts, arg.exhausted and arg.deadly (errors for when none is left),
--- arg.quarantine (ms) and arg.schema, since what is written is of that schema.
+-- Needs what `end_if_due` needs, arg.max_attempts, arg.exhausted and arg.deadly (errors for when none is left)
+-- and arg.quarantine (ms).
 local function attempt_failed(job, time, error, delay)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
-  failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
-  failed.uncharged = job.together == '1' and failed.code == 'worker_lost' or nil
+  local uncharged = job.together == '1' and failed.code == 'worker_lost'
+  -- Workers that know earlier schemas only could not read more than was there then.
+  if tonumber(job.schema) >= 3 then
+    failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
+    failed.uncharged = uncharged or nil
+  end
   errors[#errors + 1] = failed
-  redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors), 'schema', arg.schema)
-  if failed.uncharged then
+  redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors))
+  if uncharged then
     job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
   end
   if end_if_due(job, time) then return end

@@ -37,7 +37,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespa
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "images").mkdir()
-    return argparse.Namespace(quick=True, threads=1, output=tmp_path / "page.md", peers=None)
+    return argparse.Namespace(quick=True, threads=1, output=tmp_path / "page.md", peers=None, teacher=None)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.sizes import size_for
 from worker.attempt import Attempt, settle
-from worker.engine import CheckpointError, DeviceLostError, Engine, EngineError, Request, memory
+from worker.engine import CheckpointError, DeviceLostError, Engine, Request, memory
 from worker.lease import Lease, Pulse
 from worker.leaving import DEVICE_LOST_EXIT, Unfit
 
@@ -106,8 +106,7 @@ class Painter:
             return 1
         try:
             capacity = self._engine.capacity(spec, *size_for(content.height, content.width, spec.size))
-        except EngineError as error:
-            # Painting will fail for the same reason and say so in the record.
+        except Exception as error:  # noqa: BLE001 - painting meets it again, and says so in the record
             log.warning("job %s: painted alone: %s", leader.job.id, error)
             return 1
         return min(limit, capacity) if limit else capacity

@@ -75,7 +75,8 @@ def patiently(
         lease: says when to stop.
         until: when patience ends, by the monotonic clock.
         leaving_seconds: how long a process that is to leave still waits, for one more try; 0 for no more.
-        undo: called, in another thread, once a call that came to nothing or is not wanted has ended.
+        undo: called, in another thread, once the last call has ended, where all of them came to nothing or
+            they are not wanted any more.
 
     Raises:
         StoppedError: the lease says stop.
@@ -86,21 +87,22 @@ def patiently(
     for pause in chain(PAUSES, repeat(PAUSES[-1])):
         last = watch.leaving
         made = in_thread(call, "object-store")
+        # Undone only when no other try follows: an undo that is slow would take away what that one has done.
         try:
-            while not wait([made], LOOK_SECONDS).done:
-                watch.look()
-            return made.result()
-        except StorageUnavailable as fault:
-            log.warning("job %s: %s", lease.claim.job.id, fault.detail)
-            _undo(made, undo)
-            if last:
-                raise StoppedError from fault
-            if time.monotonic() + pause > until:
-                raise
+            try:
+                while not wait([made], LOOK_SECONDS).done:
+                    watch.look()
+                return made.result()
+            except StorageUnavailable as fault:
+                log.warning("job %s: %s", lease.claim.job.id, fault.detail)
+                if last:
+                    raise StoppedError from fault
+                if time.monotonic() + pause > until:
+                    raise
+            watch.pause(pause)
         except BaseException:
             _undo(made, undo)
             raise
-        watch.pause(pause)
     raise AssertionError("the pauses have no end")
 
 

@@ -231,12 +231,15 @@ local function wait_again(job, time, delay)
   end
 end
 
--- Whether each of the last attempts, so many, was lost with its worker.
+-- Whether each of the last attempts that were charged, so many, was lost with its worker.
 local function lost_its_workers(errors, attempts)
-  for i = #errors - attempts + 1, #errors do
-    if not errors[i] or errors[i].code ~= 'worker_lost' then return false end
+  for i = #errors, 1, -1 do
+    if attempts > 0 and not errors[i].uncharged then
+      if errors[i].code ~= 'worker_lost' then return false end
+      attempts = attempts - 1
+    end
   end
-  return true
+  return attempts == 0
 end
 
 -- The error of a job that has no attempt left: what the last one met, or that the job may be what ends its
@@ -263,9 +266,10 @@ local function attempt_failed(job, time, error, delay)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
   failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
+  failed.uncharged = job.together == '1' and failed.code == 'worker_lost' or nil
   errors[#errors + 1] = failed
   redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors), 'schema', arg.schema)
-  if job.together == '1' and failed.code == 'worker_lost' then
+  if failed.uncharged then
     job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
   end
   if end_if_due(job, time) then return end

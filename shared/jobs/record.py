@@ -332,11 +332,16 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
 def recipe_of(spec: Spec, inputs: Inputs) -> str:
     """Names what is made of what: equal for jobs that would do the same work.
 
-    Pictures count by their content once all of them are in, before that by where they come from.
+    Pictures count by their content once all of them are in, before that by where they come from. Those that
+    came inside a request all come from one place, so they count by their content always.
     """
     by_content = inputs.stored
     pictures = [
-        [pointer, picture.weight, picture.sha256 if by_content else picture.source]
+        [
+            pointer,
+            picture.weight,
+            picture.sha256 if by_content or picture.source == "data:" else picture.source,
+        ]
         for pointer, picture in inputs.each()
     ]
     return hashlib.sha256(f"{spec.model_dump_json()}{json.dumps(pictures)}".encode()).hexdigest()

@@ -139,6 +139,40 @@ def test_other_ends_put_nothing_into_quarantine(store: JobStore, clock: Clock) -
     assert store.submit(new_job(skip_intake=True)).created
 
 
+def test_what_was_lost_in_company_does_not_count_as_lost_alone(store: JobStore, clock: Clock) -> None:
+    job = store.submit(new_job(skip_intake=True)).job
+    store.fail(claim_paint(store), UNSTORED)
+    clock.advance(LEASE)
+    store.reap()
+    other = store.submit(new_job("bob", skip_intake=True, content=clean("another"))).job
+    assert len(store.companions(claim_paint(store), 1, ("compact",))) == 1
+    clock.advance(LEASE)
+    store.reap()
+    store.cancel("bob", other.id)
+    lose_painters(store, clock, 2)
+    ended = store.by_uid(job.uid)
+    assert ended is not None
+    assert [error.code for error in ended.attempt_errors] == ["storage_unavailable", *["worker_lost"] * 3]
+    assert ended.attempt == 3
+    assert ended.error is not None
+    assert "Each of 3 attempts lost its worker" not in ended.error.detail
+    assert store.submit(new_job(skip_intake=True)).created
+
+
+def test_pictures_inside_requests_are_told_apart_while_others_are_to_come(
+    store: JobStore, clock: Clock
+) -> None:
+    within = [replace(clean(name), source="data:") for name in ("bridge", "another")]
+    store.submit(new_job(content=within[0]))
+    for _ in range(3):
+        claim_intake(store)
+        clock.advance(LEASE)
+        store.reap()
+    with pytest.raises(Quarantined):
+        store.submit(new_job(content=within[0]))
+    assert store.submit(new_job(content=within[1])).created
+
+
 def test_quarantine_ends_by_itself_or_by_hand_and_can_be_switched_off(
     config: Settings, clock: Clock, redis_client: redis.Redis, deadly: NewJob
 ) -> None:

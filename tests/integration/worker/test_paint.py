@@ -24,7 +24,7 @@ from shared.jobs.store import JobStore
 from shared.objects import open_objects
 from shared.objects.local import LocalObjects
 from shared.settings import Settings
-from shared.spec import resolve
+from shared.spec import Spec, resolve
 from tests.integration.service.support import picture
 from tests.support.audit import audit
 from tests.support.jobs import claim_paint, new_job, sha256
@@ -141,6 +141,16 @@ class Broken(Engine):
         results = super().stylize_batch(requests)
         self._spoil(requests, results)
         return results
+
+
+class Full(Engine):
+    """The real engine on a device without room for a network."""
+
+    def capacity(self, spec: Spec, height: int, width: int) -> int:  # noqa: ARG002
+        raise torch.OutOfMemoryError("no room")
+
+    def stylize_batch(self, requests: Sequence[Request]) -> Results:  # noqa: ARG002
+        raise torch.OutOfMemoryError("no room")
 
 
 class Paced(Engine):
@@ -471,3 +481,13 @@ def test_a_job_whose_last_evaluation_ends_after_the_word_to_leave_is_finished(
     painter(Last(), draining).work()
 
     assert (now(store, job).status, now(store, job).attempt) == ("succeeded", 1)
+
+
+def test_a_device_without_room_for_the_network_fails_the_job_and_spares_the_worker(
+    submit: Submit, store: JobStore, painter: Painters
+) -> None:
+    job = submit(0)
+    assert painter(Full()).work()
+    ended = now(store, job)
+    assert ended.error is not None
+    assert (ended.status, ended.error.code) == ("failed", "out_of_memory")

@@ -76,6 +76,12 @@ def test_the_last_fault_is_raised_when_the_time_is_up_and_what_may_be_there_is_u
     assert undone.wait(10)
 
 
+def test_nothing_is_undone_while_another_try_may_succeed(lease: HandLease) -> None:
+    undone = threading.Event()
+    assert patient(Calls(2), lease, undo=undone.set) == "stored"
+    assert not undone.wait(0.1), "an undo of an earlier try would take away what the last one has stored"
+
+
 def test_a_call_that_hangs_is_left_when_the_time_is_up_and_undone_when_it_ends(lease: HandLease) -> None:
     calls, undone = Calls(0, hang=True), threading.Event()
     with pytest.raises(StorageUnavailable):

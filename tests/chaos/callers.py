@@ -12,16 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from client import ApiError, Impasto, ImpastoError, Job
 from client.retries import Retries
 from tests.integration.service.support import picture
+from tests.support.proxy import FaultProxy, Way, cut_when, pass_on
 from tests.support.web import Web
 
 #: Of the run, the part in which jobs are handed in.
 SUBMITTING = 0.9
 #: Some of what is asked for: the rest waits for its picture.
 CANCELED, DEADLINED, BY_URL = 0.08, 0.05, 0.35
+#: Of the submits, those whose first 202 is cut off on its way: the caller cannot know, and asks again.
+CUT_OFF = 0.1
 #: Seconds between two polls of one caller.
 POLL_SECONDS = 0.2
 #: A frozen API is left after this long, and asked again.
@@ -49,6 +53,7 @@ class Request:
         by_url: fetched by intake; uploaded otherwise.
         cancel_after: seconds from the 202 to a cancel; None to let it be.
         deadline: seconds; None for the service's own.
+        cut_off: the first 202 does not arrive.
     """
 
     number: int
@@ -58,6 +63,7 @@ class Request:
     by_url: bool
     cancel_after: float | None
     deadline: float | None
+    cut_off: bool = False
 
     @property
     def key(self) -> str:
@@ -72,7 +78,7 @@ class Request:
 
 def requests(seed: int, jobs: int, seconds: float) -> list[Request]:
     """What is asked for in a run, in order; the same seed asks for the same."""
-    generator = random.Random(f"requests {seed}")
+    generator, answers = random.Random(f"requests {seed}"), random.Random(f"answers {seed}")
     weights, specs = zip(*SPECS, strict=True)
     found = []
     for number in range(jobs):
@@ -89,6 +95,7 @@ def requests(seed: int, jobs: int, seconds: float) -> list[Request]:
                 generator.random() < BY_URL,
                 cancel,
                 deadline,
+                answers.random() < CUT_OFF,
             )
         )
     return found
@@ -154,10 +161,16 @@ class Caller:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _submit_all(self) -> None:
-        with Impasto(self.url, timeout=TIMEOUT, retries=PATIENCE) as impasto:
+        port = urlsplit(self.url).port
+        assert port is not None
+        with (
+            FaultProxy(port) as proxy,
+            Impasto(proxy.url("http"), timeout=TIMEOUT, retries=PATIENCE) as impasto,
+        ):
             for request in self.requests:
                 if self._over.wait(max(0.0, self._begun + request.at - time.monotonic())):
                     break
+                proxy.rule = cut_when(_accepts) if request.cut_off else pass_on
                 try:
                     job = self._submit(impasto, request)
                 except ImpastoError as error:
@@ -226,6 +239,11 @@ def serve_pictures(web: Web, asked: Sequence[Request]) -> None:
 def path_of(hue: int) -> str:
     """Where a picture is on the web."""
     return f"/{hue}.png"
+
+
+def _accepts(way: Way, chunk: bytes) -> bool:
+    """Whether this is the answer to a submit that was taken."""
+    return way is Way.ANSWERED and chunk.startswith(b"HTTP/1.1 202")
 
 
 def _cancel(impasto: Impasto, job_id: str) -> None:

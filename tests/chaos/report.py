@@ -102,6 +102,7 @@ def _outcomes(result: Result) -> Table:
 def _refused(result: Result) -> Table:
     tally = result.verdict.tally
     counts = {
+        "submits repeated, since their 202 was cut off, and given the same job": result.verdict.cut_off,
         "writes refused, since the claim was another's by then": tally.stale,
         "publishes": tally.finished,
         "publishes that came again and changed nothing": tally.repeated,
@@ -140,6 +141,7 @@ def _plain(result: Result) -> dict[str, Any]:
         "outcomes": result.verdict.outcomes,
         "tally": asdict(result.verdict.tally),
         "leftovers": result.verdict.leftovers,
+        "cut_off": result.verdict.cut_off,
         "faults": [asdict(fault) for fault in result.faults],
         "interruptions": [asdict(one) for one in result.interruptions],
         "deaths": [asdict(one) for one in result.deaths],

@@ -64,7 +64,7 @@ class Verdict:
         findings: what should not be; none is the aim.
         outcomes: by kind of request, how many ended in which status.
         exhausted: jobs that failed. tally: the service's own counts.
-        leftovers: results that a chore took away.
+        leftovers: results that a chore took away. cut_off: submits whose first 202 did not arrive.
     """
 
     findings: list[str]
@@ -72,6 +72,7 @@ class Verdict:
     exhausted: Sequence[Exhausted]
     tally: Tally
     leftovers: int
+    cut_off: int
 
 
 def judge(rig: Rig, evidence: Evidence) -> Verdict:
@@ -94,7 +95,8 @@ def judge(rig: Rig, evidence: Evidence) -> Verdict:
     tally = rig.store.tally()
     findings += _published_once(tally, jobs)
     findings += examine(rig)
-    return Verdict(findings, _outcomes(jobs, evidence.accepted), exhausted, tally, leftovers)
+    cut_off = sum(one.request.cut_off for one in evidence.accepted)
+    return Verdict(findings, _outcomes(jobs, evidence.accepted), exhausted, tally, leftovers, cut_off)
 
 
 def examine(rig: Rig) -> Iterator[str]:

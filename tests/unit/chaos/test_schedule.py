@@ -21,5 +21,6 @@ def test_a_seed_decides_what_is_asked_for() -> None:
     assert asked == requests(1, 500, 600)
     assert len({one.key for one in asked}) == 500
     assert 0 <= asked[0].at <= asked[-1].at <= 600
+    assert {one.cut_off for one in asked} == {True, False}
     kinds = [(one.by_url, one.cancel_after is None, one.deadline is None) for one in asked]
     assert {(True, True, True), (False, True, True), (False, False, True), (False, True, False)} <= {*kinds}

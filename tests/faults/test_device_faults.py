@@ -93,12 +93,12 @@ def test_an_allocation_that_the_system_refuses_fails_the_job_and_the_next_one_pa
     tmp_path: Path,
 ) -> None:
     with Rig(tmp_path) as rig:
-        # Given a worker that may take 80 MB more than it holds at work, and a job that needs some hundreds
+        # Given a worker that may take 160 MB more than it holds at work, and a job that needs some hundreds
         worker = rig.worker(Queue.PAINT)
         assert rig.ended(rig.submit()).status is Status.SUCCEEDED
         found = re.search(r"VmData:\s+(\d+) kB", Path(f"/proc/{worker.pid}/status").read_text())
         assert found is not None
-        limit = int(found[1]) * 1024 + 80 * 2**20
+        limit = int(found[1]) * 1024 + 160 * 2**20
         resource.prlimit(worker.pid, resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
         done = rig.ended(rig.submit(spec={"size": 768, "steps": 4, "pyramid": 1}))
         assert done.status is Status.FAILED

@@ -26,25 +26,22 @@ def check(reader: Reader, reap_seconds: float) -> Iterator[Finding]:
 
 
 def _counts(reader: Reader) -> Iterator[Finding]:
-    def sets() -> Iterator[tuple[str, str]]:
-        for names in reader.keys(Key.LIST):
-            for name in names:
-                yield name.partition(":")[0], Key.LIST + name
-
-    for status, kept, counted in _sums(reader, Key.COUNTS, sets):
+    for status, kept, counted in _sums(reader, Key.COUNTS, lambda: _sets(reader, Key.LIST)):
         detail = f"it says {kept} for {status}, but the lists have {counted}"
         yield Finding(Code.COUNT_DISAGREES, Key.COUNTS, detail, _added(Key.COUNTS, status, counted - kept))
 
 
 def _waiting(reader: Reader) -> Iterator[Finding]:
-    def sets() -> Iterator[tuple[str, str]]:
-        for names in reader.keys(Key.WAIT):
-            for name in names:
-                yield name.partition(":")[0], Key.WAIT + name
-
-    for lane, kept, counted in _sums(reader, Key.WAITING, sets):
+    for lane, kept, counted in _sums(reader, Key.WAITING, lambda: _sets(reader, Key.WAIT)):
         detail = f"it says {kept} for {lane}, but {counted} wait there"
         yield Finding(Code.WAITING_DISAGREES, Key.WAITING, detail, _added(Key.WAITING, lane, counted - kept))
+
+
+def _sets(reader: Reader, prefix: Key) -> Iterator[tuple[str, str]]:
+    """The sets of a kind, each with what it is counted under: the first part of its name."""
+    for names in reader.keys(prefix):
+        for name in names:
+            yield name.partition(":")[0], prefix + name
 
 
 def _added(key: str, field: str, by: int) -> dict[str, object]:

@@ -25,6 +25,7 @@ from shared.jobs.workers import WorkerInfo
 from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
+from worker.chores.loop import Loop
 from worker.consumer import patient_consumer
 from worker.leaving import RECYCLED_EXIT, Leaving, Unfit
 from worker.outage import Outage
@@ -47,12 +48,13 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's work: does one job and says whether there was one; and what it can offer."""
+    """A stage's work: does one job and says whether there was one; what it can offer; what it does beside."""
 
     work: Callable[[], bool]
     backbones: Sequence[str] = ()
     device: str = "cpu"
     device_memory: DeviceMemory | None = None
+    loops: Sequence[Loop] = ()
 
 
 def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surroundings], Stage]) -> int:
@@ -105,6 +107,8 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
     worker_shutting_down.connect(drain, weak=False)
     app.conf.worker_consumer = patient_consumer(outage)
     ticker.start()
+    for loop in stage.loops:
+        loop.start()
     try:
         worker = app.Worker(
             hostname=name.replace(":", "."),
@@ -121,4 +125,6 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
         return leaving.status or int(worker.exitcode or 0)
     finally:
         draining.set()
+        for loop in stage.loops:
+            loop.join()
         ticker.stop()

@@ -19,8 +19,9 @@ from shared.spec import Spec
 #: alone; what must be shown of them is read as well as it can be. The versions:
 #: 1: the spec may lack fields that came later; no `init`, `bucket` or `batch`, no masks or regions.
 #: 2: `attempt_errors` do not say when and by which worker; no `recipe`.
-#: 3: the present one.
-SCHEMA = 3
+#: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`.
+#: 4: the present one.
+SCHEMA = 4
 
 T = TypeVar("T")
 
@@ -166,6 +167,24 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """Where a caller wants to be told of events.
+
+    Attributes:
+        url: of the receiver.
+        events: types of those that it wants; none stands for all.
+    """
+
+    url: str
+    events: tuple[str, ...] = ()
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Webhook":
+        """Read what `to_json` wrote."""
+        return _made(cls, {**plain, "events": tuple(plain.get("events", ()))})
+
+
+@dataclass(frozen=True)
 class NewJob:
     """What submit writes.
 
@@ -177,6 +196,10 @@ class NewJob:
         deadline_seconds: seconds from acceptance after which the job is ended.
         priority: 0 (last) to 9 (first), within an owner.
         idempotency_key: the caller's Idempotency-Key; the same key and body give the same job for 24 h.
+        batch_id: uid of the batch that it is an item of.
+        custom_id: what its caller calls it within its batch.
+        webhook: who is to be told of its events.
+        fresh: paint it anew, even if the same picture has been painted already.
     """
 
     uid: str
@@ -193,6 +216,10 @@ class NewJob:
     idempotency_key: str | None = None
     retry_of: str | None = None
     init: Picture | None = None
+    batch_id: str | None = None
+    custom_id: str | None = None
+    webhook: Webhook | None = None
+    fresh: bool = False
 
     @property
     def inputs(self) -> Inputs:
@@ -237,6 +264,10 @@ class Job:
     loss: Mapping[str, float]
     retry_of: str | None
     init: Picture | None
+    batch_id: str | None
+    custom_id: str | None
+    webhook: Webhook | None
+    fresh: bool
 
     @property
     def inputs(self) -> Inputs:
@@ -295,6 +326,10 @@ class Job:
             loss=_json(get("loss"), {}),
             retry_of=get("retry_of") or None,
             init=Picture.from_plain(json.loads(init)) if (init := get("init")) else None,
+            batch_id=get("batch_id") or None,
+            custom_id=get("custom_id") or None,
+            webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
+            fresh=get("fresh") == "1",
         )
 
 
@@ -317,6 +352,10 @@ def new_record(job: NewJob) -> dict[str, str]:
     optional = {
         "retry_of": job.retry_of,
         "init": job.init and to_json(job.init),
+        "batch_id": job.batch_id,
+        "custom_id": job.custom_id,
+        "webhook": job.webhook and to_json(job.webhook),
+        "fresh": "1" if job.fresh else None,
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }
     return record | {name: value for name, value in optional.items() if value}
@@ -375,7 +414,7 @@ def _made(kind: type[T], plain: Mapping[str, Any]) -> T:
 
 def _spec(text: str, schema: int) -> Spec:
     """A record's spec, in which what it does not say is what it meant when the record was written."""
-    if schema == SCHEMA:
+    if schema in (3, SCHEMA):
         return Spec.model_validate_json(text)
     plain: dict[str, Any] = json.loads(text)
     if schema > SCHEMA:

@@ -19,6 +19,9 @@ from shared.redis import translated
 #: What a script returns: an array.
 Reply = list[Any]
 
+#: Files of shared functions, in this order: each may use those before it.
+PARTS = ("prelude",)
+
 _FOLDER = Path(__file__).parent
 
 
@@ -26,7 +29,8 @@ _FOLDER = Path(__file__).parent
 def prelude() -> str:
     """What stands in front of every script: key names, then the shared functions."""
     names = ", ".join(f"{key.name.lower()} = '{key.value}'" for key in Key)
-    return f"local K = {{{names}}}\n{(_FOLDER / 'prelude.lua').read_text()}"
+    parts = "\n".join((_FOLDER / f"{part}.lua").read_text() for part in PARTS)
+    return f"local K = {{{names}}}\n{parts}"
 
 
 @cache

@@ -9,7 +9,7 @@ from shared.jobs import scripts
 from shared.jobs.keys import Key
 
 FOLDER = Path(scripts.__file__).parent
-NAMES = sorted(path.stem for path in FOLDER.glob("*.lua") if path.stem != "prelude")
+NAMES = sorted(path.stem for path in FOLDER.glob("*.lua") if path.stem not in scripts.PARTS)
 #: What may be refused when Redis is full: all that brings something new in.
 GROWING = {"submit", "hold", "upload"}
 
@@ -41,7 +41,7 @@ def test_only_what_brings_something_new_is_refused_by_a_full_server(name: str) -
     assert shebang in ("#!lua", "#!lua flags=allow-oom", "#!lua flags=no-writes")
 
 
-@pytest.mark.parametrize("name", [*NAMES, "prelude"])
+@pytest.mark.parametrize("name", [*NAMES, *scripts.PARTS])
 def test_no_script_looks_through_all_keys_or_loops_without_end(name: str) -> None:
     code = re.sub(r"--[^\n]*", "", text(name))
     assert not re.search(r"'(KEYS|SCAN|HSCAN|ZSCAN|SSCAN)'|\bwhile\b|\brepeat\b|\bgoto\b", code)
@@ -63,4 +63,4 @@ def test_every_key_carries_the_prefix() -> None:
 
 
 def test_the_time_is_asked_in_one_place_only() -> None:
-    assert [name for name in [*NAMES, "prelude"] if "'TIME'" in text(name)] == ["prelude"]
+    assert [name for name in [*NAMES, *scripts.PARTS] if "'TIME'" in text(name)] == ["prelude"]

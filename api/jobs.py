@@ -7,9 +7,8 @@ import time
 from flask import Blueprint, Response, g, request
 
 from api import links, wire
-from api.bodies import Parsed, read
 from api.deadlines import with_deadline
-from api.models import JobRequest
+from api.incoming import read
 from api.problems import raise_all
 from api.replies import reply
 from api.services import services
@@ -26,6 +25,8 @@ from shared.errors import (
 )
 from shared.jobs.record import Job, Status
 from shared.jobs.store import Purged
+from shared.requests.bodies import Parsed
+from shared.requests.models import JobRequest
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("jobs", __name__)

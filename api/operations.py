@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from api.deadlines import CANCEL_AFTER_HEADER, PATTERN
 from api.jobs import IDEMPOTENCY_HEADER, REPLAYED_HEADER
-from api.models import JobRequest
 from api.views import (
     BackboneList,
     Health,
@@ -44,6 +43,7 @@ from shared.errors import (
     UploadNotFound,
 )
 from shared.jobs.record import Status
+from shared.requests.models import JobRequest
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from flask import Blueprint, Response, g, request
 
 from api import wire
-from api.bodies import whole
-from api.models import UPLOAD_SCHEME
+from api.incoming import whole
 from api.problems import raise_all
 from api.replies import reply
 from api.services import Services, services
@@ -19,6 +18,7 @@ from api.views import UploadList, UploadView
 from shared.errors import Fault, InvalidRequest, PictureTooLarge, PictureUnreadable, UnsupportedMediaType
 from shared.ids import new_id
 from shared.pictures import CleanPicture, PictureLimits, clean, keep
+from shared.requests.models import UPLOAD_SCHEME
 
 blueprint = Blueprint("uploads", __name__)
 

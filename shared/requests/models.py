@@ -1,7 +1,7 @@
-"""What the API takes: one strict model a body. Unknown fields are errors.
+"""What callers send: one strict model a body. Unknown fields are errors.
 
 Only what a field can say about itself is checked here; whether an upload is there or a worker is live is the
-business of `api.submit`.
+business of `shared.requests.check`.
 """
 
 import hashlib

@@ -28,6 +28,7 @@ class Key(StrEnum):
     TALLY = "im:tally"  # hash: event -> how often it happened
 
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
+    REFS_MOVED = "im:refs_moved"  # hash: first digits of inputs' sha256 -> how often one was named or let go
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted
     SWEEPING = "im:sweeping"  # zset: sha256 of inputs being deleted, by the time another may take over
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture

@@ -286,13 +286,21 @@ end
 
 -- References to inputs.
 
+-- Every change of a count leaves a trace that is never taken back, so that the audit can tell that an input was
+-- named and let go meanwhile. Inputs share 4096 such traces, which is all the room that they ever take.
+local function trace_of(sha256)
+  return sha256:sub(1, 3)
+end
+
 local function refer(sha256)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   redis.call('HINCRBY', K.refs, sha256, 1)
   redis.call('ZREM', K.unused, sha256)
 end
 
 -- Needs arg.grace: an input stays that long after its last reference went.
 local function unrefer(sha256, time)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   if redis.call('HINCRBY', K.refs, sha256, -1) <= 0 then
     redis.call('HDEL', K.refs, sha256)
     redis.call('ZADD', K.unused, time + arg.grace, sha256)

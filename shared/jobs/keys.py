@@ -23,11 +23,15 @@ class Key(StrEnum):
     WAITING = "im:waiting"  # hash: lane -> jobs waiting
     DELAYED = "im:delayed"  # zset: uid by the time it may wait again (back-off)
     LEASES = "im:leases"  # zset: uid by the time its lease runs out
+    REAPED = "im:reaped"  # string: when the reaper last began a round
+    BRIDGED = "im:bridged"  # zset: uid of jobs held through a pause of the reaper, by their lease's end then
+    AWAY = "im:away"  # string, while it is known that Redis itself was away not long ago; expires
     DEADLINES = "im:deadlines"  # zset: uid of jobs that have not ended, by deadline
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
     TALLY = "im:tally"  # hash: event -> how often it happened
 
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
+    REFS_MOVED = "im:refs_moved"  # hash: first digits of inputs' sha256 -> how often one was named or let go
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted
     SWEEPING = "im:sweeping"  # zset: sha256 of inputs being deleted, by the time another may take over
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture

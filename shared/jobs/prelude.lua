@@ -63,13 +63,15 @@ local function move_status(job, status)
 end
 
 -- Jobs of a sorted set whose time has come, at most `arg.limit`. Those of a later schema are passed over, entries
--- without a record removed: neither keeps others from their turn.
+-- without a record removed, and of jobs that have ended where what has not is looked for: none keeps others from
+-- their turn.
 local function jobs_due(key, time)
   local found = {}
   for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', time, 'LIMIT', 0, 5 * arg.limit)) do
     if #found == arg.limit then break end
-    local schema = redis.call('HGET', K.job .. uid, 'schema')
-    if not schema then
+    local read = redis.call('HMGET', K.job .. uid, 'schema', 'completed_at')
+    local schema = read[1]
+    if not schema or (read[2] and key ~= K.ended and not later_schema({schema = schema})) then
       redis.call('ZREM', key, uid)
     elseif not later_schema({schema = schema}) then
       found[#found + 1] = load_job(uid)
@@ -231,6 +233,14 @@ local function wait_again(job, time, delay)
   end
 end
 
+local function times_uncharged(errors)
+  local times = 0
+  for _, error in ipairs(errors) do
+    if error.uncharged then times = times + 1 end
+  end
+  return times
+end
+
 -- Whether each of the last attempts that were charged, so many, was lost with its worker.
 local function lost_its_workers(errors, attempts)
   for i = #errors, 1, -1 do
@@ -259,13 +269,15 @@ end
 
 -- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left. One that was
 -- lost with its worker in company is not charged: any of the batch may have ended the worker, or none. From then
--- on the job is painted alone (companions.lua), so that happens once.
+-- on the job is painted alone (companions.lua), so that happens once. Nor is one that is `excused`, unless that
+-- has happened as often as there are attempts: a job is not tried for ever, whatever ends its workers.
 -- Needs what `end_if_due` needs, arg.max_attempts, arg.exhausted and arg.deadly (errors for when none is left)
 -- and arg.quarantine (ms).
-local function attempt_failed(job, time, error, delay)
+local function attempt_failed(job, time, error, delay, excused)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
-  local uncharged = job.together == '1' and failed.code == 'worker_lost'
+  local uncharged = (job.together == '1' and failed.code == 'worker_lost')
+    or (excused and times_uncharged(errors) < arg.max_attempts)
   -- Workers that know earlier schemas only could not read more than was there then.
   if tonumber(job.schema) >= 3 then
     failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
@@ -286,13 +298,21 @@ end
 
 -- References to inputs.
 
+-- Every change of a count leaves a trace that is never taken back, so that the audit can tell that an input was
+-- named and let go meanwhile. Inputs share 4096 such traces, which is all the room that they ever take.
+local function trace_of(sha256)
+  return sha256:sub(1, 3)
+end
+
 local function refer(sha256)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   redis.call('HINCRBY', K.refs, sha256, 1)
   redis.call('ZREM', K.unused, sha256)
 end
 
 -- Needs arg.grace: an input stays that long after its last reference went.
 local function unrefer(sha256, time)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   if redis.call('HINCRBY', K.refs, sha256, -1) <= 0 then
     redis.call('HDEL', K.refs, sha256)
     redis.call('ZADD', K.unused, time + arg.grace, sha256)

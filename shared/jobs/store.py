@@ -17,7 +17,7 @@ from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFo
 from shared.jobs.inputs import InputStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
-from shared.jobs.policy import milliseconds
+from shared.jobs.policy import bridging, milliseconds
 from shared.jobs.record import (
     Checkpoint,
     Inputs,
@@ -334,9 +334,14 @@ class JobStore(InputStore):
 
     # Housekeeping.
 
-    def reap(self) -> Reaped:
-        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may."""
-        ended = self._scripts.run("reap", limit=BATCH)
+    def reap(self, *, regular: bool = False) -> Reaped:
+        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may.
+
+        Args:
+            regular: this is a round of those that come every `reap_seconds`; if it comes late, Redis may have
+                been away, and leases are treated accordingly.
+        """
+        ended = self._scripts.run("reap", limit=BATCH, **(bridging(self._settings) if regular else {}))
         rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
         expired, canceled = self._scripts.run("expire", limit=BATCH)
         self._scripts.run("drop_uploads", limit=BATCH)
@@ -347,6 +352,10 @@ class JobStore(InputStore):
             expired=ended.count(Status.EXPIRED) + expired,
             rang=self._bells_wanted(),
         )
+
+    def was_away(self) -> None:
+        """Redis did not answer this worker for a good part of a lease: what that cost is no job's fault."""
+        self._scripts.run("away")
 
     def take_turn(self, name: str, worker: str, seconds: float) -> bool:
         """Whether it is this worker's turn at something that one worker does in each interval.

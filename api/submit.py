@@ -4,7 +4,6 @@ A backbone is chosen, uploads are looked up, data URIs are cleaned and kept. All
 found before any is answered, and nothing is stored for a request that has one.
 """
 
-import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,8 +28,6 @@ from shared.jobs.record import Inputs, Job, NewJob, Picture
 from shared.jobs.store import Submitted
 from shared.pictures import CleanPicture, PictureLimits, clean, keep, parse_data_uri
 from shared.spec import Spec, resolve, unresolvable
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -136,11 +133,7 @@ def retry_hash(job: Job) -> str:
 def _write(job: NewJob, services: Services) -> Submitted:
     submitted = services.store.submit(job)
     if submitted.ring:
-        try:
-            services.ring(submitted.queue)
-        except StoreUnavailable as fault:
-            # The record is what counts; the reaper rings for what waits.
-            log.warning("job %s is accepted, its bell was not rung: %s", job.id, fault.detail)
+        services.ring(submitted.queue)
     return submitted
 
 

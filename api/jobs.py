@@ -5,6 +5,7 @@ import re
 import time
 
 from flask import Blueprint, Response, g, request
+from werkzeug.http import parse_etags
 
 from api import links, wire
 from api.deadlines import with_deadline
@@ -23,8 +24,8 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
 )
-from shared.jobs.record import Job, Status
-from shared.jobs.store import Purged
+from shared.jobs.record import Job, Queue, Status
+from shared.jobs.store import Purged, Submitted
 from shared.requests.bodies import Parsed
 from shared.requests.models import JobRequest
 
@@ -46,9 +47,8 @@ def create() -> Response:
     parsed = with_deadline(read(JobRequest))
     name = Name.made_here(g.owner, _idempotency_key(parsed.faults))
     if parsed.model and (earlier := _replayed(name, parsed.model.fingerprint)):
-        return _accepted(earlier, created=False)
-    submitted = submit(parsed, name, services())
-    return _accepted(submitted.job, created=submitted.created)
+        return _replay(earlier)
+    return _accepted(submit(parsed, name, services()))
 
 
 @blueprint.put("/v1/jobs/<job_id>")
@@ -61,13 +61,13 @@ def put(job_id: str) -> Response:
     elif existing := _same(job_id, parsed):
         return _show(existing)
     submitted = submit(parsed, Name.given(g.owner, job_id), services())
-    return _accepted(submitted.job, created=True) if submitted.created else _show(submitted.job)
+    return _accepted(submitted) if submitted.created else _view(submitted.job, submitted.position, 200)
 
 
 @blueprint.get("/v1/jobs/<job_id>")
 def poll(job_id: str) -> Response:
     """A job as it stands."""
-    return _show(services().store.get(g.owner, job_id))
+    return _view(*services().store.look(g.owner, job_id), 200)
 
 
 @blueprint.get("/v1/jobs")
@@ -115,9 +115,8 @@ def retry(job_id: str) -> Response:
         raise Conflict(f"The job is {job.status}; only a job that has ended can be retried.")
     name = Name.made_here(g.owner, key)
     if earlier := _replayed(name, retry_hash(job)):
-        return _accepted(earlier, created=False)
-    submitted = resubmit(job, name, services())
-    return _accepted(submitted.job, created=submitted.created)
+        return _replay(earlier)
+    return _accepted(resubmit(job, name, services()))
 
 
 @blueprint.delete("/v1/jobs/<job_id>")
@@ -153,16 +152,21 @@ def _replayed(name: Name, body_hash: str) -> Job | None:
     return job
 
 
-def _accepted(job: Job, *, created: bool) -> Response:
+def _accepted(submitted: Submitted) -> Response:
+    response = _view(submitted.job, submitted.position, 202)
+    response.headers["Location"] = links.job(submitted.job.id)
+    if not submitted.created:
+        response.headers[REPLAYED_HEADER] = "true"
+    return response
+
+
+def _replay(job: Job) -> Response:
+    """What an earlier request was answered, with the job as it is now."""
     try:
         position = _position(job)
     except StoreUnavailable:
         position = None  # accepted all the same, and whoever asks again need not be told otherwise
-    response = _view(job, position, 202)
-    response.headers["Location"] = links.job(job.id)
-    if not created:
-        response.headers[REPLAYED_HEADER] = "true"
-    return response
+    return _accepted(Submitted(job, created=False, ring=False, queue=Queue.INTAKE, position=position))
 
 
 def _show(job: Job, status: int = 200) -> Response:
@@ -176,12 +180,12 @@ def _position(job: Job) -> int | None:
 def _view(job: Job, position: int | None, status: int) -> Response:
     etag = wire.etag(job, position)
     polled = request.method in ("GET", "HEAD")
-    if polled and request.if_none_match.contains_weak(etag):
+    if polled and (given := request.headers.get("If-None-Match")) and parse_etags(given).contains_weak(etag):
         response = Response(status=304)
     else:
         response = reply(wire.job_view(job, position), status)
     if polled:
-        response.set_etag(etag, weak=True)
+        response.headers["ETag"] = f'W/"{etag}"'
     if (seconds := wire.retry_after(job, position, time.time())) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response

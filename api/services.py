@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flask import Flask, current_app
 from redis import Redis
 
+from api.bellringer import Bellringer
 from shared import bells
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
@@ -19,7 +20,7 @@ _KEY = "impasto"
 
 @dataclass(frozen=True)
 class Services:
-    """One of each, shared by all threads."""
+    """One of each, shared by all threads. `ring` has a bell rung soon, and waits for nothing."""
 
     settings: Settings
     redis: Redis
@@ -38,7 +39,7 @@ def attach(app: Flask, settings: Settings) -> None:
         store=JobStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
-        ring=bells.ring,
+        ring=Bellringer(bells.ring, settings.bells).ring,
     )
 
 

@@ -1,6 +1,5 @@
 """From a request to a record: what was checked is written as a job, and a worker is woken."""
 
-import logging
 from dataclasses import dataclass
 
 from api.problems import raise_all
@@ -13,8 +12,6 @@ from shared.requests.bodies import Parsed
 from shared.requests.check import Checker, job_of
 from shared.requests.choosing import choose
 from shared.requests.models import JobRequest
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,9 +109,5 @@ def retry_hash(job: Job) -> str:
 def _write(job: NewJob, services: Services) -> Submitted:
     submitted = services.store.submit(job)
     if submitted.ring:
-        try:
-            services.ring(submitted.queue)
-        except StoreUnavailable as fault:
-            # The record is what counts; the reaper rings for what waits.
-            log.warning("job %s is accepted, its bell was not rung: %s", job.id, fault.detail)
+        services.ring(submitted.queue)
     return submitted

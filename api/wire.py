@@ -1,6 +1,7 @@
 """A job's record as callers see it."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from api import links
 from api.views import (
@@ -18,6 +19,8 @@ from shared.errors import AttemptError
 from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
 
 _SOONEST, _LATEST = 1, 10
+#: Pictures whose views are kept: a style belongs to many jobs, and a job is polled many times.
+_KEPT_VIEWS = 2048
 
 
 def timestamp(seconds: float) -> str:
@@ -99,6 +102,7 @@ def retry_after(job: Job, position: int | None, now: float) -> int | None:
     return round(min(max(seconds, _SOONEST), _LATEST))
 
 
+@lru_cache(_KEPT_VIEWS)
 def _picture(picture: Picture) -> PictureView:
     return PictureView(
         image=picture.source,
@@ -109,6 +113,7 @@ def _picture(picture: Picture) -> PictureView:
     )
 
 
+@lru_cache(_KEPT_VIEWS)
 def _style(picture: Picture) -> StyleView:
     return StyleView(
         **dict(_picture(picture)),

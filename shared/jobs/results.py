@@ -18,12 +18,14 @@ class Submitted:
         created: False when the request repeats an earlier one and `job` is that one's.
         ring: True when a bell should be rung, since few are outstanding.
         queue: whose bell: where the job begins.
+        position: the job's place among those that wait, as `JobStore.position` gives it.
     """
 
     job: Job
     created: bool
     ring: bool
     queue: Queue
+    position: int | None
 
 
 @dataclass(frozen=True)

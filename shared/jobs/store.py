@@ -29,6 +29,7 @@ from shared.jobs.record import (
     Queue,
     Stage,
     Status,
+    accepted,
     bucket_for,
     new_record,
     recipe_of,
@@ -74,21 +75,29 @@ class JobStore(InputStore):
             IdempotencyMismatch: the key was used with another body.
             Quarantined: such a job has ended its workers before.
         """
-        outcome, ring, record, *error = self._scripts.run(
+        outcome, ring, record, *more = self._scripts.run(
             "submit",
             record=new_record(job),
             stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
             deadline=milliseconds(job.deadline_seconds),
             idempotency_key=job.idempotency_key,
+            max_owners=MAX_OWNERS,
         )
         if outcome == "conflict":
             raise Conflict(f"the ID {job.id!r} belongs to another job")
         if outcome == "mismatch":
             raise IdempotencyMismatch("this Idempotency-Key was used with another body within 24 hours")
         if outcome == "quarantined":
-            raise Quarantined(json.loads(error[0])["detail"])
+            raise Quarantined(json.loads(more[0])["detail"])
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
-        return Submitted(_job(record), created=outcome == "created", ring=bool(ring), queue=queue)
+        fields = _fields(record)
+        return Submitted(
+            Job.from_hash(fields) if "uid" in fields else accepted(job, fields),
+            created=outcome == "created",
+            ring=bool(ring),
+            queue=queue,
+            position=more[0] if more else None,
+        )
 
     def get(self, owner: str, id: str) -> Job:  # noqa: A002 - the caller's word
         """The job that an owner calls `id`. Raises `NotFound`."""
@@ -96,6 +105,13 @@ class JobStore(InputStore):
         if not record:
             raise _not_found(id)
         return _job(record)
+
+    def look(self, owner: str, id: str) -> tuple[Job, int | None]:  # noqa: A002
+        """As `get` and `position`, both of one moment. Raises `NotFound`."""
+        reply = self._scripts.run("look", owner=owner, id=id, max_owners=MAX_OWNERS)
+        if not reply:
+            raise _not_found(id)
+        return _job(reply[0]), reply[1] if len(reply) > 1 else None
 
     def by_uid(self, uid: str) -> Job | None:
         """The job of an internal ID."""
@@ -158,7 +174,7 @@ class JobStore(InputStore):
         outcome, record = reply
         if outcome == "conflict":
             # A later Impasto's record need not be readable.
-            status = dict(zip(record[::2], record[1::2], strict=True))["status"]
+            status = _fields(record)["status"]
             raise Conflict(f"the job is {status} and cannot be canceled")
         return _job(record)
 
@@ -411,8 +427,13 @@ class JobStore(InputStore):
 
 
 def _job(flat: Sequence[str]) -> Job:
+    """The job of a record as a script returns it."""
+    return Job.from_hash(_fields(flat))
+
+
+def _fields(flat: Sequence[str]) -> dict[str, str]:
     """A record as a script returns it: names and values in turn."""
-    return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _pictures(content: Picture, styles: Sequence[Picture], init: Picture | None) -> dict[str, str | None]:

@@ -6,6 +6,8 @@ business of `shared.requests.check`.
 
 import hashlib
 import json
+import re
+from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -25,6 +27,7 @@ from shared.spec import SpecRequest
 UPLOAD_SCHEME = "upload:"
 DATA_SCHEME = "data:"
 _URL_LENGTH = 8192
+_BLANK = re.compile(r"[\x00-\x20]")
 #: A bound for the schema; the service's own, lower one is `Settings.max_styles`.
 _STYLES = 64
 #: Seconds.
@@ -41,7 +44,7 @@ def _image(value: str) -> str:
         sound = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port)
     except ValueError:
         sound = False
-    if not sound or any(character <= " " for character in value):
+    if not sound or _BLANK.search(value):
         raise PydanticCustomError("image", "an image is {forms}", {"forms": _IMAGE_FORMS})
     if len(value) > _URL_LENGTH:
         raise PydanticCustomError("image", "a URL may have {limit} characters", {"limit": _URL_LENGTH})
@@ -129,12 +132,12 @@ class JobRequest(Body):
     deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
 
-    @property
+    @cached_property
     def weighted_styles(self) -> list[Style]:
         """The styles, all in the long form."""
         return [Style(image=style) if isinstance(style, str) else style for style in self.styles]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of what is asked for: the same for a body that only writes the same thing differently."""
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)

@@ -30,6 +30,7 @@ class Key(StrEnum):
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted
     SWEEPING = "im:sweeping"  # zset: sha256 of inputs being deleted, by the time another may take over
+    FETCH = "im:fetch:"  # [hash of scope and URL] string: a fetch under way, or what came of it; expires
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 

@@ -34,6 +34,7 @@ class Key(StrEnum):
     REFS_MOVED = "im:refs_moved"  # hash: first digits of inputs' sha256 -> how often one was named or let go
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted
     SWEEPING = "im:sweeping"  # zset: sha256 of inputs being deleted, by the time another may take over
+    FETCH = "im:fetch:"  # [hash of scope and URL] string: a fetch under way, or what came of it; expires
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 

@@ -98,6 +98,7 @@ class Tally:
         stale: a write was refused, since its fence was not the current one.
         lost: a lease ran out, and the job was taken from its worker.
         released: a worker that leaves put its job back, uncharged.
+        shared: a picture, or why there is none, was taken from another job's fetch.
     """
 
     finished: int = 0
@@ -105,3 +106,4 @@ class Tally:
     stale: int = 0
     lost: int = 0
     released: int = 0
+    shared: int = 0

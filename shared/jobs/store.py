@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
-from shared.jobs.inputs import InputStore
+from shared.jobs.flights import FlightStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
 from shared.jobs.policy import bridging, milliseconds
@@ -59,7 +59,7 @@ MAX_OWNERS = 1000
 _SHORTEST_TURN = 50
 
 
-class JobStore(InputStore):
+class JobStore(FlightStore):
     """All jobs and their inputs, in one Redis; safe to share between threads.
 
     Every method may raise `StoreUnavailable`.
@@ -311,6 +311,10 @@ class JobStore(InputStore):
             LeaseLostError: the fence is stale.
         """
         return bool(self._fenced("release", claim)[0])
+
+    def set_aside(self, claim: Claim, seconds: float) -> None:
+        """Give the job back uncharged; it waits again after so many seconds. Raises `LeaseLostError`."""
+        self._fenced("set_aside", claim, delay=milliseconds(seconds))
 
     def finish(
         self,

@@ -7,6 +7,7 @@ from flask import Flask, current_app
 from redis import Redis
 
 from shared import bells
+from shared.jobs.batches import BatchStore
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters, Workers
@@ -24,6 +25,7 @@ class Services:
     settings: Settings
     redis: Redis
     store: JobStore
+    batches: BatchStore
     objects: ObjectStore
     painters: LivePainters
     ring: Callable[[Queue], None]
@@ -36,6 +38,7 @@ def attach(app: Flask, settings: Settings) -> None:
         settings=settings,
         redis=redis,
         store=JobStore(redis, settings),
+        batches=BatchStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
         ring=bells.ring,

@@ -40,19 +40,6 @@ local minutes = quarantined(given.recipe)
 if minutes then return {'quarantined', 0, {}, quarantine_error(minutes)} end
 
 local time = now()
-local job = given
-job.status = 'queued'
-job.stage = arg.stage
-job.created_at = time
-job.deadline_at = time + arg.deadline
-job.order = redis.call('INCR', K.order)
-job.version = 1
-for name, value in pairs(job) do redis.call('HSET', K.job .. job.uid, name, value) end
-if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
-remember(job.uid)
-redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
-redis.call('HINCRBY', K.counts, 'queued', 1)
-redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
-for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
-wait(job, time)
-return {'created', bell_wanted(queue_of(job)), redis.call('HGETALL', K.job .. job.uid)}
+accept_job(given, arg.stage, time + arg.deadline, time)
+remember(given.uid)
+return {'created', bell_wanted(queue_of(given)), redis.call('HGETALL', K.job .. given.uid)}

@@ -17,6 +17,7 @@ from api import (
     uploads,
     waits,
 )
+from api.batches import routes as batches
 from shared.logs import set_up_logging
 from shared.settings import Settings
 from shared.settings import settings as read_settings
@@ -24,6 +25,7 @@ from shared.settings import settings as read_settings
 _ROOMS = (
     jobs.blueprint,
     results.blueprint,
+    batches.blueprint,
     uploads.blueprint,
     catalogue.blueprint,
     health.blueprint,

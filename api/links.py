@@ -40,7 +40,7 @@ def of_job(job_id: str) -> Urls:
     )
 
 
-def next_page(token: str, status: str | None, limit: int) -> str:
-    """Address of the page of jobs that follows."""
-    parameters = {"page_token": token, "limit": limit} | ({"status": status} if status else {})
-    return f"{base()}/v1/jobs?{urlencode(parameters)}"
+def next_page(token: str, limit: int, at: str = "/v1/jobs", **filters: str | None) -> str:
+    """Address of the page that follows, of the list at this path."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    return f"{base()}{at}?{urlencode({'page_token': token, 'limit': limit, **given})}"

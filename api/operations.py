@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from api.deadlines import CANCEL_AFTER_HEADER, PATTERN
-from api.jobs import IDEMPOTENCY_HEADER, REPLAYED_HEADER
+from api.jobs import REPLAYED_HEADER
+from api.queries import IDEMPOTENCY_HEADER
 from api.views import (
     BackboneList,
     Health,

@@ -8,6 +8,7 @@ from redis import Redis
 
 from api.bellringer import Bellringer
 from shared import bells
+from shared.jobs.batches import BatchStore
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters, Workers
@@ -25,6 +26,7 @@ class Services:
     settings: Settings
     redis: Redis
     store: JobStore
+    batches: BatchStore
     objects: ObjectStore
     painters: LivePainters
     ring: Callable[[Queue], None]
@@ -37,6 +39,7 @@ def attach(app: Flask, settings: Settings) -> None:
         settings=settings,
         redis=redis,
         store=JobStore(redis, settings),
+        batches=BatchStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
         ring=Bellringer(bells.ring, settings.bells).ring,

@@ -29,6 +29,9 @@ class FieldError(View):
     detail: str
     """What is wrong, and what would be right."""
 
+    line: int | None = None
+    """Line of a body that is read line by line, from 1; the pointer is one into that line."""
+
 
 class Problem(View):
     """An error, as RFC 9457 describes it."""
@@ -257,6 +260,12 @@ class JobView(View):
 
     retry_of: str | None
     """ID of the job that this one repeats."""
+
+    batch: str | None
+    """ID of the batch that the job is an item of."""
+
+    custom_id: str | None
+    """What the caller calls the job within its batch."""
 
     created_at: Timestamp
     """When the job was accepted."""

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     data_uri_bytes: int = Field(default=256 * 2**10, ge=1024)
     """Bytes that a picture given as a data URI may have."""
 
+    batch_bytes: int = Field(default=64 * 2**20, ge=2**20)
+    """Bytes that a batch may have whose caller waits for it to be checked."""
+
     decode_seconds: Seconds = 60.0
     """Seconds of CPU that decoding one picture may take in its child process."""
 

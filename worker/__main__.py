@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 
+from shared.bells import ring
+from shared.jobs.batches import BatchStore
 from shared.jobs.record import Queue
 from shared.logs import set_up_logging
 from shared.redis import connect
@@ -47,7 +49,9 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from worker.chores.batches import BatchWork
     from worker.chores.checkup import Checkup
+    from worker.chores.loop import Loop
     from worker.chores.tidy import Tidy
 
     tidy = Tidy(around.store, around.objects, around.config.retention_seconds)
@@ -59,7 +63,10 @@ def _chores(around: Surroundings) -> Stage:
             checkup.work()
         return more
 
-    return Stage(work)
+    batches = BatchWork(
+        BatchStore(connect(around.config), around.config), around.objects, ring, around.draining
+    )
+    return Stage(work, loops=(Loop("batches", batches.step, around.draining),))
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}

@@ -43,3 +43,12 @@ class Key(StrEnum):
 
     WORKERS = "im:workers"  # hash: worker name -> what it offers
     WORKER_ENDS = "im:worker_ends"  # zset: worker name by the time its advertisement lapses
+
+    BATCH = "im:batch:"  # [batch uid] hash: the batch's record
+    BATCHES = "im:batches:"  # [owner] zset: batch uid by order of acceptance
+    BATCH_ITEMS = "im:batch_items:"  # [batch uid]:[status] zset: uid of its jobs by their place in the batch
+    BATCH_WORK = "im:batch_work"  # zset: batch uid with work left for chores, by the time it may be taken up
+    BATCH_ENDED = "im:batch_ended"  # zset: uid of ended batches, by the time their retention is over
+    BATCH_INPUTS = "im:batch_inputs:"  # [batch uid] set: sha256 of inputs kept for items that are no jobs yet
+    BATCH_UNHELD = "im:batch_unheld"  # zset: batch uid by the time the inputs that are kept for it are let go
+    BATCH_IDEMPOTENCY = "im:batch_idempotency:"  # [Idempotency-Key]:[owner] string: batch uid; expires

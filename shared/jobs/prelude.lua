@@ -54,8 +54,11 @@ local function save(job, changes)
   end
 end
 
+local count_in_batch -- in batches.lua
+
 local function move_status(job, status)
   if job.status == status then return end
+  count_in_batch(job, job.status, status)
   redis.call('HINCRBY', K.counts, job.status, -1)
   redis.call('HINCRBY', K.counts, status, 1)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
@@ -342,4 +345,41 @@ local function pinned(job, time)
   for _, sha256 in ipairs(inputs_of(named)) do refer(sha256) end
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   return named
+end
+
+-- Beginning and forgetting.
+
+-- Write the record of a new job and let it wait for its first stage. `job` has the fields that Python gives.
+local function accept_job(job, stage, deadline_at, time)
+  job.status = 'queued'
+  job.stage = stage
+  job.created_at = time
+  job.deadline_at = deadline_at
+  job.order = redis.call('INCR', K.order)
+  job.version = 1
+  local flat = {}
+  for name, value in pairs(job) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', K.job .. job.uid, unpack(flat))
+  if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
+  redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
+  redis.call('HINCRBY', K.counts, 'queued', 1)
+  redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
+  for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
+  wait(job, time)
+end
+
+local forget_in_batch -- in batches.lua
+
+-- Remove an ended job: its record, its ID, its references to inputs. Needs arg.grace.
+local function purge_job(job, time)
+  for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+  redis.call('DEL', K.job .. job.uid)
+  redis.call('HDEL', K.ids .. job.owner, job.id)
+  redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
+  redis.call('HINCRBY', K.counts, job.status, -1)
+  redis.call('ZREM', K.ended, job.uid)
+  forget_in_batch(job)
 end

@@ -41,28 +41,10 @@ local minutes = quarantined(given.recipe)
 if minutes then return {'quarantined', 0, {}, quarantine_error(minutes)} end
 
 local time = now()
-local job = given
-job.status = 'queued'
-job.stage = arg.stage
-job.created_at = time
-job.deadline_at = time + arg.deadline
-job.order = redis.call('INCR', K.order)
-job.version = 1
-local flat = {}
-for name, value in pairs(job) do
-  flat[#flat + 1] = name
-  flat[#flat + 1] = value
-end
-redis.call('HSET', K.job .. job.uid, unpack(flat))
-if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
-remember(job.uid)
-redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
-redis.call('HINCRBY', K.counts, 'queued', 1)
-redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
-for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
-wait(job, time)
+accept_job(given, arg.stage, time + arg.deadline, time)
+remember(given.uid)
 local added = {
-  'status', job.status, 'stage', job.stage, 'created_at', tostring(time), 'deadline_at', tostring(job.deadline_at),
-  'version', '1',
+  'status', given.status, 'stage', given.stage, 'created_at', tostring(time),
+  'deadline_at', tostring(given.deadline_at), 'version', '1',
 }
-return {'created', bell_wanted(queue_of(job)), added, place_of(job)}
+return {'created', bell_wanted(queue_of(given)), added, place_of(given)}

@@ -59,12 +59,18 @@ def parse(kind: type[M], data: bytes) -> Parsed[M]:
         return Parsed(tree, None, _faults(error, kind))
 
 
-def validated(kind: type[M], tree: Any) -> Parsed[M]:  # noqa: ANN401 - any JSON
-    """Validate what was read by `read_tree`, or put together from such parts."""
+def validated(kind: type[M], tree: Any, told: type[BaseModel] | None = None) -> Parsed[M]:  # noqa: ANN401
+    """Validate what was read by `read_tree`, or put together from such parts.
+
+    Args:
+        kind: the model.
+        tree: any JSON.
+        told: the model whose fields a caller is told of; `kind` by default.
+    """
     try:
         return Parsed(tree, kind.model_validate(tree))
     except ValidationError as error:
-        return Parsed(tree, None, _faults(error, kind))
+        return Parsed(tree, None, _faults(error, told or kind))
 
 
 def read_tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON

@@ -116,6 +116,12 @@ class Checker:
         )
         return Inputs(self._keep(body.content), tuple(styles), self._keep(body.init) if body.init else None)
 
+    @property
+    def stored(self) -> list[str]:
+        """SHA-256 of the inputs that were named and are stored."""
+        kept = (picture.sha256 for picture in self._kept.values())
+        return list(dict.fromkeys(sha256 for sha256 in kept if sha256))
+
     def _keep(self, source: str) -> Picture:
         if source not in self._kept:
             found = self._looked_at[source]

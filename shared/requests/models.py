@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,6 +23,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.spec import SpecRequest
+
+if TYPE_CHECKING:
+    _Spec = BaseModel  # a model that is made at run time is no type
+else:
+    _Spec = SpecRequest
 
 UPLOAD_SCHEME = "upload:"
 DATA_SCHEME = "data:"
@@ -108,6 +113,9 @@ MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
 
+CustomId = Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class JobRequest(Body):
     """A picture to paint."""
 
@@ -120,7 +128,7 @@ class JobRequest(Body):
     init: Image | None = None
     """The picture to start from; given with `spec.init` = `picture`, and only then."""
 
-    spec: SpecRequest = Field(default_factory=SpecRequest)  # type: ignore[valid-type]
+    spec: _Spec = Field(default_factory=SpecRequest)
     """How to paint; every field has a default."""
 
     metadata: dict[MetadataKey, MetadataValue] = Field(default={}, max_length=16)
@@ -146,3 +154,10 @@ class JobRequest(Body):
             for style in self.weighted_styles
         ]
         return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class ItemRequest(JobRequest):
+    """An item of a batch with the batch's defaults in it: a job's request, and its name."""
+
+    custom_id: CustomId | None = None
+    """What the caller calls the item: unique within the batch, and given back with its job."""

@@ -5,6 +5,7 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
+    deliveries,
     documentation,
     health,
     hosts,
@@ -25,6 +26,7 @@ _ROOMS = (
     jobs.blueprint,
     results.blueprint,
     uploads.blueprint,
+    deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
     documentation.blueprint,

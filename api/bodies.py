@@ -13,7 +13,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from api.models import JobRequest, Style
+from api.models import JobWebhook, Style
 from shared.backbones import BACKBONES
 from shared.errors import Fault, InvalidRequest, MalformedRequest, UnsupportedMediaType
 from shared.spec import SpecRequest
@@ -80,7 +80,7 @@ def parse(kind: type[M], data: bytes) -> Parsed[M]:
     try:
         return Parsed(tree, kind.model_validate_json(data))
     except ValidationError as error:
-        return Parsed(tree, None, _faults(error))
+        return Parsed(tree, None, _faults(error, kind))
 
 
 def _tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
@@ -131,14 +131,14 @@ def escape(part: object) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
-def _faults(error: ValidationError) -> list[Fault]:
+def _faults(error: ValidationError, kind: type[BaseModel]) -> list[Fault]:
     found: list[Fault] = []
     for item in error.errors(include_url=False, include_input=False):
         if item["type"] == "json_invalid":  # a lone surrogate: our reading takes it, pydantic's does not
             raise MalformedRequest(f"The body is not JSON: {item['ctx']['error']}.")
         loc = _located(item["loc"])
         pointer = "".join(f"/{escape(part)}" for part in loc)
-        found.append(InvalidRequest(_say(item["type"], item["msg"], loc), pointer=pointer))
+        found.append(InvalidRequest(_say(item["type"], item["msg"], loc, kind), pointer=pointer))
     return found
 
 
@@ -149,13 +149,13 @@ def _located(loc: Loc) -> Loc:
     return loc[:-1] if loc and loc[-1] == "[key]" else loc
 
 
-def _say(kind: str, message: str, loc: Loc) -> str:
+def _say(error: str, message: str, loc: Loc, kind: type[BaseModel]) -> str:
     """A message in the caller's terms."""
-    match kind:
+    match error:
         case "missing":
             return "This field is needed."
         case "extra_forbidden":
-            return _unknown(str(loc[-1]), _fields_of(loc[:-1]))
+            return _unknown(str(loc[-1]), _fields_of(kind, loc[:-1]))
         case "model_type" | "model_attributes_type":
             return "This is an object, in braces."
         case "string_pattern_mismatch" if loc == ("spec", "backbone"):
@@ -165,9 +165,10 @@ def _say(kind: str, message: str, loc: Loc) -> str:
             return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
 
 
-def _fields_of(loc: Loc) -> list[str]:
-    kind: type[BaseModel] = Style if loc[:1] == ("styles",) else SpecRequest if loc else JobRequest
-    return sorted(kind.model_fields)
+def _fields_of(kind: type[BaseModel], loc: Loc) -> list[str]:
+    """The fields that there are at a place in a body of this kind."""
+    within: dict[str, type[BaseModel]] = {"styles": Style, "webhook": JobWebhook}
+    return sorted((within.get(str(loc[0]), SpecRequest) if loc else kind).model_fields)
 
 
 def _unknown(name: str, fields: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from flask import Flask, current_app
 from redis import Redis
 
 from shared import bells
+from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
@@ -48,6 +49,7 @@ class Services:
     settings: Settings
     redis: Redis
     store: JobStore
+    deliveries: DeliveryStore
     objects: ObjectStore
     painters: LivePainters
     ring: Callable[[Queue], None]
@@ -60,6 +62,7 @@ def attach(app: Flask, settings: Settings) -> None:
         settings=settings,
         redis=redis,
         store=JobStore(redis, settings),
+        deliveries=DeliveryStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
         ring=bells.ring,

@@ -14,6 +14,7 @@ from api.catalogue import AUTO, BACKBONE_POINTER, choose
 from api.models import DATA_SCHEME, UPLOAD_SCHEME, JobRequest
 from api.problems import raise_all
 from api.services import Services
+from api.webhooks import check_webhook, webhook_of
 from shared.backbones import BACKBONES, Backbone
 from shared.errors import (
     BackboneUnavailable,
@@ -71,6 +72,7 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
     try:
         spec = _spec(parsed, services)
         _check_init(parsed, spec)
+        check_webhook(parsed, services.settings)
         found = _look_up(parsed, name.owner, services)
     except StoreUnavailable:
         raise_all(parsed.faults)  # what is wrong already stays wrong once the store is back
@@ -95,6 +97,7 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
             deadline_seconds=body.deadline_seconds or services.settings.deadline_seconds,
             priority=body.priority,
             idempotency_key=name.idempotency_key,
+            webhook=webhook_of(body.webhook),
         ),
         services,
     )
@@ -123,6 +126,7 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
+            webhook=job.webhook,
         ),
         services,
     )

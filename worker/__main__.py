@@ -47,11 +47,18 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from shared.jobs.deliveries import DeliveryStore
     from worker.chores.checkup import Checkup
+    from worker.chores.deliverer import Deliverer
+    from worker.chores.loop import Loop
     from worker.chores.tidy import Tidy
 
     tidy = Tidy(around.store, around.objects, around.config.retention_seconds)
     checkup = Checkup(connect(around.config), around.objects, around.config, around.draining)
+
+    deliverer = Deliverer(
+        DeliveryStore(connect(around.config), around.config), around.config, around.draining
+    )
 
     def work() -> bool:
         more = tidy.work()
@@ -59,7 +66,8 @@ def _chores(around: Surroundings) -> Stage:
             checkup.work()
         return more
 
-    return Stage(work)
+    webhooks = Loop("webhooks", deliverer.step, around.draining, finish=deliverer.finish)
+    return Stage(work, loops=(webhooks,))
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}

@@ -171,7 +171,9 @@ local function start_attempt(job, lanes, time, together)
     changes.stage = 'painting'
     changes.started_at = job.started_at or time
   end
+  local begins = changes.started_at and not job.started_at
   save(job, changes)
+  if begins then tell_receiver(job, 'job.processing', time) end
   redis.call('ZADD', K.leases, time + arg.lease, job.uid)
   return {job.fence, redis.call('HGETALL', K.job .. job.uid)}
 end
@@ -198,6 +200,7 @@ local function end_job(job, time, status, changes)
   changes.expires_at = time + arg.retention
   for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
   save(job, changes)
+  tell_receiver(job, 'job.' .. status, time)
 end
 
 -- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Forget an ended job: its record, its ID, its references to inputs.
+-- Forget an ended job: its record, its ID, its references to inputs, its deliveries.
 --
 -- Arguments: owner, id, grace (ms), schema.
--- Keys: ids:<owner>, job:<uid>, list:<status>:<owner>, counts, ended, refs, unused.
+-- Keys: ids:<owner>, job:<uid>, list:<status>:<owner>, counts, ended, refs, unused, and those of deliveries.
 -- Returns {outcome, record as it was}: outcome is `ok` or `conflict` (it has not ended); empty when there is none.
 
 local job = find_job(arg.owner, arg.id)
@@ -12,6 +12,7 @@ local uid = job.uid
 local record = redis.call('HGETALL', K.job .. uid)
 local time = now()
 for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+forget_deliveries('job', job)
 redis.call('DEL', K.job .. uid)
 redis.call('HDEL', K.ids .. job.owner, job.id)
 redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, uid)

@@ -267,6 +267,7 @@ class Job:
     batch_id: str | None
     custom_id: str | None
     webhook: Webhook | None
+    webhook_off: bool
     fresh: bool
 
     @property
@@ -329,6 +330,7 @@ class Job:
             batch_id=get("batch_id") or None,
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
+            webhook_off=get("webhook_off") == "1",
             fresh=get("fresh") == "1",
         )
 

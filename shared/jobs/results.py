@@ -96,6 +96,9 @@ class Tally:
         stale: a write was refused, since its fence was not the current one.
         lost: a lease ran out, and the job was taken from its worker.
         released: a worker that leaves put its job back, uncharged.
+        delivered: a webhook was taken by its receiver.
+        undelivered: an attempt to deliver one failed.
+        abandoned: a webhook was given up, since its attempts or its time were over.
     """
 
     finished: int = 0
@@ -103,3 +106,6 @@ class Tally:
     stale: int = 0
     lost: int = 0
     released: int = 0
+    delivered: int = 0
+    undelivered: int = 0
+    abandoned: int = 0

@@ -5,6 +5,7 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
+    deliveries,
     documentation,
     health,
     hosts,
@@ -27,6 +28,7 @@ _ROOMS = (
     results.blueprint,
     batches.blueprint,
     uploads.blueprint,
+    deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
     documentation.blueprint,

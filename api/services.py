@@ -9,6 +9,7 @@ from redis import Redis
 from api.bellringer import Bellringer
 from shared import bells
 from shared.jobs.batches import BatchStore
+from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters, Workers
@@ -27,6 +28,7 @@ class Services:
     redis: Redis
     store: JobStore
     batches: BatchStore
+    deliveries: DeliveryStore
     objects: ObjectStore
     painters: LivePainters
     ring: Callable[[Queue], None]
@@ -40,6 +42,7 @@ def attach(app: Flask, settings: Settings) -> None:
         redis=redis,
         store=JobStore(redis, settings),
         batches=BatchStore(redis, settings),
+        deliveries=DeliveryStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
         ring=Bellringer(bells.ring, settings.bells).ring,

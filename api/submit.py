@@ -96,6 +96,7 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
+            webhook=job.webhook,
         ),
         services,
     )

@@ -6,10 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from shared.jobs.record import Stage, Status
 from shared.spec import Spec
+from shared.timestamps import Timestamp
 
-Timestamp = Annotated[
-    str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]})
-]
 Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 
 
@@ -194,6 +192,19 @@ class OutputAddress(View):
     token."""
 
 
+class WebhookView(View):
+    """Who is told of events."""
+
+    url: str
+    """The receiver."""
+
+    events: list[str]
+    """Types of the events that it is told of; empty for all."""
+
+    disabled: bool
+    """True once it has answered 410: it is told no more of this."""
+
+
 class Metrics(View):
     """What an ended job has cost."""
 
@@ -284,6 +295,9 @@ class JobView(View):
 
     metadata: dict[str, str]
     """What the caller attached."""
+
+    webhook: WebhookView | None
+    """Who is told of the job's events."""
 
     urls: Urls
     """Where to go from here; there is no need to build an address."""

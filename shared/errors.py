@@ -162,6 +162,12 @@ class PictureUnreadable(Fault):
     code, title, status = "picture_unreadable", "The picture cannot be read", 422
 
 
+class WebhookRefused(Fault):
+    """The receiver's address is one that nothing may be sent to."""
+
+    code, title, status = "webhook_refused", "Nothing may be sent to this receiver", 422
+
+
 class UploadNotFound(Fault):
     """`upload:<id>` names no upload of this owner."""
 

@@ -41,6 +41,16 @@ class Key(StrEnum):
     QUARANTINE = "im:quarantine:"  # [recipe] string: the last job that ended its workers so; expires
     LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires
 
+    DELIVERY = "im:delivery:"  # [ID] hash: one event that a receiver is to be told
+    DELIVERIES = "im:deliveries"  # zset: lines by the time of their first delivery
+    DELIVERY_LINE = "im:delivery_line:"  # [host:port] [owner] zset: delivery ID by the time it is due
+    DELIVERY_LIST = "im:delivery_list:"  # [state]:[owner] zset: delivery ID by order
+    DELIVERY_ORDER = "im:delivery_order"  # counter: order of deliveries
+    DELIVERY_ENDS = "im:delivery_ends"  # zset: ID of deliveries of no job by the time their retention is over
+    WEBHOOK_SECRETS = (
+        "im:webhook_secrets:"  # [owner] string: JSON of what the owner's webhooks are signed with
+    )
+
     WORKERS = "im:workers"  # hash: worker name -> what it offers
     WORKER_ENDS = "im:worker_ends"  # zset: worker name by the time its advertisement lapses
 

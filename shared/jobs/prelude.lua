@@ -176,7 +176,9 @@ local function start_attempt(job, lanes, time, together)
     changes.stage = 'painting'
     changes.started_at = job.started_at or time
   end
+  local begins = changes.started_at and not job.started_at
   save(job, changes)
+  if begins then tell_receiver(job, 'job.processing', time) end
   redis.call('ZADD', K.leases, time + arg.lease, job.uid)
   return {job.fence, redis.call('HGETALL', K.job .. job.uid)}
 end
@@ -203,6 +205,7 @@ local function end_job(job, time, status, changes)
   changes.expires_at = time + arg.retention
   for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
   save(job, changes)
+  tell_receiver(job, 'job.' .. status, time)
 end
 
 -- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.
@@ -373,9 +376,10 @@ end
 
 local forget_in_batch -- in batches.lua
 
--- Remove an ended job: its record, its ID, its references to inputs. Needs arg.grace.
+-- Remove an ended job: its record, its ID, its references to inputs, its deliveries. Needs arg.grace.
 local function purge_job(job, time)
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+  forget_deliveries('job', job)
   redis.call('DEL', K.job .. job.uid)
   redis.call('HDEL', K.ids .. job.owner, job.id)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)

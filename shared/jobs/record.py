@@ -271,6 +271,7 @@ class Job:
     batch_id: str | None
     custom_id: str | None
     webhook: Webhook | None
+    webhook_off: bool
     fresh: bool
 
     @property
@@ -333,6 +334,7 @@ class Job:
             batch_id=get("batch_id") or None,
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
+            webhook_off=get("webhook_off") == "1",
             fresh=get("fresh") == "1",
         )
 
@@ -410,6 +412,7 @@ def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
         batch_id=job.batch_id,
         custom_id=job.custom_id,
         webhook=job.webhook,
+        webhook_off=False,
         fresh=job.fresh,
     )
 

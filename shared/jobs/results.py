@@ -99,6 +99,9 @@ class Tally:
         lost: a lease ran out, and the job was taken from its worker.
         released: a worker that leaves put its job back, uncharged.
         shared: a picture, or why there is none, was taken from another job's fetch.
+        delivered: a webhook was taken by its receiver.
+        undelivered: an attempt to deliver one failed.
+        abandoned: a webhook was given up, since its attempts or its time were over.
     """
 
     finished: int = 0
@@ -107,3 +110,6 @@ class Tally:
     lost: int = 0
     released: int = 0
     shared: int = 0
+    delivered: int = 0
+    undelivered: int = 0
+    abandoned: int = 0

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.spec import SpecRequest
+from shared.webhooks.events import BatchEvent, JobEvent
 
 if TYPE_CHECKING:
     _Spec = BaseModel  # a model that is made at run time is no type
@@ -109,6 +110,56 @@ StyleItem = Annotated[
     ),
 ]
 
+
+def _receiver(value: str) -> str:
+    """Check the form of a receiver's address; whether anything may be sent there is a matter of settings."""
+    if not value.startswith(("http://", "https://")) or len(value) > _URL_LENGTH:
+        raise PydanticCustomError("receiver", "a receiver is an http or https URL")
+    return value
+
+
+Receiver = Annotated[
+    str,
+    AfterValidator(_receiver),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "uri",
+            "pattern": "^https?://",
+            "description": "Address of a receiver of webhooks.",
+            "examples": ["https://example.org/hooks/impasto"],
+        }
+    ),
+]
+
+
+class JobWebhook(Body):
+    """Who is told of a job's events."""
+
+    url: Receiver
+    """Where they are sent, as a POST: an http or https URL of a public server."""
+
+    events: list[JobEvent] | None = Field(default=None, min_length=1, max_length=len(JobEvent))
+    """Those that are sent; all of them by default."""
+
+
+class BatchWebhook(Body):
+    """Who is told of a batch's events."""
+
+    url: Receiver
+    """Where they are sent, as a POST: an http or https URL of a public server."""
+
+    events: list[BatchEvent] | None = Field(default=None, min_length=1, max_length=len(BatchEvent))
+    """Those that are sent; all of them by default."""
+
+
+class WebhookTest(Body):
+    """A receiver to try."""
+
+    url: Receiver
+    """Where a `webhook.test` is sent, once."""
+
+
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
@@ -139,6 +190,9 @@ class JobRequest(Body):
 
     deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
+
+    webhook: JobWebhook | None = None
+    """Who is told when painting begins and when the job ends."""
 
     @cached_property
     def weighted_styles(self) -> list[Style]:

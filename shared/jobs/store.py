@@ -13,12 +13,15 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from redis import Redis
+
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
 from shared.jobs.flights import FlightStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
 from shared.jobs.policy import bridging, milliseconds
 from shared.jobs.record import (
+    SCHEMA,
     Checkpoint,
     Inputs,
     Job,
@@ -36,8 +39,9 @@ from shared.jobs.record import (
     to_json,
 )
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
-from shared.jobs.scripts import Reply
+from shared.jobs.scripts import Reply, Scripts
 from shared.redis import translated
+from shared.settings import Settings
 
 __all__ = [
     "Claim",
@@ -64,6 +68,11 @@ class JobStore(FlightStore):
 
     Every method may raise `StoreUnavailable`.
     """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        super().__init__(redis, settings)
+        # What only reads needs to be told little.
+        self._reading = Scripts(redis, {"schema": SCHEMA, "max_owners": MAX_OWNERS})
 
     # Callers' side.
 
@@ -101,14 +110,14 @@ class JobStore(FlightStore):
 
     def get(self, owner: str, id: str) -> Job:  # noqa: A002 - the caller's word
         """The job that an owner calls `id`. Raises `NotFound`."""
-        record = self._scripts.run("get", owner=owner, id=id)
+        record = self._reading.run("get", owner=owner, id=id)
         if not record:
             raise _not_found(id)
         return _job(record)
 
     def look(self, owner: str, id: str) -> tuple[Job, int | None]:  # noqa: A002
         """As `get` and `position`, both of one moment. Raises `NotFound`."""
-        reply = self._scripts.run("look", owner=owner, id=id, max_owners=MAX_OWNERS)
+        reply = self._reading.run("look", owner=owner, id=id)
         if not reply:
             raise _not_found(id)
         return _job(reply[0]), reply[1] if len(reply) > 1 else None
@@ -158,7 +167,7 @@ class JobStore(FlightStore):
 
         None when it does not wait. With more than 1000 owners waiting it may be further back.
         """
-        place: Any = self._scripts.run("position", uid=job.uid, max_owners=MAX_OWNERS)
+        place: Any = self._reading.run("position", uid=job.uid)
         return None if place is None else int(place)
 
     def cancel(self, owner: str, id: str) -> Job:  # noqa: A002

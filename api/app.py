@@ -6,6 +6,7 @@ from api import (
     auth,
     catalogue,
     documentation,
+    events,
     health,
     hosts,
     jobs,
@@ -23,6 +24,7 @@ from shared.settings import settings as read_settings
 
 _ROOMS = (
     jobs.blueprint,
+    events.blueprint,
     results.blueprint,
     uploads.blueprint,
     catalogue.blueprint,

@@ -2,11 +2,13 @@
 
 import logging
 import re
-import time
+from collections.abc import Mapping
+from http import HTTPStatus
 
 from flask import Blueprint, Response, g, request
+from werkzeug.datastructures import ETags
 
-from api import links, wire
+from api import links, preferences, wire
 from api.bodies import Parsed, read
 from api.deadlines import with_deadline
 from api.models import JobRequest
@@ -15,6 +17,9 @@ from api.replies import reply
 from api.services import services
 from api.submit import Name, resubmit, retry_hash, submit
 from api.views import JobPage
+from api.waiting.held import Held, deadline_in
+from api.waiting.jobs import JobPoll
+from api.waiting.sinks import Headers, Sink
 from shared.errors import (
     Conflict,
     Fault,
@@ -24,6 +29,7 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
 )
+from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, Status
 from shared.jobs.store import Purged
 
@@ -58,15 +64,15 @@ def put(job_id: str) -> Response:
         detail = "A job's ID is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"
         parsed.faults.append(InvalidRequest(detail, pointer="/path/id"))
     elif existing := _same(job_id, parsed):
-        return _show(existing)
+        return _show_in_time(existing)
     submitted = submit(parsed, Name.given(g.owner, job_id), services())
-    return _accepted(submitted.job, created=True) if submitted.created else _show(submitted.job)
+    return _accepted(submitted.job, created=True) if submitted.created else _show_in_time(submitted.job)
 
 
 @blueprint.get("/v1/jobs/<job_id>")
 def poll(job_id: str) -> Response:
-    """A job as it stands."""
-    return _show(services().store.get(g.owner, job_id))
+    """A job as it stands, or once it has changed."""
+    return _show_in_time(services().store.get(g.owner, job_id))
 
 
 @blueprint.get("/v1/jobs")
@@ -153,35 +159,65 @@ def _replayed(name: Name, body_hash: str) -> Job | None:
 
 
 def _accepted(job: Job, *, created: bool) -> Response:
+    headers = {"Location": links.job(job.id)} | ({} if created else {REPLAYED_HEADER: "true"})
+    if held := _held(job, 202, None, headers):
+        return held
     try:
-        position = _position(job)
+        outlook = services().outlooks.of(job)
     except StoreUnavailable:
-        position = None  # accepted all the same, and whoever asks again need not be told otherwise
-    response = _view(job, position, 202)
-    response.headers["Location"] = links.job(job.id)
-    if not created:
-        response.headers[REPLAYED_HEADER] = "true"
-    return response
+        outlook = None  # accepted all the same, and whoever asks again need not be told otherwise
+    return _view(job, outlook, 202, None, headers)
 
 
 def _show(job: Job, status: int = 200) -> Response:
-    return _view(job, _position(job), status)
+    outlook = services().outlooks.of(job)
+    known = request.if_none_match if request.method in ("GET", "HEAD") else None
+    return _view(job, outlook, status, known, {})
 
 
-def _position(job: Job) -> int | None:
-    return services().store.position(job) if job.status is Status.QUEUED else None
+def _show_in_time(job: Job) -> Response:
+    """The job once it has changed from what the caller knows of it, or has ended."""
+    known = request.if_none_match if request.method in ("GET", "HEAD") else None
+    response = _show(job)
+    knows = known is not None and bool(known)
+    if knows and response.status_code != HTTPStatus.NOT_MODIFIED:
+        return response
+    return _held(job, 200, known, {}, until_ended=not knows) or response
 
 
-def _view(job: Job, position: int | None, status: int) -> Response:
-    etag = wire.etag(job, position)
-    polled = request.method in ("GET", "HEAD")
-    if polled and request.if_none_match.contains_weak(etag):
+def _held(
+    job: Job, status: int, known: ETags | None, headers: Mapping[str, str], *, until_ended: bool = True
+) -> Response | None:
+    """An answer for later, where the caller would rather wait, there is something to wait for, and room."""
+    seconds, hub = preferences.wait_seconds(), services().hub
+    if seconds is None or request.method == "HEAD" or job.status.terminal or hub.full or hub.left:
+        return None
+    base, deadline = links.base(), deadline_in(seconds)
+
+    def begin(sink: Sink, given: Headers) -> JobPoll:
+        def render(now: Job, outlook: Outlook | None) -> Response:
+            return _view(now, outlook, status, known, headers)
+
+        return JobPoll(sink, job, base, given, render, until_ended=until_ended, deadline=deadline)
+
+    return preferences.apply_wait(Held(begin, stream=False), seconds)
+
+
+def _view(
+    job: Job, outlook: Outlook | None, status: int, known: ETags | None, headers: Mapping[str, str]
+) -> Response:
+    """The job, or 304 where that is what the caller has.
+
+    `known` are entity tags of what it has; None where the answer shall have none.
+    """
+    etag = wire.etag(job, outlook)
+    if known is not None and known.contains_weak(etag):
         response = Response(status=304)
     else:
-        response = reply(wire.job_view(job, position), status)
-    if polled:
+        response = reply(wire.job_view(job, outlook), status, headers)
+    if known is not None:
         response.set_etag(etag, weak=True)
-    if (seconds := wire.retry_after(job, position, time.time())) is not None:
+    if (seconds := wire.retry_after(job, outlook)) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response
 

@@ -27,6 +27,10 @@ class Key(StrEnum):
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
     TALLY = "im:tally"  # hash: event -> how often it happened
 
+    CHANGES = "im:changes"  # stream, capped: what whoever waits is told of
+    PACE = "im:pace:"  # [bucket] string: what jobs of it have taken lately; expires
+    PACES = "im:paces"  # hash: lane -> likewise, over all its buckets
+
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted
     SWEEPING = "im:sweeping"  # zset: sha256 of inputs being deleted, by the time another may take over

@@ -30,6 +30,10 @@ class Key(StrEnum):
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
     TALLY = "im:tally"  # hash: event -> how often it happened
 
+    CHANGES = "im:changes"  # stream, capped: what whoever waits is told of
+    PACE = "im:pace:"  # [bucket] string: what jobs of it have taken lately; expires
+    PACES = "im:paces"  # hash: lane -> likewise, over all its buckets
+
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
     REFS_MOVED = "im:refs_moved"  # hash: first digits of inputs' sha256 -> how often one was named or let go
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted

@@ -6,10 +6,11 @@ Several processes are a matter of `--workers` or of several containers.
 
 import sys
 
-from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn import glogging, util  # type: ignore[import-untyped]
 
 from api import problems
 from api.auth import OpenToAllError, check_binding
+from shared.logs import set_up_logging
 from shared.settings import settings
 
 _settings = settings()
@@ -17,6 +18,20 @@ try:
     check_binding(_settings)
 except OpenToAllError as error:
     sys.exit(f"impasto: {error}")
+
+set_up_logging(_settings)
+
+
+class Lines(glogging.Logger):  # type: ignore[misc]
+    """Gunicorn's log, written as all others are."""
+
+    def setup(self, cfg: object) -> None:
+        """Hand every line on to the root logger."""
+        super().setup(cfg)
+        for one in (self.error_log, self.access_log):
+            one.handlers.clear()
+            one.propagate = True
+
 
 _host = f"[{_settings.api_host}]" if ":" in _settings.api_host else _settings.api_host
 bind = f"{_host}:{_settings.api_port}"
@@ -28,6 +43,8 @@ keepalive = 15
 #: On SIGTERM, requests under way may end; an upload takes longest.
 graceful_timeout = 30
 loglevel = _settings.log_level.lower()
+logger_class = Lines
+#: The application logs its requests itself: api/traffic.py.
 accesslog = None
 #: No header of a request changes who asked or where: a proxy in front sets IMPASTO_PUBLIC_URL instead.
 forwarded_allow_ips = ""

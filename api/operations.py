@@ -91,7 +91,7 @@ class Operation:
     @property
     def guarded(self) -> bool:
         """Whether it asks for a token where tokens are set."""
-        return self.path.startswith("/v1/")
+        return self.path.startswith("/v1/") or self.path == "/metrics"
 
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -325,6 +325,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Whether jobs can be accepted",
         (Answer(200, "Job store and object store answer.", (Readiness,)),),
         faults=(StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/metrics",
+        "metrics",
+        "Numbers for Prometheus",
+        (Answer(200, "Every metric, in Prometheus' text format.", media=("text/plain",)),),
+        "Asks for a token of its own or an owner's, as the service is set up; 404 where it is switched off.",
+        faults=(NotFound,),
     ),
     Operation(
         "get",

@@ -15,7 +15,7 @@ from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
 
-_KEY = "impasto"
+KEY = "impasto"
 #: Seconds for which the list of live workers is believed, so that a burst of submits asks Redis once.
 _LIVE_SECONDS = 1.0
 
@@ -56,7 +56,7 @@ class Services:
 def attach(app: Flask, settings: Settings) -> None:
     """Build the services for an application. Nothing is connected to yet."""
     redis = connect(settings)
-    app.extensions[_KEY] = Services(
+    app.extensions[KEY] = Services(
         settings=settings,
         redis=redis,
         store=JobStore(redis, settings),
@@ -68,5 +68,5 @@ def attach(app: Flask, settings: Settings) -> None:
 
 def services() -> Services:
     """The services of the application that serves this request."""
-    found: Services = current_app.extensions[_KEY]
+    found: Services = current_app.extensions[KEY]
     return found

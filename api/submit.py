@@ -14,6 +14,7 @@ from api.catalogue import AUTO, BACKBONE_POINTER, choose
 from api.models import DATA_SCHEME, UPLOAD_SCHEME, JobRequest
 from api.problems import raise_all
 from api.services import Services
+from shared import logs
 from shared.backbones import BACKBONES, Backbone
 from shared.errors import (
     BackboneUnavailable,
@@ -134,7 +135,9 @@ def retry_hash(job: Job) -> str:
 
 
 def _write(job: NewJob, services: Services) -> Submitted:
-    submitted = services.store.submit(job)
+    request_id = logs.known("request_id")
+    submitted = services.store.submit(replace(job, request_id=str(request_id) if request_id else None))
+    logs.add(job=submitted.job.uid)
     if submitted.ring:
         try:
             services.ring(submitted.queue)

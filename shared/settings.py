@@ -80,6 +80,16 @@ class Settings(BaseSettings):
     """Bearer tokens by owner, as JSON: {"alice": "a-long-random-string"}. Without any, the API serves
     loopback only, and every job belongs to `local`."""
 
+    metrics: Literal["token", "open", "off"] = "token"
+    """Who may read `/metrics`. `token`: whoever brings `metrics_token`, or where that is not given one of
+    `api_tokens`; without either, whoever reaches the API. `open`: whoever reaches the API. `off`: nobody."""
+
+    metrics_token: SecretStr | None = None
+    """Bearer token for `/metrics` and nothing else, for Prometheus to bring."""
+
+    access_log: bool = True
+    """Whether the API logs a line for each request, at INFO."""
+
     public_url: str | None = None
     """Address of the API as callers see it, for links in answers; taken from the request when not given."""
 
@@ -183,6 +193,9 @@ class Settings(BaseSettings):
     recycle_device_bytes: int = Field(default=0, ge=0)
     """Bytes of GPU memory that a paint worker may hold between jobs, likewise. 0 takes half of what the GPU
     has."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How lines are logged: `text` for people, `json` for programs: one object a line."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""

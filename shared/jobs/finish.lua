@@ -2,7 +2,8 @@
 -- The picture is stored: the job has succeeded, even if its cancel was asked for meanwhile.
 -- Repeating it (the answer was lost) changes nothing and succeeds.
 --
--- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, batch, retention (ms).
+-- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, batch, retention (ms),
+--   bounds (ms, of the buckets that times are counted in).
 -- Keys: job:<uid>, tally, leases, deadlines, delayed, ended, counts, list:<status>:<owner>.
 -- Returns {1}; empty when the lease is lost.
 
@@ -21,4 +22,8 @@ end_job(job, now(), 'succeeded', {
   batch = arg.batch, progress = false,
 })
 tally('finished')
+for _, part in ipairs({'wait', 'paint', 'store'}) do
+  if seconds[part] then measure(part, 1000 * seconds[part], arg.bounds) end
+end
+measure('job', job.completed_at - job.created_at, arg.bounds)
 return {1}

@@ -25,7 +25,7 @@ class Key(StrEnum):
     LEASES = "im:leases"  # zset: uid by the time its lease runs out
     DEADLINES = "im:deadlines"  # zset: uid of jobs that have not ended, by deadline
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
-    TALLY = "im:tally"  # hash: event -> how often it happened
+    TALLY = "im:tally"  # hash: event -> how often it happened; time:<what>:<bound> -> how many took no longer
 
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted

@@ -23,11 +23,6 @@ local function find_job(owner, id)
   return nil
 end
 
--- Count an event; `Tally` in results.py says what each name stands for. A count that cannot be kept stops nothing.
-local function tally(event)
-  redis.pcall('HINCRBY', K.tally, event, 1)
-end
-
 -- The job that `arg.uid` names, when `arg.fence` is its current fence; nil, and counted, when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
@@ -191,12 +186,14 @@ local function end_job(job, time, status, changes)
   redis.call('ZREM', K.deadlines, job.uid)
   redis.call('ZADD', K.ended, time + arg.retention, job.uid)
   move_status(job, status)
+  tally('ended:' .. status)
+  if status == 'failed' then tally('failed:' .. cjson.decode(changes.error).code) end
   changes.status = status
   changes.stage = false
   changes.fence = false
   changes.completed_at = time
   changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
+  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited', 'request_id'}) do changes[name] = false end
   save(job, changes)
 end
 
@@ -272,6 +269,7 @@ local function attempt_failed(job, time, error, delay)
     failed.uncharged = uncharged or nil
   end
   errors[#errors + 1] = failed
+  tally('attempt:' .. failed.code)
   redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors))
   if uncharged then
     job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)

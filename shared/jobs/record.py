@@ -200,6 +200,7 @@ class NewJob:
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
         fresh: paint it anew, even if the same picture has been painted already.
+        request_id: of the request that made it, for the log; kept until the job ends.
     """
 
     uid: str
@@ -220,6 +221,7 @@ class NewJob:
     custom_id: str | None = None
     webhook: Webhook | None = None
     fresh: bool = False
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -268,6 +270,7 @@ class Job:
     custom_id: str | None
     webhook: Webhook | None
     fresh: bool
+    request_id: str | None
 
     @property
     def inputs(self) -> Inputs:
@@ -330,6 +333,7 @@ class Job:
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
             fresh=get("fresh") == "1",
+            request_id=get("request_id") or None,
         )
 
 
@@ -356,6 +360,7 @@ def new_record(job: NewJob) -> dict[str, str]:
         "custom_id": job.custom_id,
         "webhook": job.webhook and to_json(job.webhook),
         "fresh": "1" if job.fresh else None,
+        "request_id": job.request_id,
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }
     return record | {name: value for name, value in optional.items() if value}

@@ -40,6 +40,19 @@ class Claim:
     queue: Queue
     fence: str
 
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What lines of the log about this attempt say."""
+        job = self.job
+        return {
+            "job": job.uid,
+            "job_id": job.id if job.id != job.uid else None,
+            "batch": job.batch_id,
+            "owner": job.owner,
+            "request_id": job.request_id,
+            "attempt": job.attempt,
+        }
+
 
 @dataclass(frozen=True)
 class Renewal:

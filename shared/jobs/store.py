@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
+from shared.jobs.census import BOUNDS
 from shared.jobs.inputs import InputStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
@@ -273,6 +274,7 @@ class JobStore(InputStore):
             "advance",
             claim,
             seconds=to_json(seconds),
+            bounds=BOUNDS,
             bucket=bucket_for(spec, content),
             recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
             **_pictures(content, styles, init),
@@ -315,6 +317,7 @@ class JobStore(InputStore):
             evaluations=evaluations,
             loss=to_json(loss),
             batch=batch,
+            bounds=BOUNDS,
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:

@@ -7,7 +7,7 @@
 --   bells,
 --   idempotency_key (optional), idempotency_ttl (ms), quarantined (JSON).
 -- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
---   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+--   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting, tally; the Celery queue's list.
 -- Returns {outcome, ring, record}: outcome is `created`, `existing`, `conflict` (the ID is another request's),
 --   `mismatch` (the Idempotency-Key is), or `quarantined` (such a job ended its workers); then its error follows.
 
@@ -37,7 +37,10 @@ if existing then
 end
 
 local minutes = quarantined(given.recipe)
-if minutes then return {'quarantined', 0, {}, quarantine_error(minutes)} end
+if minutes then
+  tally('quarantined')
+  return {'quarantined', 0, {}, quarantine_error(minutes)}
+end
 
 local time = now()
 local job = given
@@ -55,4 +58,5 @@ redis.call('HINCRBY', K.counts, 'queued', 1)
 redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
 for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
 wait(job, time)
+tally('accepted')
 return {'created', bell_wanted(queue_of(job)), redis.call('HGETALL', K.job .. job.uid)}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from shared.errors import Fault, UploadNotFound
 from shared.jobs.record import Inputs, Job, Picture
 from shared.jobs.store import JobStore
+from shared.logs import carried
 from shared.objects import ObjectStore
 from shared.pictures import PictureLimits, clean, keep
 from shared.settings import Settings
@@ -54,7 +55,8 @@ def prepare(
     pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="intake")
     try:
         work = {
-            source: pool.submit(_bring_in, source, job.owner, store, objects, settings) for source in missing
+            source: pool.submit(carried(_bring_in), source, job.owner, store, objects, settings)
+            for source in missing
         }
         for done, complete in _progress(work.values(), should_stop):
             on_progress()

@@ -75,7 +75,7 @@ def _jobs(census: Census) -> Iterator[Metric]:
     yield _gauge(
         "impasto_jobs_delayed", "Jobs in back-off after an attempt that failed.", {(): census.delayed}
     )
-    yield _counter("impasto_jobs_accepted", "Jobs accepted.", {(): census.events.get("accepted", 0)})
+    yield _counter("impasto_jobs_accepted", "Jobs accepted.", {(): census.accepted})
     ended = {status: 0 for status in Status if status.terminal} | census.of("ended")
     yield _counter(
         "impasto_jobs_ended", "Jobs that have ended, purged ones included.", _by_name(ended), "status"

@@ -29,6 +29,8 @@ _URL_LENGTH = 8192
 _STYLES = 64
 #: Seconds.
 LONGEST_DEADLINE = 30 * 86_400.0
+#: Seconds; the service's own time is a setting.
+LONGEST_RETENTION = 3650 * 86_400.0
 _IMAGE_FORMS = "an http or https URL, `upload:<id>` from POST /v1/uploads, or a data URI"
 
 
@@ -128,6 +130,9 @@ class JobRequest(Body):
 
     deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
+
+    retention_seconds: float | None = Field(default=None, ge=1, le=LONGEST_RETENTION, allow_inf_nan=False)
+    """Seconds for which the ended job and its picture are kept; no longer than the service's own time."""
 
     @property
     def weighted_styles(self) -> list[Style]:

@@ -31,6 +31,7 @@ from shared.errors import (
     InvalidRequest,
     MalformedRequest,
     NotFound,
+    OutputExpired,
     PictureTooLarge,
     PictureUnreadable,
     Quarantined,
@@ -265,7 +266,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         "A range may be asked for. With `Accept: application/json` its address is answered instead.",
         (_JOB_ID, _NONE_MATCH, _RANGE),
-        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(NotFound, OutputExpired, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "get",

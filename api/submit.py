@@ -96,6 +96,7 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
             deadline_seconds=body.deadline_seconds or services.settings.deadline_seconds,
             priority=body.priority,
             idempotency_key=name.idempotency_key,
+            retention_seconds=body.retention_seconds,
         ),
         services,
     )
@@ -124,6 +125,7 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
+            retention_seconds=job.retention_seconds,
         ),
         services,
     )

@@ -50,6 +50,7 @@ def job_view(job: Job, position: int | None) -> JobView:
         )
         if output
         else None,
+        output_expires_at=_maybe(job.output_expires_at) if job.status is Status.SUCCEEDED else None,
         error=JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
         if error
         else None,

@@ -167,7 +167,18 @@ class Settings(BaseSettings):
     """Seconds after which a job that has not ended is expired or canceled, unless the job says otherwise."""
 
     retention_seconds: Seconds = 604_800.0
-    """Seconds for which an ended job, its result and its uploads are kept."""
+    """Seconds for which an ended job is kept, and its result with it; a job may ask for less."""
+
+    output_seconds: Seconds | None = None
+    """Seconds for which the result of an ended job is kept, where the job itself is kept longer; as long as
+    the job when not given."""
+
+    upload_seconds: Seconds | None = None
+    """Seconds for which an upload is kept; `retention_seconds` when not given."""
+
+    input_grace_seconds: Seconds = 3600.0
+    """Seconds for which an input picture outlives the last job or upload that names it. One that has just
+    come in has as long to be named, so this is not to be shorter than a request or a fetch may take."""
 
     weights_dir: Path | None = None
     """Folder with backbone weights; `weights` below `data_dir` when not given."""

@@ -48,6 +48,7 @@ class Census:
         waiting: jobs in each lane's waiting sets.
         oldest: for lanes with something waiting, seconds since the acceptance of its oldest job.
         held: jobs that a worker holds, by stage.
+        accepted: jobs, ever: each has been given its place in the order of acceptance.
         delayed: jobs in back-off after an attempt that failed.
         leases_overdue: leases that have run out and were not taken yet.
         purge_due: ended jobs whose retention is over.
@@ -64,6 +65,7 @@ class Census:
     waiting: Mapping[str, int] = field(default_factory=dict)
     oldest: Mapping[str, float] = field(default_factory=dict)
     held: Mapping[Queue, int] = field(default_factory=dict)
+    accepted: int = 0
     delayed: int = 0
     leases_overdue: int = 0
     purge_due: int = 0
@@ -94,7 +96,7 @@ def take_census(client: redis.Redis) -> Census:
     )
     with translated():
         memory: Any = client.info("memory")
-    leases, overdue, delayed, due, uploads, named, unused, sweeping = map(int, sizes)
+    accepted, leases, overdue, delayed, due, uploads, named, unused, sweeping = map(int, sizes)
     counted, events = _numbers(jobs), _numbers(tally)
     painting = counted.get(Status.PROCESSING, 0)
     return Census(
@@ -103,6 +105,7 @@ def take_census(client: redis.Redis) -> Census:
         oldest={lane: float(age) for lane, age in _pairs(ages)},
         # An attempt at intake leaves its job queued; both numbers are of one moment.
         held={Queue.INTAKE: max(0, leases - painting), Queue.PAINT: painting},
+        accepted=accepted,
         delayed=delayed,
         leases_overdue=overdue,
         purge_due=due,

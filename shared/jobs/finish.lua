@@ -2,9 +2,9 @@
 -- The picture is stored: the job has succeeded, even if its cancel was asked for meanwhile.
 -- Repeating it (the answer was lost) changes nothing and succeeds.
 --
--- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, batch, retention (ms),
---   bounds (ms, of the buckets that times are counted in).
--- Keys: job:<uid>, tally, leases, deadlines, delayed, ended, counts, list:<status>:<owner>.
+-- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, batch, retention, output_retention
+--   (ms), bounds (ms, of the buckets that times are counted in).
+-- Keys: job:<uid>, tally, leases, deadlines, delayed, ended, output_ends, counts, list:<status>:<owner>.
 -- Returns {1}; empty when the lease is lost.
 
 local named = load_job(arg.uid)

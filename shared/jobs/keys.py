@@ -25,6 +25,7 @@ class Key(StrEnum):
     LEASES = "im:leases"  # zset: uid by the time its lease runs out
     DEADLINES = "im:deadlines"  # zset: uid of jobs that have not ended, by deadline
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
+    OUTPUT_ENDS = "im:output_ends"  # zset: uid of jobs whose output is to go before them, by that time
     TALLY = "im:tally"  # hash: event -> how often it happened; time:<what>:<bound> -> how many took no longer
 
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
@@ -33,7 +34,7 @@ class Key(StrEnum):
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 
-    QUARANTINE = "im:quarantine:"  # [recipe] string: the last job that ended its workers so; expires
+    QUARANTINE = "im:quarantine:"  # [recipe] string: when its last job had ended its workers; expires
     LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires
 
     WORKERS = "im:workers"  # hash: worker name -> what it offers

@@ -178,13 +178,15 @@ end
 
 -- Ending.
 
--- Give a job its final state. Needs arg.retention.
+-- Give a job its final state. What it asked for shortens what the settings give it and its output.
+-- Needs arg.retention and, where it has an output, arg.output_retention (ms).
 local function end_job(job, time, status, changes)
   stop_waiting(job)
   redis.call('ZREM', K.delayed, job.uid)
   redis.call('ZREM', K.leases, job.uid)
   redis.call('ZREM', K.deadlines, job.uid)
-  redis.call('ZADD', K.ended, time + arg.retention, job.uid)
+  local expires = time + math.min(job.retention or arg.retention, arg.retention)
+  redis.call('ZADD', K.ended, expires, job.uid)
   move_status(job, status)
   tally('ended:' .. status)
   if status == 'failed' then tally('failed:' .. cjson.decode(changes.error).code) end
@@ -192,7 +194,11 @@ local function end_job(job, time, status, changes)
   changes.stage = false
   changes.fence = false
   changes.completed_at = time
-  changes.expires_at = time + arg.retention
+  changes.expires_at = expires
+  if changes.output and time + arg.output_retention < expires then
+    changes.output_expires_at = time + arg.output_retention
+    redis.call('ZADD', K.output_ends, changes.output_expires_at, job.uid)
+  end
   for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited', 'request_id'}) do changes[name] = false end
   save(job, changes)
 end
@@ -244,7 +250,7 @@ end
 local function no_attempt_left(job, errors)
   if lost_its_workers(errors, tonumber(job.attempt)) then
     if job.recipe and arg.quarantine > 0 then
-      redis.call('SET', K.quarantine .. job.recipe, job.uid, 'PX', arg.quarantine)
+      redis.call('SET', K.quarantine .. job.recipe, now(), 'PX', arg.quarantine)
     end
     return arg.deadly
   end

@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- Forget an ended job: its record, its ID, its references to inputs.
+-- Forget an ended job: its record, its ID, its Idempotency-Key, its references to inputs.
 --
 -- Arguments: owner, id, grace (ms), schema.
--- Keys: ids:<owner>, job:<uid>, list:<status>:<owner>, counts, ended, refs, unused.
+-- Keys: ids:<owner>, job:<uid>, list:<status>:<owner>, counts, ended, output_ends, refs, unused,
+--   idempotency:<key>:<owner>.
 -- Returns {outcome, record as it was}: outcome is `ok` or `conflict` (it has not ended); empty when there is none.
 
 local job = find_job(arg.owner, arg.id)
@@ -17,4 +18,7 @@ redis.call('HDEL', K.ids .. job.owner, job.id)
 redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, uid)
 redis.call('HINCRBY', K.counts, job.status, -1)
 redis.call('ZREM', K.ended, uid)
+redis.call('ZREM', K.output_ends, uid)
+local remembered = job.idempotency_key and K.idempotency .. job.idempotency_key .. ':' .. job.owner
+if remembered and redis.call('GET', remembered) == uid then redis.call('DEL', remembered) end
 return {'ok', record}

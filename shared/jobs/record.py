@@ -200,6 +200,7 @@ class NewJob:
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
         fresh: paint it anew, even if the same picture has been painted already.
+        retention_seconds: for which it is to be kept once it has ended, where that is less than the setting.
         request_id: of the request that made it, for the log; kept until the job ends.
     """
 
@@ -221,6 +222,7 @@ class NewJob:
     custom_id: str | None = None
     webhook: Webhook | None = None
     fresh: bool = False
+    retention_seconds: float | None = None
     request_id: str | None = None
 
     @property
@@ -231,7 +233,10 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Job:
-    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock."""
+    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
+
+    A job that has succeeded and has no output had one until `output_expires_at`.
+    """
 
     uid: str
     id: str
@@ -270,6 +275,8 @@ class Job:
     custom_id: str | None
     webhook: Webhook | None
     fresh: bool
+    retention_seconds: float | None
+    output_expires_at: float | None
     request_id: str | None
 
     @property
@@ -333,6 +340,8 @@ class Job:
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
             fresh=get("fresh") == "1",
+            retention_seconds=_seconds(get("retention")),
+            output_expires_at=_seconds(get("output_expires_at")) or _seconds(get("expires_at")),
             request_id=get("request_id") or None,
         )
 
@@ -360,6 +369,8 @@ def new_record(job: NewJob) -> dict[str, str]:
         "custom_id": job.custom_id,
         "webhook": job.webhook and to_json(job.webhook),
         "fresh": "1" if job.fresh else None,
+        "retention": str(round(job.retention_seconds * 1000)) if job.retention_seconds else None,
+        "idempotency_key": job.idempotency_key,
         "request_id": job.request_id,
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }

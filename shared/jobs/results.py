@@ -75,9 +75,15 @@ class Page:
 
 @dataclass(frozen=True)
 class Purged:
-    """Keys of the objects that belonged to a purged job alone; absent ones among them are fine."""
+    """What belonged to a purged job alone.
+
+    Attributes:
+        keys: of objects; absent ones among them are fine.
+        prefixes: below which lost attempts may have left more of them.
+    """
 
     keys: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 -- Everything that /metrics tells of the store, at one moment. What it reads does not grow with the jobs.
 --
 -- Arguments: queues (the Celery queues' names), max_workers (looked at).
--- Keys: counts, waiting, tally, leases, delayed, ended, refs, unused, sweeping, upload_ends, workers, worker_ends,
+-- Keys: order, counts, waiting, tally, leases, delayed, ended, refs, unused, sweeping, upload_ends, workers, worker_ends,
 --   turns:<lane>, wait:<lane>:<owner>, job:<uid>; the Celery queues' lists.
--- Returns {counts, waiting, tally (names and values in turn), {bells of each queue}, {leases, leases that have run
---   out, in back-off, ended ones whose retention is over, uploads, inputs that are named, unused, being deleted},
+-- Returns {counts, waiting, tally (names and values in turn), {bells of each queue}, {orders given out, leases, leases that have
+--   run out, in back-off, ended ones whose retention is over, uploads, inputs that are named, unused, being deleted},
 --   offers of the live workers, {lane, seconds since the acceptance of its oldest job, ...}}.
 
 local MAX_LINES = 64 -- owners looked at in one lane, and lanes
@@ -48,7 +48,7 @@ local live = redis.call('ZRANGEBYSCORE', K.worker_ends, '(' .. time, '+inf', 'LI
 return {
   redis.call('HGETALL', K.counts), waiting, redis.call('HGETALL', K.tally), bells,
   {
-    redis.call('ZCARD', K.leases), redis.call('ZCOUNT', K.leases, '-inf', time), redis.call('ZCARD', K.delayed),
+    redis.call('GET', K.order) or 0, redis.call('ZCARD', K.leases), redis.call('ZCOUNT', K.leases, '-inf', time), redis.call('ZCARD', K.delayed),
     redis.call('ZCOUNT', K.ended, '-inf', time), redis.call('ZCARD', K.upload_ends), redis.call('HLEN', K.refs),
     redis.call('ZCARD', K.unused), redis.call('ZCARD', K.sweeping),
   },

@@ -178,7 +178,9 @@ class JobStore(InputStore):
             raise Conflict("the job has not ended; cancel it first")
         job = _job(record)
         keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        return Purged(tuple(key for key in keys if key))
+        # Who ends an attempt tidies up after it; who loses one cannot.
+        strays = (f"outputs/{job.uid}/", f"checkpoints/{job.uid}/") if job.attempt_errors else ()
+        return Purged(tuple(key for key in keys if key), strays)
 
     # Workers' side.
 
@@ -371,6 +373,11 @@ class JobStore(InputStore):
         """Owner and ID of ended jobs whose retention is over."""
         names = self._scripts.run("due", limit=limit)
         return list(zip(names[::2], names[1::2], strict=True))
+
+    def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
+        """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""
+        jobs, keys = self._scripts.run("expire_outputs", limit=limit)
+        return jobs, keys
 
     def counts(self) -> Mapping[str, int]:
         """Jobs by status."""

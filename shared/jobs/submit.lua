@@ -58,5 +58,4 @@ redis.call('HINCRBY', K.counts, 'queued', 1)
 redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
 for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
 wait(job, time)
-tally('accepted')
 return {'created', bell_wanted(queue_of(job)), redis.call('HGETALL', K.job .. job.uid)}

@@ -9,6 +9,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from flask import Flask, Response, g, request
 from prometheus_client import Metric
@@ -105,7 +106,8 @@ def register(app: Flask, traffic: Traffic, *, access_log: bool) -> None:
         route = request.url_rule.rule if request.url_rule else UNKNOWN
         method = request.method if request.method in _METHODS else UNKNOWN
         traffic.answered(method, route, response.status_code, seconds)
-        if access_log and route not in _QUIET and log.isEnabledFor(logging.INFO):
+        quiet = route in _QUIET and response.status_code < HTTPStatus.BAD_REQUEST
+        if access_log and not quiet and log.isEnabledFor(logging.INFO):
             _tell(method, route, response.status_code, seconds)
         return response
 

@@ -251,6 +251,9 @@ class JobView(View):
     output: OutputView | None
     """The finished picture; null until the job has succeeded."""
 
+    output_expires_at: Timestamp | None
+    """When the picture is deleted; once it has been, `output` is null again. Null where there was none."""
+
     error: JobError | None
     """Why the job has no picture; null unless it failed, expired or ran past its deadline."""
 

@@ -80,6 +80,12 @@ class NotFound(Fault):
     code, title, status = "not_found", "There is no such thing here", 404
 
 
+class OutputExpired(Fault):
+    """The job had a picture, which was kept for a shorter time than the job."""
+
+    code, title, status = "output_expired", "The picture has been deleted", 410
+
+
 class Conflict(Fault):
     """The job is in a state that does not allow this, or the ID is taken by another job."""
 

@@ -84,6 +84,16 @@ class Settings(BaseSettings):
     """Bearer tokens by owner, as JSON: {"alice": "a-long-random-string"}. Without any, the API serves
     loopback only, and every job belongs to `local`."""
 
+    metrics: Literal["token", "open", "off"] = "token"
+    """Who may read `/metrics`. `token`: whoever brings `metrics_token`, or where that is not given one of
+    `api_tokens`; without either, whoever reaches the API. `open`: whoever reaches the API. `off`: nobody."""
+
+    metrics_token: SecretStr | None = None
+    """Bearer token for `/metrics` and nothing else, for Prometheus to bring."""
+
+    access_log: bool = True
+    """Whether the API logs a line for each request, at INFO."""
+
     public_url: str | None = None
     """Address of the API as callers see it, for links in answers; taken from the request when not given."""
 
@@ -164,7 +174,18 @@ class Settings(BaseSettings):
     """Seconds after which a job that has not ended is expired or canceled, unless the job says otherwise."""
 
     retention_seconds: Seconds = 604_800.0
-    """Seconds for which an ended job, its result and its uploads are kept."""
+    """Seconds for which an ended job is kept, and its result with it; a job may ask for less."""
+
+    output_seconds: Seconds | None = None
+    """Seconds for which the result of an ended job is kept, where the job itself is kept longer; as long as
+    the job when not given."""
+
+    upload_seconds: Seconds | None = None
+    """Seconds for which an upload is kept; `retention_seconds` when not given."""
+
+    input_grace_seconds: Seconds = 3600.0
+    """Seconds for which an input picture outlives the last job or upload that names it. One that has just
+    come in has as long to be named, so this is not to be shorter than a request or a fetch may take."""
 
     webhook_seconds: float = Field(default=20.0, ge=0.5, le=30)
     """Wall-clock limit for one attempt to deliver a webhook, name resolution included."""
@@ -208,6 +229,9 @@ class Settings(BaseSettings):
     recycle_device_bytes: int = Field(default=0, ge=0)
     """Bytes of GPU memory that a paint worker may hold between jobs, likewise. 0 takes half of what the GPU
     has."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How lines are logged: `text` for people, `json` for programs: one object a line."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""

@@ -6,7 +6,7 @@
 -- Arguments: lanes (that the worker serves), worker, token (random), lease (ms), schema, retention (ms),
 --   quarantined (JSON).
 -- Keys: turns:<lane>, wait:<lane>:<owner>, job:<uid>, waiting, turn, leases, counts, list:<status>:<owner>,
---   quarantine:<recipe>, delayed, deadlines, ended.
+--   quarantine:<recipe>, delayed, deadlines, ended, tally.
 -- Returns {fence, record}; empty when nothing that can be claimed waits.
 
 local MAX_JOBS = 16 -- of one owner, looked at in one call
@@ -18,6 +18,7 @@ local function next_job(owner, time)
     if job and claimable(job, time) then
       local minutes = quarantined(job.recipe)
       if not minutes then return job end
+      tally('quarantined')
       end_job(job, time, 'failed', {error = quarantine_error(minutes)})
     end
   end

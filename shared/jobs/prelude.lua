@@ -23,11 +23,6 @@ local function find_job(owner, id)
   return nil
 end
 
--- Count an event; `Tally` in results.py says what each name stands for. A count that cannot be kept stops nothing.
-local function tally(event)
-  redis.pcall('HINCRBY', K.tally, event, 1)
-end
-
 -- The job that `arg.uid` names, when `arg.fence` is its current fence; nil, and counted, when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
@@ -191,20 +186,28 @@ end
 
 -- Ending.
 
--- Give a job its final state. Needs arg.retention.
+-- Give a job its final state. What it asked for shortens what the settings give it and its output.
+-- Needs arg.retention and, where it has an output, arg.output_retention (ms).
 local function end_job(job, time, status, changes)
   stop_waiting(job)
   redis.call('ZREM', K.delayed, job.uid)
   redis.call('ZREM', K.leases, job.uid)
   redis.call('ZREM', K.deadlines, job.uid)
-  redis.call('ZADD', K.ended, time + arg.retention, job.uid)
+  local expires = time + math.min(job.retention or arg.retention, arg.retention)
+  redis.call('ZADD', K.ended, expires, job.uid)
   move_status(job, status)
+  tally('ended:' .. status)
+  if status == 'failed' then tally('failed:' .. cjson.decode(changes.error).code) end
   changes.status = status
   changes.stage = false
   changes.fence = false
   changes.completed_at = time
-  changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
+  changes.expires_at = expires
+  if changes.output and time + arg.output_retention < expires then
+    changes.output_expires_at = time + arg.output_retention
+    redis.call('ZADD', K.output_ends, changes.output_expires_at, job.uid)
+  end
+  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited', 'request_id'}) do changes[name] = false end
   save(job, changes)
   tell_receiver(job, 'job.' .. status, time)
 end
@@ -264,7 +267,7 @@ end
 local function no_attempt_left(job, errors)
   if lost_its_workers(errors, tonumber(job.attempt)) then
     if job.recipe and arg.quarantine > 0 then
-      redis.call('SET', K.quarantine .. job.recipe, job.uid, 'PX', arg.quarantine)
+      redis.call('SET', K.quarantine .. job.recipe, now(), 'PX', arg.quarantine)
     end
     return arg.deadly
   end
@@ -291,6 +294,7 @@ local function attempt_failed(job, time, error, delay, excused)
     failed.uncharged = uncharged or nil
   end
   errors[#errors + 1] = failed
+  tally('attempt:' .. failed.code)
   redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors))
   if uncharged then
     job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
@@ -377,7 +381,7 @@ end
 
 local forget_in_batch -- in batches.lua
 
--- Remove an ended job: its record, its ID, its references to inputs, its deliveries. Needs arg.grace.
+-- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries. Needs arg.grace.
 local function purge_job(job, time)
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   forget_deliveries('job', job)
@@ -386,5 +390,8 @@ local function purge_job(job, time)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
   redis.call('HINCRBY', K.counts, job.status, -1)
   redis.call('ZREM', K.ended, job.uid)
+  redis.call('ZREM', K.output_ends, job.uid)
+  local remembered = job.idempotency_key and K.idempotency .. job.idempotency_key .. ':' .. job.owner
+  if remembered and redis.call('GET', remembered) == job.uid then redis.call('DEL', remembered) end
   forget_in_batch(job)
 end

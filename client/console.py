@@ -14,7 +14,8 @@ from typing import Any, NoReturn, ParamSpec
 
 import click
 
-from client.api import DEFAULT_URL, Impasto
+from client.api import Impasto
+from client.calls import DEFAULT_URL
 from client.errors import ApiError, ImpastoError, JobFailed, UnreachableError
 from client.models import Job
 from client.retries import LATER, Retries

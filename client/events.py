@@ -46,7 +46,7 @@ class EventReader:
         self._rest = b""
         self._started = False
         self._after_return = False
-        self._type, self._data = "", list[str]()
+        self._type, self._data, self._id = "", list[str](), last_id
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that are complete with these bytes.
@@ -90,13 +90,14 @@ class EventReader:
         elif name == "event":
             self._type = value
         elif name == "id" and "\0" not in value:
-            self.last_id = value
+            self._id = value
         elif name == "retry" and value.isascii() and value.isdigit():
             self.retry = int(value) / 1000
         return None
 
     def _dispatch(self) -> Event | None:
         kind, data, self._type, self._data = self._type, self._data, "", []
+        self.last_id = self._id
         if not data:
             return None
         try:

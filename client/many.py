@@ -17,7 +17,7 @@ from client.errors import ApiError, UnreachableError
 from client.jobs import Jobs
 from client.looking import Look, away
 from client.models import Job, Outcome, Request
-from client.plans import END, Await, Flow, Give, Handle, Iterate, Next, Plan, Start, Stop
+from client.plans import END, Await, Flow, Give, Handle, Iterate, Next, Pause, Plan, Start, Stop
 from client.retries import LATER
 
 #: What `as_completed` takes: jobs, their IDs, or what `submit_many` gives.
@@ -162,7 +162,11 @@ def as_completed(
             handles: list[Handle[Any]] = [*watching.polls, *([pull] if pull else ())]
             if not handles and not len(watching):
                 return
-            done: set[Handle[Any]] = yield Await(handles, watching.seconds)
+            done: set[Handle[Any]] = set()
+            if handles:
+                done = yield Await(handles, watching.seconds)
+            else:
+                yield Pause(watching.seconds or 0)
             if pull is not None and pull in done:
                 item = pull.result()
                 pull, exhausted = None, item is END

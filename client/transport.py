@@ -43,6 +43,10 @@ _AGENT = {"User-Agent": "impasto-client"}
 _LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=40)
 
 
+#: Seconds for what runs beside to end when the client is closed.
+_FAREWELL_SECONDS = 5.0
+
+
 class _Beside(futures.Future[Any]):
     """A plan on a thread of its own, and how it is told to stop."""
 
@@ -61,10 +65,15 @@ class Transport:
     def __init__(self, timeout: float) -> None:
         self._http = httpx.Client(timeout=timeout, headers=_AGENT, verify=_certificates(), limits=_LIMITS)
         self._once: dict[str, futures.Future[Any]] = {}
+        self._beside: set[_Beside] = set()
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. What still runs beside is told to stop, and given a moment to do so."""
+        with self._lock:
+            left = list(self._beside)
+        _stop(Stop(left))
+        futures.wait(left, _FAREWELL_SECONDS)
         self._http.close()
 
     def run(self, plan: Plan[T]) -> T:
@@ -78,6 +87,22 @@ class Transport:
     def send(self, effect: Send) -> httpx.Response:
         """See `Send`."""
         return self._http.send(effect.request, stream=effect.stream, follow_redirects=effect.follow_redirects)
+
+    def start(self, effect: Start) -> _Beside:
+        """See `Start`: on a thread of its own, as it may wait for others that were started."""
+        beside = _Beside()
+        with self._lock:
+            self._beside.add(beside)
+        beside.add_done_callback(self._beside.discard)
+
+        def work() -> None:
+            try:
+                beside.set_result(_Run(self, beside.stop).plan(effect.plan))
+            except BaseException as error:  # noqa: BLE001 - told by `result`
+                beside.set_exception(error)
+
+        threading.Thread(target=work, name="impasto", daemon=True).start()
+        return beside
 
     def once(self, effect: Once, run: Callable[[Plan[Any]], Any]) -> Any:  # noqa: ANN401
         """See `Once`: whoever comes first works, the others wait."""
@@ -105,7 +130,6 @@ class _Run:
     """One thread's way through a plan."""
 
     def __init__(self, transport: Transport, stop: threading.Event) -> None:
-        self._transport = transport
         self._stop = stop
         self._ways: dict[type[Effect], Callable[[Any], Any]] = {
             Send: transport.send,
@@ -116,7 +140,7 @@ class _Run:
             Close: lambda effect: effect.response.close(),
             Pause: lambda effect: self._stop.wait(effect.seconds),
             Work: lambda effect: effect.function(),
-            Start: self._start,
+            Start: transport.start,
             Await: _await,
             Stop: _stop,
             Once: lambda effect: transport.once(effect, self.plan),
@@ -157,18 +181,6 @@ class _Run:
         if self._stop.is_set() and not isinstance(effect, Close | Stop):
             raise Abandoned
         return self._ways[type(effect)](effect)
-
-    def _start(self, effect: Start) -> _Beside:
-        beside = _Beside()
-
-        def work() -> None:
-            try:
-                beside.set_result(_Run(self._transport, beside.stop).plan(effect.plan))
-            except BaseException as error:  # noqa: BLE001 - told by `result`
-                beside.set_exception(error)
-
-        threading.Thread(target=work, name="impasto", daemon=True).start()
-        return beside
 
 
 class AsyncTransport:

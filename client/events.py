@@ -15,13 +15,17 @@ from typing import Any
 import httpx
 
 from client.core import Call, Core, Refused, problem
-from client.errors import ImpastoError, UnreachableError
+from client.errors import ApiError, ImpastoError, UnreachableError
 from client.looking import Watch
 from client.models import Event
 from client.plans import END, Close, Flow, Give, Next, Open, Pause, Plan, Read, Send
 from client.retries import LATER, retry_after
 
 MEDIA = "text/event-stream"
+#: The event after which the service closes a stream for good.
+_END = "end"
+#: What a service says that holds as many streams as it may: polls are still answered.
+_FULL = "too_many_waiting"
 #: Answers of a service that knows no events, or of a proxy that lets none through.
 _NO_EVENTS = frozenset({404, 405, 406, 501})
 #: Seconds without a byte after which a connection counts as broken; the service sends a comment every 15.
@@ -128,7 +132,7 @@ def listen(core: Core, path: str, last_id: str | None, ended: Callable[[Event], 
     reader = EventReader(last_id)
     heard = time.monotonic()
     while True:
-        error: ImpastoError = UnreachableError(f"{core.url} ends its events")
+        error: ApiError | UnreachableError = UnreachableError(f"{core.url} ends its events")
         asked: float | None = None
         try:
             told = yield from _connection(core, path, reader, ended)
@@ -137,6 +141,8 @@ def listen(core: Core, path: str, last_id: str | None, ended: Callable[[Event], 
             heard = time.monotonic()
         except Refused as refused:
             error = problem(refused.response)
+            if error.code == _FULL:
+                raise NoEventsError(error.detail) from None
             if refused.response.status_code not in LATER:
                 raise error from None
             asked = retry_after(refused.response.headers)
@@ -160,6 +166,8 @@ def _connection(core: Core, path: str, reader: EventReader, ended: Callable[[Eve
         source = yield Open(response)
         while (chunk := (yield Next(source))) is not END:
             for event in reader.feed(chunk):
+                if event.type == _END:
+                    return True
                 yield Give(event)
                 if ended(event):
                     return True

@@ -345,13 +345,16 @@ class Result:
     """What came of one item of a batch: a line of its results.
 
     Attributes:
-        job: ID of the item's job.
+        index: the item's place in the batch, from 0.
+        job: ID of the item's job; None where there is none yet, or none any more.
+        status: the job's; None where it was deleted.
         raw: the line as it came.
     """
 
+    index: int
     custom_id: str | None
-    job: str
-    status: str
+    job: str | None
+    status: str | None
     output: Output | None = None
     error: JobError | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -361,9 +364,10 @@ class Result:
         """Read a line of results."""
         output, error = data.get("output"), data.get("error")
         return cls(
+            index=data["index"],
             custom_id=data.get("custom_id"),
-            job=data.get("job") or data["job_id"],
-            status=data["status"],
+            job=data.get("id"),
+            status=data.get("status"),
             output=_output(output) if output else None,
             error=_error(error) if error else None,
             raw=data,

@@ -5,7 +5,9 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
+    deliveries,
     documentation,
+    events,
     health,
     hosts,
     jobs,
@@ -17,14 +19,18 @@ from api import (
     uploads,
     waits,
 )
+from api.batches import routes as batches
 from shared.logs import set_up_logging
 from shared.settings import Settings
 from shared.settings import settings as read_settings
 
 _ROOMS = (
     jobs.blueprint,
+    events.blueprint,
     results.blueprint,
+    batches.blueprint,
     uploads.blueprint,
+    deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
     documentation.blueprint,

@@ -3,7 +3,7 @@
 --
 -- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), bucket, recipe,
 --   grace (ms), bells.
--- Keys: job:<uid>, tally, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery
+-- Keys: job:<uid>, tally, paces, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery
 --   queue's list.
 -- Returns {ring}; empty when the lease is lost.
 
@@ -18,4 +18,5 @@ save(job, {
   attempt = 0, fence = false, worker = false, progress = false, waited = false,
 })
 wait(job, time)
+learn_intake(cjson.decode(arg.seconds).fetch)
 return {bell_wanted('paint')}

@@ -5,6 +5,7 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
+    deliveries,
     documentation,
     health,
     hosts,
@@ -18,6 +19,7 @@ from api import (
     uploads,
     waits,
 )
+from api.batches import routes as batches
 from shared.logs import set_up_logging
 from shared.settings import Settings
 from shared.settings import settings as read_settings
@@ -25,7 +27,9 @@ from shared.settings import settings as read_settings
 _ROOMS = (
     jobs.blueprint,
     results.blueprint,
+    batches.blueprint,
     uploads.blueprint,
+    deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
     metrics.blueprint,

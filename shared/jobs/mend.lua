@@ -9,7 +9,9 @@
 --   id: owner, id, uid. An ID that names no job, or one that is called otherwise, goes.
 --   turn: lane, owner. Who has something waiting has a turn; who has not has none.
 --   counter: key, field, by. What was counted wrong is added.
---   refs: sha256, by. Likewise, with what follows for its deletion.
+--   refs: sha256, namers (each a record's key, or an owner's uploads and the ID of one), trace (its trace when
+--     these were what named it). It is counted again, with what follows for its deletion. While nothing was
+--     named or let go since, they are still all; otherwise there may be others, and a count is only ever raised.
 --   unused: sha256. Who is named is not deleted; who is not is, after the grace time.
 --   upload: owner, upload_id. One without an end is given the retention time; an end without one goes.
 -- Keys: any that the kind needs.
@@ -106,8 +108,34 @@ function mend.counter()
   return 1
 end
 
+-- How often a record or an upload names an input.
+local function names(namer, sha256)
+  local found = {}
+  if namer[2] then
+    local picture = redis.call('HGET', namer[1], namer[2])
+    if picture then found = inputs_of({content = picture, styles = '[]'}) end
+  else
+    local read = redis.call('HMGET', namer[1], 'content', 'styles', 'init')
+    if read[1] and read[2] then found = inputs_of({content = read[1], styles = read[2], init = read[3]}) end
+  end
+  local named = 0
+  for _, name in ipairs(found) do
+    if name == sha256 then named = named + 1 end
+  end
+  return named
+end
+
 function mend.refs()
-  if redis.call('HINCRBY', K.refs, arg.sha256, arg.by) <= 0 then redis.call('HDEL', K.refs, arg.sha256) end
+  local kept = tonumber(redis.call('HGET', K.refs, arg.sha256) or 0)
+  local named = 0
+  for _, namer in ipairs(arg.namers) do named = named + names(namer, arg.sha256) end
+  local still = (redis.call('HGET', K.refs_moved, trace_of(arg.sha256)) or '0') == arg.trace
+  if named == kept or (named < kept and not still) then return 0 end
+  if named > 0 then
+    redis.call('HSET', K.refs, arg.sha256, named)
+  else
+    redis.call('HDEL', K.refs, arg.sha256)
+  end
   settle_unused(arg.sha256)
   return 1
 end

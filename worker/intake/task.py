@@ -12,10 +12,13 @@ from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.logs import about
 from shared.objects import ObjectStore
 from shared.settings import Settings
-from worker.intake.prepare import IntakeStoppedError, prepare
+from worker.intake.prepare import IntakeAwaitsError, IntakeStoppedError, prepare
 from worker.lease import Lease, Stop
 
 log = logging.getLogger(__name__)
+
+#: A job that waits for another's fetch is left alone for so long.
+ASIDE_SECONDS = 1.0
 
 
 class Intake:
@@ -68,6 +71,10 @@ class Intake:
             raise
         except IntakeStoppedError:
             self._end_early(claim, lease)
+            return
+        except IntakeAwaitsError:
+            lease.insist(lambda: self._store.set_aside(claim, ASIDE_SECONDS))
+            log.info("job %s: put aside while others fetch what it names", claim.job.id)
             return
         except Fault as fault:
             self._fail(claim, lease, fault)

@@ -7,6 +7,7 @@ from api import (
     catalogue,
     deliveries,
     documentation,
+    events,
     health,
     hosts,
     jobs,
@@ -26,6 +27,7 @@ from shared.settings import settings as read_settings
 
 _ROOMS = (
     jobs.blueprint,
+    events.blueprint,
     results.blueprint,
     batches.blueprint,
     uploads.blueprint,

@@ -138,6 +138,17 @@ class StorageUnavailable(Fault):
     )
 
 
+class TooManyWaiting(Fault):
+    """As many callers wait for changes as one process lets wait."""
+
+    code, title, status, retryable = (
+        "too_many_waiting",
+        "Too many callers wait for changes; poll, or try again",
+        503,
+        True,
+    )
+
+
 class FetchRefused(Fault):
     """The address is one that intake must not fetch from; one code for every reason."""
 

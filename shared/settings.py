@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     api_redis_seconds: Seconds = 1.2
     """Seconds that one request may wait for Redis in all before it is answered 503."""
 
+    api_waiters: int = Field(default=10_000, ge=0)
+    """Callers that one API process lets wait for a change: streams of events, and polls that wait. Each takes
+    a file descriptor."""
+
     api_tokens: dict[str, SecretStr] = {}
     """Bearer tokens by owner, as JSON: {"alice": "a-long-random-string"}. Without any, the API serves
     loopback only, and every job belongs to `local`."""

@@ -85,7 +85,7 @@ class Lease:
         self._stop: Stop | None = None
         self._progress: PaintProgress | None = None
         self._stage: Stage | None = None
-        self._preview_key: str | None = None
+        self._preview: tuple[str, int] | tuple[None, None] = (None, None)
         self._renewed = time.monotonic()
         self._unheard = False
         self._telling = threading.Lock()
@@ -112,13 +112,19 @@ class Lease:
         progress: PaintProgress | None = None,
         *,
         stage: Stage | None = None,
-        preview_key: str | None = None,
+        preview: tuple[str, int] | None = None,
     ) -> None:
-        """Say that the work has come further; the next beat hands it to the store."""
+        """Say that the work has come further; the next beat hands it to the store.
+
+        Args:
+            progress: how far.
+            stage: what it is doing.
+            preview: object key of a new preview, and the step that it shows.
+        """
         self._pulse.beat()
         self._progress = progress or self._progress
         self._stage = stage or self._stage
-        self._preview_key = preview_key or self._preview_key
+        self._preview = preview or self._preview
 
     @property
     def stop(self) -> Stop | None:
@@ -168,9 +174,14 @@ class Lease:
     def _beat(self) -> None:
         """Renew once."""
         sent_at = time.monotonic()
+        preview_key, preview_step = self._preview
         try:
             renewal = self._store.renew(
-                self.claim, progress=self._progress, stage=self._stage, preview_key=self._preview_key
+                self.claim,
+                progress=self._progress,
+                stage=self._stage,
+                preview_key=preview_key,
+                preview_step=preview_step,
             )
         except LeaseLostError:
             log.warning("job %s: lease lost", self.claim.job.id)

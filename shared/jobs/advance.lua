@@ -3,7 +3,7 @@
 --
 -- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), bucket, recipe,
 --   grace (ms), bells, bounds (ms, of the buckets that times are counted in).
--- Keys: job:<uid>, tally, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery
+-- Keys: job:<uid>, tally, paces, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery
 --   queue's list.
 -- Returns {ring}; empty when the lease is lost.
 
@@ -20,4 +20,5 @@ save(job, {
 wait(job, time)
 local fetch = cjson.decode(arg.seconds).fetch
 if fetch then measure('fetch', 1000 * fetch, arg.bounds) end
+learn_intake(fetch)
 return {bell_wanted('paint')}

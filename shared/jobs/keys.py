@@ -31,6 +31,10 @@ class Key(StrEnum):
     OUTPUT_ENDS = "im:output_ends"  # zset: uid of jobs whose output is to go before them, by that time
     TALLY = "im:tally"  # hash: event -> how often it happened; time:<what>:<bound> -> how many took no longer
 
+    CHANGES = "im:changes"  # stream, capped: what whoever waits is told of
+    PACE = "im:pace:"  # [bucket] string: what jobs of it have taken lately; expires
+    PACES = "im:paces"  # hash: lane -> likewise, over all its buckets
+
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
     REFS_MOVED = "im:refs_moved"  # hash: first digits of inputs' sha256 -> how often one was named or let go
     UNUSED = "im:unused"  # zset: sha256 of inputs that nobody names, by the time they may be deleted

@@ -47,6 +47,7 @@ local function save(job, changes)
       job[name] = tostring(value)
     end
   end
+  tell_change(job)
 end
 
 local count_in_batch -- in batches.lua

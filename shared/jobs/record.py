@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
+from shared.jobs.eta import work_of
 from shared.spec import Spec
 
 #: Version of the record's layout. A worker finishes records of earlier versions and leaves later ones
@@ -267,6 +268,7 @@ class Job:
     progress: PaintProgress | None
     checkpoint: Checkpoint | None
     preview_key: str | None
+    preview_step: int | None
     output: Output | None
     error: ErrorInfo | None
     seconds: Mapping[str, float]
@@ -333,6 +335,7 @@ class Job:
             progress=_optional(PaintProgress, get("progress")),
             checkpoint=_optional(Checkpoint, get("checkpoint")),
             preview_key=get("preview_key") or None,
+            preview_step=int(step) if (step := get("preview_step")) else None,
             output=_optional(Output, get("output")),
             error=_optional(ErrorInfo, get("error")),
             seconds=_json(get("seconds"), {}),
@@ -417,6 +420,7 @@ def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
         progress=None,
         checkpoint=None,
         preview_key=None,
+        preview_step=None,
         output=None,
         error=None,
         seconds={},
@@ -441,6 +445,13 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
     if content.width is None or content.height is None:
         return None
     return bucket_of(spec, content.width, content.height)
+
+
+def work_for(spec: Spec, content: Picture) -> float | None:
+    """What a job asks of its painter (`eta.work_of`); None where the size is not known."""
+    if content.width is None or content.height is None:
+        return None
+    return work_of(spec, content.width, content.height)
 
 
 def recipe_of(spec: Spec, inputs: Inputs) -> str:

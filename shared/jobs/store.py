@@ -38,6 +38,7 @@ from shared.jobs.record import (
     new_record,
     recipe_of,
     to_json,
+    work_for,
 )
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
 from shared.jobs.scripts import Reply, Scripts
@@ -258,10 +259,17 @@ class JobStore(FlightStore):
         progress: PaintProgress | None = None,
         stage: Stage | None = None,
         preview_key: str | None = None,
+        preview_step: int | None = None,
     ) -> Renewal:
         """Prolong the lease, and show how far the work has come. Raises `LeaseLostError`."""
-        shown = progress and to_json(progress)
-        reply = self._fenced("renew", claim, progress=shown, stage=stage, preview_key=preview_key)
+        reply = self._fenced(
+            "renew",
+            claim,
+            progress=progress and to_json(progress),
+            stage=stage,
+            preview_key=preview_key,
+            preview_step=preview_step,
+        )
         return Renewal(cancel=bool(reply[0]))
 
     def pin(self, claim: Claim, inputs: Inputs) -> None:
@@ -349,6 +357,7 @@ class JobStore(FlightStore):
             loss=to_json(loss),
             batch=batch,
             bounds=BOUNDS,
+            work=work_for(claim.job.spec, claim.job.content),
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:

@@ -70,7 +70,8 @@ local function jobs_due(key, time)
     if #found == arg.limit then break end
     local read = redis.call('HMGET', K.job .. uid, 'schema', 'completed_at')
     local schema = read[1]
-    if not schema or (read[2] and key ~= K.ended and not later_schema({schema = schema})) then
+    local may_have_ended = key == K.ended or key == K.output_ends
+    if not schema or (read[2] and not may_have_ended and not later_schema({schema = schema})) then
       redis.call('ZREM', key, uid)
     elseif not later_schema({schema = schema}) then
       found[#found + 1] = load_job(uid)
@@ -381,7 +382,8 @@ end
 
 local forget_in_batch -- in batches.lua
 
--- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries. Needs arg.grace.
+-- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries.
+-- Needs arg.grace.
 local function purge_job(job, time)
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   forget_deliveries('job', job)

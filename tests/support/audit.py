@@ -182,7 +182,7 @@ def _check_references(store: Snapshot) -> None:
 
 
 def _check_deliveries(store: Snapshot) -> None:
-    """A delivery is in the list of its state, one that waits in its line, and each line known by its first."""
+    """A delivery is in the list of its state, one that waits in its line, each line known by its first."""
     lists: dict[str, Zset] = defaultdict(dict)
     waiting: dict[str, set[str]] = defaultdict(set)
     for key, delivery in store.raw.items():

@@ -115,17 +115,19 @@ end
 
 local MAX_LANES, MAX_OWNERS = 64, 16
 
--- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first.
-local function owners_in_turn(lanes)
+-- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first, at most
+-- `most` (otherwise 16).
+local function owners_in_turn(lanes, most)
+  most = most or MAX_OWNERS
   local owners = {}
   for i = 1, math.min(#lanes, MAX_LANES) do
-    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, MAX_OWNERS - 1, 'WITHSCORES')
+    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, most - 1, 'WITHSCORES')
     for j = 1, #found, 2 do
       owners[#owners + 1] = {lane = lanes[i], name = found[j], turn = tonumber(found[j + 1])}
     end
   end
   table.sort(owners, function(a, b) return a.turn < b.turn end)
-  for i = #owners, MAX_OWNERS + 1, -1 do owners[i] = nil end
+  for i = #owners, most + 1, -1 do owners[i] = nil end
   return owners
 end
 

@@ -235,6 +235,11 @@ local function wait_again(job, time, delay)
   end
 end
 
+-- Whether an attempt of this error ended its worker, or was ended with it.
+local function with_its_worker(error)
+  return error.code == 'worker_lost' or error.code == 'device_failed'
+end
+
 local function times_uncharged(errors)
   local times = 0
   for _, error in ipairs(errors) do
@@ -243,7 +248,8 @@ local function times_uncharged(errors)
   return times
 end
 
--- Whether each of the last attempts that were charged, so many, was lost with its worker.
+-- Whether each of the last attempts that were charged, so many, was lost with its worker. A device that failed may
+-- be a broken one, which fails whatever it is given: that is no job's fault.
 local function lost_its_workers(errors, attempts)
   for i = #errors, 1, -1 do
     if attempts > 0 and not errors[i].uncharged then
@@ -278,7 +284,7 @@ end
 local function attempt_failed(job, time, error, delay, excused)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
-  local uncharged = (job.together == '1' and failed.code == 'worker_lost')
+  local uncharged = (job.together == '1' and with_its_worker(failed))
     or (excused and times_uncharged(errors) < arg.max_attempts)
   -- Workers that know earlier schemas only could not read more than was there then.
   if tonumber(job.schema) >= 3 then

@@ -17,6 +17,7 @@ import torch
 from shared.errors import DeviceFailed, StoreUnavailable
 from shared.jobs.record import Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.logs import about
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.sizes import size_for
@@ -75,7 +76,8 @@ class Painter:
         return True
 
     def _attempt(self, claim: Claim, pulse: Pulse, held: ExitStack) -> Attempt:
-        log.info("job %s: painting, attempt %d", claim.job.id, claim.job.attempt)
+        with about(**claim.log_fields):
+            log.info("job %s: painting, attempt %d", claim.job.id, claim.job.attempt)
         lease = Lease(
             self._store,
             claim,

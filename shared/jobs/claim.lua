@@ -6,7 +6,7 @@
 -- Arguments: lanes (that the worker serves), worker, token (random), lease (ms), schema, retention (ms),
 --   quarantined (JSON).
 -- Keys: turns:<lane>, wait:<lane>:<owner>, job:<uid>, waiting, turn, leases, counts, list:<status>:<owner>,
---   quarantine:<recipe>, delayed, deadlines, ended.
+--   quarantine:<recipe>, delayed, deadlines, ended, tally.
 -- Returns {fence, record}; empty when nothing that can be claimed waits.
 
 -- What is passed over may be many: a later Impasto writes, while workers of this one still serve. So the first of
@@ -27,6 +27,7 @@ local function in_window(set, from, time)
       if not minutes then return load_job(uid) end
       if ended == MOST_ENDED then return nil end
       ended = ended + 1
+      tally('quarantined')
       end_job(load_job(uid), time, 'failed', {error = quarantine_error(minutes)})
     end
   end

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Put right what the audit found, as far as it is still so. Records are what counts: indexes and counters follow.
 --
--- Arguments: kind, statuses (each that there is), grace, retention (ms), schema; and by kind
+-- Arguments: kind, statuses (each that there is), grace, retention, upload_retention (ms), schema; and by
+--   kind
 --   job: uid. Its entries become what its record says. One that nobody holds waits again; where it is being
 --     painted, its lease has run out: the reaper sees to it.
 --   entry: key, uid. A sorted set loses a job without a record, or one that its record places elsewhere.
@@ -148,7 +149,7 @@ function mend.upload()
   if redis.call('HEXISTS', K.uploads .. arg.owner, arg.upload_id) == 0 then
     return redis.call('ZREM', K.upload_ends, name)
   end
-  return redis.call('ZADD', K.upload_ends, 'NX', time + arg.retention, name)
+  return redis.call('ZADD', K.upload_ends, 'NX', time + arg.upload_retention, name)
 end
 
 return {mend[arg.kind]()}

@@ -23,11 +23,6 @@ local function find_job(owner, id)
   return nil
 end
 
--- Count an event; `Tally` in results.py says what each name stands for. A count that cannot be kept stops nothing.
-local function tally(event)
-  redis.pcall('HINCRBY', K.tally, event, 1)
-end
-
 -- The job that `arg.uid` names, when `arg.fence` is its current fence; nil, and counted, when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
@@ -52,10 +47,14 @@ local function save(job, changes)
       job[name] = tostring(value)
     end
   end
+  tell_change(job)
 end
+
+local count_in_batch -- in batches.lua
 
 local function move_status(job, status)
   if job.status == status then return end
+  count_in_batch(job, job.status, status)
   redis.call('HINCRBY', K.counts, job.status, -1)
   redis.call('HINCRBY', K.counts, status, 1)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
@@ -175,7 +174,9 @@ local function start_attempt(job, lanes, time, together)
     changes.stage = 'painting'
     changes.started_at = job.started_at or time
   end
+  local begins = changes.started_at and not job.started_at
   save(job, changes)
+  if begins then tell_receiver(job, 'job.processing', time) end
   redis.call('ZADD', K.leases, time + arg.lease, job.uid)
   return {job.fence, redis.call('HGETALL', K.job .. job.uid)}
 end
@@ -187,21 +188,30 @@ end
 
 -- Ending.
 
--- Give a job its final state. Needs arg.retention.
+-- Give a job its final state. What it asked for shortens what the settings give it and its output.
+-- Needs arg.retention and, where it has an output, arg.output_retention (ms).
 local function end_job(job, time, status, changes)
   stop_waiting(job)
   redis.call('ZREM', K.delayed, job.uid)
   redis.call('ZREM', K.leases, job.uid)
   redis.call('ZREM', K.deadlines, job.uid)
-  redis.call('ZADD', K.ended, time + arg.retention, job.uid)
+  local expires = time + math.min(job.retention or arg.retention, arg.retention)
+  redis.call('ZADD', K.ended, expires, job.uid)
   move_status(job, status)
+  tally('ended:' .. status)
+  if status == 'failed' then tally('failed:' .. cjson.decode(changes.error).code) end
   changes.status = status
   changes.stage = false
   changes.fence = false
   changes.completed_at = time
-  changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
+  changes.expires_at = expires
+  if changes.output and time + arg.output_retention < expires then
+    changes.output_expires_at = time + arg.output_retention
+    redis.call('ZADD', K.output_ends, changes.output_expires_at, job.uid)
+  end
+  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited', 'request_id'}) do changes[name] = false end
   save(job, changes)
+  tell_receiver(job, 'job.' .. status, time)
 end
 
 -- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.
@@ -265,7 +275,7 @@ end
 local function no_attempt_left(job, errors)
   if lost_its_workers(errors, tonumber(job.attempt)) then
     if job.recipe and arg.quarantine > 0 then
-      redis.call('SET', K.quarantine .. job.recipe, job.uid, 'PX', arg.quarantine)
+      redis.call('SET', K.quarantine .. job.recipe, now(), 'PX', arg.quarantine)
     end
     return arg.deadly
   end
@@ -292,6 +302,7 @@ local function attempt_failed(job, time, error, delay, excused)
     failed.uncharged = uncharged or nil
   end
   errors[#errors + 1] = failed
+  tally('attempt:' .. failed.code)
   redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors))
   if uncharged then
     job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
@@ -350,4 +361,45 @@ local function pinned(job, time)
   for _, sha256 in ipairs(inputs_of(named)) do refer(sha256) end
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   return named
+end
+
+-- Beginning and forgetting.
+
+-- Write the record of a new job and let it wait for its first stage. `job` has the fields that Python gives.
+local function accept_job(job, stage, deadline_at, time)
+  job.status = 'queued'
+  job.stage = stage
+  job.created_at = time
+  job.deadline_at = deadline_at
+  job.order = redis.call('INCR', K.order)
+  job.version = 1
+  local flat = {}
+  for name, value in pairs(job) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', K.job .. job.uid, unpack(flat))
+  if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
+  redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
+  redis.call('HINCRBY', K.counts, 'queued', 1)
+  redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
+  for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
+  wait(job, time)
+end
+
+local forget_in_batch -- in batches.lua
+
+-- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries. Needs arg.grace.
+local function purge_job(job, time)
+  for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+  forget_deliveries('job', job)
+  redis.call('DEL', K.job .. job.uid)
+  redis.call('HDEL', K.ids .. job.owner, job.id)
+  redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
+  redis.call('HINCRBY', K.counts, job.status, -1)
+  redis.call('ZREM', K.ended, job.uid)
+  redis.call('ZREM', K.output_ends, job.uid)
+  local remembered = job.idempotency_key and K.idempotency .. job.idempotency_key .. ':' .. job.owner
+  if remembered and redis.call('GET', remembered) == job.uid then redis.call('DEL', remembered) end
+  forget_in_batch(job)
 end

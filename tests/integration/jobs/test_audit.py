@@ -67,11 +67,10 @@ def test_a_house_on_s3_is_healthy_and_a_lost_result_is_found_there(
     assert house.found() == {(Code.OUTPUT_MISSING, house.succeeded.uid)}
 
 
-def test_nothing_is_found_while_everything_moves(
-    redis_client: redis.Redis, config: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(policy, "GRACE_SECONDS", 2)  # so that unused inputs are collected meanwhile
-    settings = config.model_copy(update={"retry_delay": 0.05, "retention_seconds": 5})
+def test_nothing_is_found_while_everything_moves(redis_client: redis.Redis, config: Settings) -> None:
+    # Unused inputs are collected meanwhile.
+    short = {"retry_delay": 0.05, "retention_seconds": 5, "input_grace_seconds": 2}
+    settings = config.model_copy(update=short)
     with connect(settings) as client:
         studio = Studio(JobStore(client, settings), open_objects(settings))
         tidy = Tidy(studio.store, studio.objects, settings.retention_seconds)

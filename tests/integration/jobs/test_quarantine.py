@@ -177,7 +177,7 @@ def test_quarantine_ends_by_itself_or_by_hand_and_can_be_switched_off(
     config: Settings, clock: Clock, redis_client: redis.Redis, deadly: NewJob
 ) -> None:
     (key,) = redis_client.keys(f"{Key.QUARANTINE}*")
-    assert redis_client.get(key) == deadly.uid
+    assert redis_client.get(key) == str(clock.now), f"it says when; {deadly.uid} may be purged"
     assert 0 < redis_client.pttl(key) <= 3_600_000
     redis_client.delete(key)
     tolerant = JobStore(redis_client, config.model_copy(update={"quarantine_seconds": 0.0}))

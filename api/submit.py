@@ -25,7 +25,7 @@ from shared.errors import (
     UploadNotFound,
 )
 from shared.ids import new_id
-from shared.jobs.record import Inputs, Job, NewJob, Picture
+from shared.jobs.record import Inputs, Job, NewJob, Picture, Status
 from shared.jobs.store import Submitted
 from shared.pictures import CleanPicture, PictureLimits, clean, keep, parse_data_uri
 from shared.spec import Spec, resolve, unresolvable
@@ -95,6 +95,7 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
             deadline_seconds=body.deadline_seconds or services.settings.deadline_seconds,
             priority=body.priority,
             idempotency_key=name.idempotency_key,
+            fresh=body.fresh,
         ),
         services,
     )
@@ -123,6 +124,8 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
+            # Who runs again what succeeded wants another picture, not the one there is.
+            fresh=job.fresh or job.status is Status.SUCCEEDED,
         ),
         services,
     )

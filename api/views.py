@@ -258,6 +258,10 @@ class JobView(View):
     retry_of: str | None
     """ID of the job that this one repeats."""
 
+    reused_from: str | None
+    """ID of the job whose picture this one shares, since it would have made the same; null where it was
+    painted for this job. That job may be deleted by now: the picture stays as long as any job has it."""
+
     created_at: Timestamp
     """When the job was accepted."""
 

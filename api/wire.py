@@ -62,6 +62,7 @@ def job_view(job: Job, position: int | None) -> JobView:
         priority=job.priority,
         cancel_requested=job.cancel_requested,
         retry_of=job.retry_of,
+        reused_from=job.reused_from,
         created_at=timestamp(job.created_at),
         started_at=_maybe(job.started_at),
         completed_at=_maybe(job.completed_at),

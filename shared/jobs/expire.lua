@@ -9,7 +9,8 @@
 
 local time = now()
 local ended = {expired = 0, canceled = 0}
-for _, job in ipairs(jobs_due(K.deadlines, time)) do
+for _, due in ipairs(jobs_due(K.deadlines, time)) do
+  local job = load_job(due.uid) -- it may have followed one that has ended since
   if job.status == 'processing' then
     redis.call('ZREM', K.deadlines, job.uid)
   else

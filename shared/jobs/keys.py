@@ -34,6 +34,18 @@ class Key(StrEnum):
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 
+    RECIPES = (
+        "im:recipes:"  # [owner] hash: recipe -> uid of the job that makes it, or of one that has its output
+    )
+    FOLLOWING = (
+        "im:following:"  # [recipe]:[owner] zset: uid of jobs that wait for that job, as in a waiting set
+    )
+    SETTLING = "im:settling"  # zset: [recipe]:[owner] whose followers are being attended to, by the last time
+    SHARERS = (
+        "im:sharers:"  # [output key] zset: uid of ended jobs that name it, by the end of their retention
+    )
+    #                           (absent: its maker alone)
+
     QUARANTINE = "im:quarantine:"  # [recipe] string: the last job that ended its workers so; expires
     LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires
 

@@ -1,12 +1,17 @@
 #!lua flags=no-writes
--- A job's place among those that wait in its lane, given that owners take turns.
+-- A job's place among those that wait in its lane, given that owners take turns. One that follows another has the
+-- place of that one, and the first once nothing stands before it.
 --
 -- Arguments: uid, max_owners (owners looked at; with more of them waiting the place is a lower bound).
--- Keys: job:<uid>, wait:<lane>:<owner>, turns:<lane>, wait:<lane>:<each owner>.
+-- Keys: job:<uid>, recipes:<owner>, wait:<lane>:<owner>, turns:<lane>, wait:<lane>:<each owner>.
 -- Returns the place, the first being 1; nil when the job does not wait.
 
 local job = load_job(arg.uid)
 if not job or not job.stage or later_schema(job) then return nil end
+if job.following then
+  job = load_job(redis.call('HGET', K.recipes .. job.owner, job.recipe) or '')
+  if not job or job.status ~= 'queued' then return 1 end
+end
 local lane = lane_of(job)
 local before = redis.call('ZRANK', K.wait .. lane .. ':' .. job.owner, job.uid)
 if not before then return nil end

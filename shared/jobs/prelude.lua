@@ -3,6 +3,9 @@
 
 local arg = cjson.decode(ARGV[1])
 
+-- Defined in sharing.lua, which needs what stands here.
+local hand_over
+
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -88,12 +91,26 @@ local function lane_of(job)
   return job.stage == 'fetching' and 'intake' or job.lane
 end
 
+-- Whether a job takes part in sharing.lua. Workers of schema 3 and before know nothing of it.
+local function shares(job)
+  return job.recipe and job.fresh ~= '1' and tonumber(job.schema) >= 4
+end
+
+-- Where the jobs stand that follow the one that makes this job's recipe.
+local function following_of(job)
+  return K.following .. job.recipe .. ':' .. job.owner
+end
+
+-- A job's place in its line: by priority, its own or that of a job which follows it, then by age.
+local function place_of(job)
+  -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
+  return (9 - math.max(job.priority, job.lift or 0)) * 1e13 + job.order
+end
+
 -- An owner who has nothing waiting yet joins at the end of the line: behind each other owner once.
 local function wait(job, time)
   local lane = lane_of(job)
-  -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
-  local place = (9 - job.priority) * 1e13 + job.order
-  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, place, job.uid)
+  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, place_of(job), job.uid)
   redis.call('HINCRBY', K.waiting, lane, 1)
   redis.call('HSET', K.job .. job.uid, 'waiting_since', time)
   if not redis.call('ZSCORE', K.turns .. lane, job.owner) then
@@ -101,12 +118,21 @@ local function wait(job, time)
   end
 end
 
-local function stop_waiting(job)
+-- Returns the turn that its owner gives up who has nothing else waiting; nil where the owner has.
+local function leave_line(job)
   local lane = lane_of(job)
   local set = K.wait .. lane .. ':' .. job.owner
   if redis.call('ZREM', set, job.uid) == 0 then return end
   redis.call('HINCRBY', K.waiting, lane, -1)
-  if redis.call('EXISTS', set) == 0 then redis.call('ZREM', K.turns .. lane, job.owner) end
+  if redis.call('EXISTS', set) == 1 then return end
+  local turn = redis.call('ZSCORE', K.turns .. lane, job.owner)
+  redis.call('ZREM', K.turns .. lane, job.owner)
+  return turn
+end
+
+local function stop_waiting(job)
+  if not job.following then return leave_line(job) end
+  redis.call('ZREM', following_of(job), job.uid)
 end
 
 -- Claiming: what one call looks at is bounded, so that Redis serves the others meanwhile.
@@ -183,21 +209,32 @@ end
 
 -- Ending.
 
--- Give a job its final state. Needs arg.retention.
+-- Give a job its final state, and those that follow it what this means for them. Needs arg.retention, and where
+-- it did not succeed arg.schema and arg.quarantined.
 local function end_job(job, time, status, changes)
-  stop_waiting(job)
+  local turn, lane = stop_waiting(job), lane_of(job)
   redis.call('ZREM', K.delayed, job.uid)
   redis.call('ZREM', K.leases, job.uid)
   redis.call('ZREM', K.deadlines, job.uid)
   redis.call('ZADD', K.ended, time + arg.retention, job.uid)
   move_status(job, status)
+  local recipe = shares(job) and not job.following and job.recipe
   changes.status = status
   changes.stage = false
   changes.fence = false
   changes.completed_at = time
   changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
+  -- By its recipe a job that has been painted is found by others like it.
+  if status ~= 'succeeded' or not shares(job) then changes.recipe = false end
+  for _, name in ipairs({'lane', 'bucket', 'fences', 'together', 'waiting_since', 'waited', 'following', 'lift'}) do
+    changes[name] = false
+  end
   save(job, changes)
+  if recipe then
+    hand_over(job, recipe, time)
+    -- One that leads in its place has its place: the owner had something waiting all along.
+    if turn then redis.call('ZADD', K.turns .. lane, 'XX', turn, job.owner) end
+  end
 end
 
 -- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.

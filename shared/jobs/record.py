@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from shared.engine_version import ENGINE_VERSION
 from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
 from shared.spec import Spec
@@ -199,7 +200,7 @@ class NewJob:
         batch_id: uid of the batch that it is an item of.
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
-        fresh: paint it anew, even if the same picture has been painted already.
+        fresh: paint it for itself, even if the same picture is being painted or has been.
     """
 
     uid: str
@@ -229,7 +230,14 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Job:
-    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock."""
+    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
+
+    Of what `NewJob` does not have:
+
+    Attributes:
+        following: True while it waits for another job that does the same work.
+        reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
+    """
 
     uid: str
     id: str
@@ -268,6 +276,8 @@ class Job:
     custom_id: str | None
     webhook: Webhook | None
     fresh: bool
+    following: bool
+    reused_from: str | None
 
     @property
     def inputs(self) -> Inputs:
@@ -330,6 +340,8 @@ class Job:
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
             fresh=get("fresh") == "1",
+            following=get("following") == "1",
+            reused_from=get("reused_from") or None,
         )
 
 
@@ -369,7 +381,7 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
 
 
 def recipe_of(spec: Spec, inputs: Inputs) -> str:
-    """Names what is made of what: equal for jobs that would do the same work.
+    """Names what is made of what, and by which engine: equal for jobs that would do the same work.
 
     Pictures count by their content once all of them are in, before that by where they come from. Those that
     came inside a request all come from one place, so they count by their content always.
@@ -383,7 +395,8 @@ def recipe_of(spec: Spec, inputs: Inputs) -> str:
         ]
         for pointer, picture in inputs.each()
     ]
-    return hashlib.sha256(f"{spec.model_dump_json()}{json.dumps(pictures)}".encode()).hexdigest()
+    text = f"{ENGINE_VERSION} {spec.model_dump_json()}{json.dumps(pictures)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data

@@ -62,7 +62,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Purged:
-    """Keys of the objects that belonged to a purged job alone; absent ones among them are fine."""
+    """Keys of the objects that nobody needs once a job is purged; absent ones among them are fine."""
 
     keys: tuple[str, ...]
 
@@ -96,6 +96,7 @@ class Tally:
         stale: a write was refused, since its fence was not the current one.
         lost: a lease ran out, and the job was taken from its worker.
         released: a worker that leaves put its job back, uncharged.
+        reused: a job succeeded with the output of another; it is among the finished.
         shared: a picture, or why there is none, was taken from another job's fetch.
     """
 
@@ -104,4 +105,5 @@ class Tally:
     stale: int = 0
     lost: int = 0
     released: int = 0
+    reused: int = 0
     shared: int = 0

@@ -20,7 +20,7 @@ from shared.redis import translated
 Reply = list[Any]
 
 #: Files of shared functions, in this order: each may use those before it.
-PARTS = ("prelude",)
+PARTS = ("prelude", "sharing")
 
 _FOLDER = Path(__file__).parent
 

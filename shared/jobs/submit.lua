@@ -1,13 +1,15 @@
 #!lua
--- Accept a job: write its record and let it wait for its first stage; or find the job that it repeats.
+-- Accept a job: write its record and let it wait for its first stage, unless another does the same work
+-- (sharing.lua); or find the job that it repeats.
 -- Without allow-oom: a full server refuses before anything is written.
 --
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, spec, content, styles, metadata,
 --   body_hash, priority, lane, bucket, recipe, retry_of, init), stage (`fetching` or `waiting`), deadline (ms from now),
 --   bells,
---   idempotency_key (optional), idempotency_ttl (ms), quarantined (JSON).
+--   idempotency_key (optional), idempotency_ttl, retention (ms), schema, quarantined (JSON).
 -- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
---   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+--   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting;
+--   those of sharing.lua; the Celery queue's list.
 -- Returns {outcome, ring, record}: outcome is `created`, `existing`, `conflict` (the ID is another request's),
 --   `mismatch` (the Idempotency-Key is), or `quarantined` (such a job ended its workers); then its error follows.
 
@@ -54,5 +56,6 @@ redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
 redis.call('HINCRBY', K.counts, 'queued', 1)
 redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
 for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
-wait(job, time)
-return {'created', bell_wanted(queue_of(job)), redis.call('HGETALL', K.job .. job.uid)}
+local waits = true
+if job.stage == 'fetching' then wait(job, time) else waits = wait_for_paint(job, time) end
+return {'created', waits and bell_wanted(queue_of(job)) or 0, redis.call('HGETALL', K.job .. job.uid)}

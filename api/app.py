@@ -5,6 +5,7 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
+    deliveries,
     documentation,
     health,
     hosts,
@@ -17,6 +18,7 @@ from api import (
     uploads,
     waits,
 )
+from api.batches import routes as batches
 from shared.logs import set_up_logging
 from shared.settings import Settings
 from shared.settings import settings as read_settings
@@ -24,7 +26,9 @@ from shared.settings import settings as read_settings
 _ROOMS = (
     jobs.blueprint,
     results.blueprint,
+    batches.blueprint,
     uploads.blueprint,
+    deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
     documentation.blueprint,

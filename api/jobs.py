@@ -5,11 +5,11 @@ import re
 import time
 
 from flask import Blueprint, Response, g, request
+from werkzeug.http import parse_etags
 
-from api import links, wire
-from api.bodies import Parsed, read
+from api import links, queries, wire
 from api.deadlines import with_deadline
-from api.models import JobRequest
+from api.incoming import read
 from api.problems import raise_all
 from api.replies import reply
 from api.services import services
@@ -24,30 +24,28 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
 )
-from shared.jobs.record import Job, Status
-from shared.jobs.store import Purged
+from shared.jobs.record import Job, Queue, Status
+from shared.jobs.store import Purged, Submitted
+from shared.requests.bodies import Parsed
+from shared.requests.models import JobRequest
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("jobs", __name__)
 
-IDEMPOTENCY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 #: Unreserved characters of RFC 3986, so that an ID needs no escaping in an address.
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}")
-_LIMIT, _MAX_LIMIT = 100, 1000
-_QUERY = ("status", "limit", "page_token")
+_QUERY = ("status", "batch", "limit", "page_token")
 
 
 @blueprint.post("/v1/jobs")
 def create() -> Response:
     """Submit a job under an ID made here."""
     parsed = with_deadline(read(JobRequest))
-    name = Name.made_here(g.owner, _idempotency_key(parsed.faults))
+    name = Name.made_here(g.owner, queries.idempotency_key(parsed.faults))
     if parsed.model and (earlier := _replayed(name, parsed.model.fingerprint)):
-        return _accepted(earlier, created=False)
-    submitted = submit(parsed, name, services())
-    return _accepted(submitted.job, created=submitted.created)
+        return _replay(earlier)
+    return _accepted(submit(parsed, name, services()))
 
 
 @blueprint.put("/v1/jobs/<job_id>")
@@ -60,30 +58,27 @@ def put(job_id: str) -> Response:
     elif existing := _same(job_id, parsed):
         return _show(existing)
     submitted = submit(parsed, Name.given(g.owner, job_id), services())
-    return _accepted(submitted.job, created=True) if submitted.created else _show(submitted.job)
+    return _accepted(submitted) if submitted.created else _view(submitted.job, submitted.position, 200)
 
 
 @blueprint.get("/v1/jobs/<job_id>")
 def poll(job_id: str) -> Response:
     """A job as it stands."""
-    return _show(services().store.get(g.owner, job_id))
+    return _view(*services().store.look(g.owner, job_id), 200)
 
 
 @blueprint.get("/v1/jobs")
 def index() -> Response:
     """The owner's jobs, newest first."""
-    faults: list[Fault] = [
-        InvalidRequest(
-            f"There is no parameter {name}; there are {', '.join(_QUERY)}.", pointer=f"/query/{name}"
-        )
-        for name in request.args
-        if name not in _QUERY
-    ]
-    status, limit = _status(faults), _limit(faults)
+    faults = queries.only(_QUERY)
+    status, limit = queries.status(faults), queries.limit(faults)
     raise_all(faults)
-    token = request.args.get("page_token")
+    token, batch = request.args.get("page_token"), request.args.get("batch")
     try:
-        page = services().store.list(g.owner, status=status, limit=limit, page_token=token)
+        if batch is None:
+            page = services().store.list(g.owner, status=status, limit=limit, page_token=token)
+        else:
+            page = services().batches.newest(g.owner, batch, status=status, limit=limit, page_token=token)
     except InvalidRequest as fault:
         fault.pointer = "/query/page_token"
         raise
@@ -91,7 +86,9 @@ def index() -> Response:
         JobPage(
             jobs=[wire.job_view(job, None) for job in page.jobs],
             next_page_token=page.next_token,
-            next_url=links.next_page(page.next_token, status, limit) if page.next_token else None,
+            next_url=links.next_page(page.next_token, limit, status=status, batch=batch)
+            if page.next_token
+            else None,
         )
     )
 
@@ -107,16 +104,15 @@ def cancel(job_id: str) -> Response:
 def retry(job_id: str) -> Response:
     """Run an ended job again, as a new one that names it."""
     faults: list[Fault] = []
-    key = _idempotency_key(faults)
+    key = queries.idempotency_key(faults)
     raise_all(faults)
     job = services().store.get(g.owner, job_id)
     if not job.status.terminal:
         raise Conflict(f"The job is {job.status}; only a job that has ended can be retried.")
     name = Name.made_here(g.owner, key)
     if earlier := _replayed(name, retry_hash(job)):
-        return _accepted(earlier, created=False)
-    submitted = resubmit(job, name, services())
-    return _accepted(submitted.job, created=submitted.created)
+        return _replay(earlier)
+    return _accepted(resubmit(job, name, services()))
 
 
 @blueprint.delete("/v1/jobs/<job_id>")
@@ -152,16 +148,21 @@ def _replayed(name: Name, body_hash: str) -> Job | None:
     return job
 
 
-def _accepted(job: Job, *, created: bool) -> Response:
+def _accepted(submitted: Submitted) -> Response:
+    response = _view(submitted.job, submitted.position, 202)
+    response.headers["Location"] = links.job(submitted.job.id)
+    if not submitted.created:
+        response.headers[REPLAYED_HEADER] = "true"
+    return response
+
+
+def _replay(job: Job) -> Response:
+    """What an earlier request was answered, with the job as it is now."""
     try:
         position = _position(job)
     except StoreUnavailable:
         position = None  # accepted all the same, and whoever asks again need not be told otherwise
-    response = _view(job, position, 202)
-    response.headers["Location"] = links.job(job.id)
-    if not created:
-        response.headers[REPLAYED_HEADER] = "true"
-    return response
+    return _accepted(Submitted(job, created=False, ring=False, queue=Queue.INTAKE, position=position))
 
 
 def _show(job: Job, status: int = 200) -> Response:
@@ -175,44 +176,15 @@ def _position(job: Job) -> int | None:
 def _view(job: Job, position: int | None, status: int) -> Response:
     etag = wire.etag(job, position)
     polled = request.method in ("GET", "HEAD")
-    if polled and request.if_none_match.contains_weak(etag):
+    if polled and (given := request.headers.get("If-None-Match")) and parse_etags(given).contains_weak(etag):
         response = Response(status=304)
     else:
         response = reply(wire.job_view(job, position), status)
     if polled:
-        response.set_etag(etag, weak=True)
+        response.headers["ETag"] = f'W/"{etag}"'
     if (seconds := wire.retry_after(job, position, time.time())) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response
-
-
-def _idempotency_key(faults: list[Fault]) -> str | None:
-    key = request.headers.get(IDEMPOTENCY_HEADER)
-    if key is None or _KEY.fullmatch(key):
-        return key
-    detail = "An idempotency key is 1 to 255 visible ASCII characters, such as a UUID."
-    faults.append(InvalidRequest(detail, pointer=f"/headers/{IDEMPOTENCY_HEADER}"))
-    return None
-
-
-def _status(faults: list[Fault]) -> Status | None:
-    given = request.args.get("status")
-    if given is None:
-        return None
-    if given in list(Status):
-        return Status(given)
-    faults.append(InvalidRequest(f"A status is one of {', '.join(Status)}.", pointer="/query/status"))
-    return None
-
-
-def _limit(faults: list[Fault]) -> int:
-    """The page's size; more than is given at a time is cut down, as AIP-158 has it."""
-    given = request.args.get("limit", str(_LIMIT))
-    if given.isascii() and given.isdigit() and len(given) <= 9 and int(given) > 0:
-        return min(int(given), _MAX_LIMIT)
-    detail = f"A limit is a whole number from 1; more than {_MAX_LIMIT} gives {_MAX_LIMIT}."
-    faults.append(InvalidRequest(detail, pointer="/query/limit"))
-    return _LIMIT
 
 
 def _delete_objects(purged: Purged) -> None:

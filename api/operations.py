@@ -9,8 +9,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from api.deadlines import CANCEL_AFTER_HEADER, PATTERN
-from api.jobs import IDEMPOTENCY_HEADER, REPLAYED_HEADER
-from api.models import JobRequest
+from api.delivery_views import DeliveryPageView, DeliveryView, SecretsView
+from api.jobs import REPLAYED_HEADER
+from api.queries import IDEMPOTENCY_HEADER
 from api.views import (
     BackboneList,
     Health,
@@ -42,8 +43,11 @@ from shared.errors import (
     UnsupportedMediaType,
     UntrustedHost,
     UploadNotFound,
+    WebhookRefused,
 )
+from shared.jobs.delivery import DeliveryState
 from shared.jobs.record import Status
+from shared.requests.models import JobRequest, WebhookTest
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,10 @@ class Operation:
 
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "Location": ("Address of the job, or of the picture.", {"type": "string", "format": "uri"}),
+    "Location": (
+        "Address of the job, of the picture, or of the delivery.",
+        {"type": "string", "format": "uri"},
+    ),
     "Retry-After": ("Seconds until another poll may show something new.", {"type": "integer", "minimum": 1}),
     "ETag": ("Send it back as `If-None-Match` to be told 304 while nothing has changed.", {"type": "string"}),
     REPLAYED_HEADER: ("`true` when an earlier request has made this job.", {"type": "string"}),
@@ -139,9 +146,12 @@ _SUBMIT_FAULTS = (
     UploadNotFound,
     PictureUnreadable,
     PictureTooLarge,
+    WebhookRefused,
     StoreUnavailable,
     StorageUnavailable,
 )
+
+_DELIVERY_ID = Parameter("id", "path", "The message's ID.", {"type": "string"})
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -297,6 +307,81 @@ OPERATIONS: tuple[Operation, ...] = (
             StoreUnavailable,
             StorageUnavailable,
         ),
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks/secret",
+        "getWebhookSecret",
+        "Get the secret of your webhooks",
+        (Answer(200, "What they are signed with.", (SecretsView,)),),
+        "Made by the first who asks, or by the first delivery.",
+        faults=(StoreUnavailable,),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/secret/rotate",
+        "rotateWebhookSecret",
+        "Sign webhooks with a new secret",
+        (Answer(200, "The new secret, and those that sign beside it.", (SecretsView,)),),
+        "The one before goes on signing for 24 hours, so that receivers can be told of the new one.",
+        faults=(StoreUnavailable,),
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks/deliveries",
+        "listDeliveries",
+        "List deliveries of webhooks",
+        (Answer(200, "Some deliveries, the latest event first.", (DeliveryPageView,)),),
+        "They are kept as long as the job or batch that they tell of.",
+        (
+            Parameter("job", "query", "Only those of the job with this ID.", {"type": "string"}),
+            Parameter(
+                "batch",
+                "query",
+                "Only those of the batch with this ID and of its jobs; pages may then be short.",
+                {"type": "string"},
+            ),
+            Parameter(
+                "state", "query", "Only those in this state.", {"enum": list(DeliveryState), "type": "string"}
+            ),
+            Parameter(
+                "limit",
+                "query",
+                "Deliveries on a page; 1000 at most.",
+                {"type": "integer", "minimum": 1, "default": 100},
+            ),
+            Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"}),
+        ),
+        faults=(NotFound, InvalidRequest, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks/deliveries/{id}",
+        "getDelivery",
+        "Get a delivery",
+        (Answer(200, "The delivery, with each attempt.", (DeliveryView,)),),
+        parameters=(_DELIVERY_ID,),
+        faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/deliveries/{id}/redeliver",
+        "redeliver",
+        "Send a webhook once more",
+        (Answer(202, "It is sent now, and after that by the whole schedule.", (DeliveryView,)),),
+        "Whatever came of it. The `webhook-id` stays the same.",
+        (_DELIVERY_ID,),
+        faults=(NotFound, Conflict, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/test",
+        "testWebhook",
+        "Send a test event",
+        (Answer(202, "It is sent once; poll it.", (DeliveryView,), headers=("Location",)),),
+        "The address is held to the same rules as a job's.",
+        body=WebhookTest,
+        faults=(TooLarge, UnsupportedMediaType, InvalidRequest, WebhookRefused, StoreUnavailable),
     ),
     Operation(
         "get",

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
 #: Seconds after which a caller may try again when a part of the service is away.
 AWAY_SECONDS = 2
+#: Faults that one answer lists.
+MAX_ERRORS = 1000
 
 _OF_STATUS: dict[int, type[Fault]] = {
     404: NotFound,
@@ -66,7 +68,7 @@ def answer(faults: Sequence[Fault]) -> Response:
     """
     kinds = {type(fault) for fault in faults}
     kind = kinds.pop() if len(kinds) == 1 else InvalidRequest
-    detail = faults[0].detail if len(faults) == 1 else f"{len(faults)} faults, each listed in `errors`."
+    detail = faults[0].detail if len(faults) == 1 else _several(len(faults))
     problem = Problem(
         type=f"{links.base()}/docs#{kind.code}",
         title=kind.title,
@@ -75,8 +77,8 @@ def answer(faults: Sequence[Fault]) -> Response:
         code=kind.code,
         request_id=g.request_id,
         errors=[
-            FieldError(pointer=fault.pointer, detail=fault.detail)
-            for fault in faults
+            FieldError(pointer=fault.pointer, detail=fault.detail, line=fault.line)
+            for fault in faults[:MAX_ERRORS]
             if fault.pointer is not None
         ],
     )
@@ -87,6 +89,12 @@ def answer(faults: Sequence[Fault]) -> Response:
     if kind is Unauthorized:
         response.headers["WWW-Authenticate"] = 'Bearer realm="impasto"'
     return response
+
+
+def _several(count: int) -> str:
+    if count > MAX_ERRORS:
+        return f"{count} faults, of which `errors` lists the first {MAX_ERRORS}."
+    return f"{count} faults, each listed in `errors`."
 
 
 def register(app: Flask) -> None:

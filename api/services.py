@@ -1,53 +1,34 @@
 """What requests are served with: settings, stores, live workers, bells. Built once a process."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Flask, current_app
 from redis import Redis
 
+from api.bellringer import Bellringer
 from shared import bells
+from shared.jobs.batches import BatchStore
+from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
-from shared.jobs.workers import WorkerInfo, Workers
+from shared.jobs.workers import LivePainters, Workers
 from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
 
 _KEY = "impasto"
-#: Seconds for which the list of live workers is believed, so that a burst of submits asks Redis once.
-_LIVE_SECONDS = 1.0
-
-
-class LivePainters:
-    """The live paint workers, asked for at most once a second unless `fresh`."""
-
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
-        self._seen: tuple[float, tuple[WorkerInfo, ...]] = (float("-inf"), ())
-
-    def list(self, *, fresh: bool = False) -> tuple[WorkerInfo, ...]:
-        """Every live paint worker.
-
-        Args:
-            fresh: ask Redis now; for the moment before a caller is refused.
-        """
-        now = time.monotonic()
-        asked_at, found = self._seen
-        if fresh or now - asked_at > _LIVE_SECONDS:
-            found = tuple(info for info in self._workers.live() if info.queue == Queue.PAINT)
-            self._seen = (now, found)
-        return found
 
 
 @dataclass(frozen=True)
 class Services:
-    """One of each, shared by all threads."""
+    """One of each, shared by all threads. `ring` has a bell rung soon, and waits for nothing."""
 
     settings: Settings
     redis: Redis
     store: JobStore
+    batches: BatchStore
+    deliveries: DeliveryStore
     objects: ObjectStore
     painters: LivePainters
     ring: Callable[[Queue], None]
@@ -60,9 +41,11 @@ def attach(app: Flask, settings: Settings) -> None:
         settings=settings,
         redis=redis,
         store=JobStore(redis, settings),
+        batches=BatchStore(redis, settings),
+        deliveries=DeliveryStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
-        ring=bells.ring,
+        ring=Bellringer(bells.ring, settings.bells).ring,
     )
 
 

@@ -6,10 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from shared.jobs.record import Stage, Status
 from shared.spec import Spec
+from shared.timestamps import Timestamp
 
-Timestamp = Annotated[
-    str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]})
-]
 Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 
 
@@ -28,6 +26,9 @@ class FieldError(View):
 
     detail: str
     """What is wrong, and what would be right."""
+
+    line: int | None = None
+    """Line of a body that is read line by line, from 1; the pointer is one into that line."""
 
 
 class Problem(View):
@@ -191,6 +192,19 @@ class OutputAddress(View):
     token."""
 
 
+class WebhookView(View):
+    """Who is told of events."""
+
+    url: str
+    """The receiver."""
+
+    events: list[str]
+    """Types of the events that it is told of; empty for all."""
+
+    disabled: bool
+    """True once it has answered 410: it is told no more of this."""
+
+
 class Metrics(View):
     """What an ended job has cost."""
 
@@ -262,6 +276,12 @@ class JobView(View):
     """ID of the job whose picture this one shares, since it would have made the same; null where it was
     painted for this job. That job may be deleted by now: the picture stays as long as any job has it."""
 
+    batch: str | None
+    """ID of the batch that the job is an item of."""
+
+    custom_id: str | None
+    """What the caller calls the job within its batch."""
+
     created_at: Timestamp
     """When the job was accepted."""
 
@@ -279,6 +299,9 @@ class JobView(View):
 
     metadata: dict[str, str]
     """What the caller attached."""
+
+    webhook: WebhookView | None
+    """Who is told of the job's events."""
 
     urls: Urls
     """Where to go from here; there is no need to build an address."""

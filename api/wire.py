@@ -1,6 +1,6 @@
 """A job's record as callers see it."""
 
-from datetime import UTC, datetime
+from functools import lru_cache
 
 from api import links
 from api.views import (
@@ -13,16 +13,15 @@ from api.views import (
     Place,
     Progress,
     StyleView,
+    WebhookView,
 )
 from shared.errors import AttemptError
 from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
+from shared.timestamps import maybe_timestamp, timestamp
 
 _SOONEST, _LATEST = 1, 10
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+#: Pictures whose views are kept: a style belongs to many jobs, and a job is polled many times.
+_KEPT_VIEWS = 2048
 
 
 def job_view(job: Job, position: int | None) -> JobView:
@@ -63,12 +62,17 @@ def job_view(job: Job, position: int | None) -> JobView:
         cancel_requested=job.cancel_requested,
         retry_of=job.retry_of,
         reused_from=job.reused_from,
+        batch=job.batch_id,
+        custom_id=job.custom_id,
         created_at=timestamp(job.created_at),
-        started_at=_maybe(job.started_at),
-        completed_at=_maybe(job.completed_at),
+        started_at=maybe_timestamp(job.started_at),
+        completed_at=maybe_timestamp(job.completed_at),
         deadline_at=timestamp(job.deadline_at),
-        expires_at=_maybe(job.expires_at),
+        expires_at=maybe_timestamp(job.expires_at),
         metadata=dict(job.metadata),
+        webhook=WebhookView(url=job.webhook.url, events=list(job.webhook.events), disabled=job.webhook_off)
+        if job.webhook
+        else None,
         urls=urls,
         metrics=Metrics(
             seconds=dict(job.seconds), evaluations=job.evaluations, batch=job.batch, loss=dict(job.loss)
@@ -100,6 +104,7 @@ def retry_after(job: Job, position: int | None, now: float) -> int | None:
     return round(min(max(seconds, _SOONEST), _LATEST))
 
 
+@lru_cache(_KEPT_VIEWS)
 def _picture(picture: Picture) -> PictureView:
     return PictureView(
         image=picture.source,
@@ -110,6 +115,7 @@ def _picture(picture: Picture) -> PictureView:
     )
 
 
+@lru_cache(_KEPT_VIEWS)
 def _style(picture: Picture) -> StyleView:
     return StyleView(
         **dict(_picture(picture)),
@@ -127,7 +133,7 @@ def _attempt(error: AttemptError) -> FailedAttemptError:
         pointer=error.pointer,
         stage=Stage(error.stage) if error.stage else None,
         attempt=error.attempt,
-        at=_maybe(None if error.at is None else error.at / 1000),
+        at=maybe_timestamp(None if error.at is None else error.at / 1000),
     )
 
 
@@ -141,7 +147,3 @@ def _progress(progress: PaintProgress) -> Progress:
         levels=progress.levels,
         loss=dict(progress.loss),
     )
-
-
-def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else timestamp(seconds)

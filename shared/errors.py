@@ -17,6 +17,7 @@ class Fault(Exception):  # noqa: N818 - faults are named for what happened
         status: HTTP status when the fault answers a request.
         retryable: True for infrastructure faults: another attempt may succeed without a change by the caller.
         pointer: JSON pointer to the field at fault, where there is one.
+        line: the line at fault of a body that is read line by line; the pointer is one into that line.
     """
 
     code: ClassVar[str] = "internal"
@@ -28,6 +29,7 @@ class Fault(Exception):  # noqa: N818 - faults are named for what happened
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
+        self.line: int | None = None
 
 
 class InternalFault(Fault):
@@ -158,6 +160,12 @@ class PictureUnreadable(Fault):
     """Not a picture in an allowed format, or a damaged one."""
 
     code, title, status = "picture_unreadable", "The picture cannot be read", 422
+
+
+class WebhookRefused(Fault):
+    """The receiver's address is one that nothing may be sent to."""
+
+    code, title, status = "webhook_refused", "Nothing may be sent to this receiver", 422
 
 
 class UploadNotFound(Fault):

@@ -84,11 +84,11 @@ class Settings(BaseSettings):
     """Address of the API as callers see it, for links in answers; taken from the request when not given."""
 
     trusted_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
-    """Non-public networks from which intake may fetch, comma-separated CIDR, such as 127.0.0.0/8. In them
-    any port is allowed."""
+    """Non-public networks from which intake may fetch and to which webhooks may be sent, comma-separated
+    CIDR, such as 127.0.0.0/8. In them any port is allowed."""
 
     fetch_ports: Annotated[frozenset[int], NoDecode] = frozenset({80, 443})
-    """Ports that intake may fetch from on public addresses, comma-separated."""
+    """Ports that intake may fetch from, and webhooks be sent to, on public addresses, comma-separated."""
 
     fetch_seconds: Seconds = 30.0
     """Wall-clock limit for fetching one picture, name resolution and redirects included."""
@@ -104,6 +104,9 @@ class Settings(BaseSettings):
 
     data_uri_bytes: int = Field(default=256 * 2**10, ge=1024)
     """Bytes that a picture given as a data URI may have."""
+
+    batch_bytes: int = Field(default=64 * 2**20, ge=2**20)
+    """Bytes that a batch may have whose caller waits for it to be checked."""
 
     decode_seconds: Seconds = 60.0
     """Seconds of CPU that decoding one picture may take in its child process."""
@@ -159,6 +162,24 @@ class Settings(BaseSettings):
     retention_seconds: Seconds = 604_800.0
     """Seconds for which an ended job, its result and its uploads are kept."""
 
+    webhook_seconds: float = Field(default=20.0, ge=0.5, le=30)
+    """Wall-clock limit for one attempt to deliver a webhook, name resolution included."""
+
+    webhook_delays: Annotated[tuple[Annotated[float, Field(ge=0, le=86_400)], ...], NoDecode] = Field(
+        default=(0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0), min_length=1, max_length=20
+    )
+    """Seconds before each attempt to deliver a webhook, counted from the one before, comma-separated; up to a
+    tenth is added by chance."""
+
+    webhook_slots: int = Field(default=32, ge=1, le=512)
+    """Webhooks that one chores worker delivers at a time."""
+
+    webhook_host_slots: int = Field(default=4, ge=1, le=512)
+    """Of these, those to one host; a host that was slow has one until it is quick again."""
+
+    webhook_owner_slots: int = Field(default=24, ge=1, le=512)
+    """Of these, those of one owner."""
+
     weights_dir: Path | None = None
     """Folder with backbone weights; `weights` below `data_dir` when not given."""
 
@@ -187,7 +208,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""
 
-    @field_validator("trusted_networks", "fetch_ports", mode="before")
+    @field_validator("trusted_networks", "fetch_ports", "webhook_delays", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (

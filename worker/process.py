@@ -27,6 +27,7 @@ from shared.redis import connect
 from shared.settings import Settings
 from worker.chores.loop import Loop
 from worker.consumer import patient_consumer
+from worker.hearing import listen_carefully
 from worker.leaving import RECYCLED_EXIT, Leaving, Unfit
 from worker.outage import Outage
 from worker.recycling import DeviceMemory, Recycling
@@ -106,6 +107,7 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
     warnings.simplefilter("ignore", SecurityWarning)
     worker_shutting_down.connect(drain, weak=False)
     app.conf.worker_consumer = patient_consumer(outage)
+    listen_carefully()
     ticker.start()
     for loop in stage.loops:
         loop.start()

@@ -11,7 +11,9 @@ local time = now()
 local ended = {expired = 0, canceled = 0}
 for _, due in ipairs(jobs_due(K.deadlines, time)) do
   local job = load_job(due.uid) -- it may have followed one that has ended since
-  if job.status == 'processing' then
+  if job.completed_at then
+    redis.call('ZREM', K.deadlines, job.uid)
+  elseif job.status == 'processing' then
     redis.call('ZREM', K.deadlines, job.uid)
   else
     end_overdue(job, time)

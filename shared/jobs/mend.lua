@@ -8,7 +8,9 @@
 --   id: owner, id, uid. An ID that names no job, or one that is called otherwise, goes.
 --   turn: lane, owner. Who has something waiting has a turn; who has not has none.
 --   counter: key, field, by. What was counted wrong is added.
---   refs: sha256, by. Likewise, with what follows for its deletion.
+--   refs: sha256, namers (each a record's key, or an owner's uploads and the ID of one), trace (its trace when
+--     these were what named it). It is counted again, with what follows for its deletion. While nothing was
+--     named or let go since, they are still all; otherwise there may be others, and a count is only ever raised.
 --   unused: sha256. Who is named is not deleted; who is not is, after the grace time.
 --   recipe: owner, recipe, uid. A recipe that names no job, or one that does not make it, names none.
 --   group: owner, recipe. Followers without a leader are attended to.
@@ -57,9 +59,9 @@ local function reindex(job)
   redis.call('ZREM', K.leases, uid)
   if job.fence then save(job, {fence = false}) end
   if job.following then
-    leave_line(job)
+    leave_waiting(job)
     redis.call('ZREM', K.delayed, uid)
-    redis.call('ZADD', following_of(job), place_of(job), uid)
+    redis.call('ZADD', following_of(job), rank_of(job), uid)
     return 1
   end
   local waits = redis.call('ZSCORE', K.wait .. lane_of(job) .. ':' .. job.owner, uid)
@@ -114,8 +116,34 @@ function mend.counter()
   return 1
 end
 
+-- How often a record or an upload names an input.
+local function names(namer, sha256)
+  local found = {}
+  if namer[2] then
+    local picture = redis.call('HGET', namer[1], namer[2])
+    if picture then found = inputs_of({content = picture, styles = '[]'}) end
+  else
+    local read = redis.call('HMGET', namer[1], 'content', 'styles', 'init')
+    if read[1] and read[2] then found = inputs_of({content = read[1], styles = read[2], init = read[3]}) end
+  end
+  local named = 0
+  for _, name in ipairs(found) do
+    if name == sha256 then named = named + 1 end
+  end
+  return named
+end
+
 function mend.refs()
-  if redis.call('HINCRBY', K.refs, arg.sha256, arg.by) <= 0 then redis.call('HDEL', K.refs, arg.sha256) end
+  local kept = tonumber(redis.call('HGET', K.refs, arg.sha256) or 0)
+  local named = 0
+  for _, namer in ipairs(arg.namers) do named = named + names(namer, arg.sha256) end
+  local still = (redis.call('HGET', K.refs_moved, trace_of(arg.sha256)) or '0') == arg.trace
+  if named == kept or (named < kept and not still) then return 0 end
+  if named > 0 then
+    redis.call('HSET', K.refs, arg.sha256, named)
+  else
+    redis.call('HDEL', K.refs, arg.sha256)
+  end
   settle_unused(arg.sha256)
   return 1
 end

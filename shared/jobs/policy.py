@@ -1,6 +1,14 @@
 """What the settings mean to the scripts: the arguments that every call is given."""
 
-from shared.errors import AttemptsExhausted, DeadlineExceeded, ErrorInfo, Fault, Quarantined, WorkerLost
+from shared.errors import (
+    AttemptsExhausted,
+    DeadlineExceeded,
+    ErrorInfo,
+    Fault,
+    Quarantined,
+    StoreUnavailable,
+    WorkerLost,
+)
 from shared.jobs.record import SCHEMA, to_json
 from shared.settings import Settings
 
@@ -10,6 +18,8 @@ IDEMPOTENCY_SECONDS = 86_400
 GRACE_SECONDS = 3_600
 #: After this long another chore may delete what one was given to delete and did not report.
 TAKEOVER_SECONDS = 600
+#: A round of the reaper that comes after so many intervals is late.
+LATE_ROUNDS = 3
 
 
 def policy(settings: Settings) -> dict[str, object]:
@@ -34,6 +44,18 @@ def policy(settings: Settings) -> dict[str, object]:
         "quarantined": _written(Quarantined(_QUARANTINED.format(attempts=settings.max_attempts))),
         "overdue": _written(overdue),
         "lost": _written(lost),
+    }
+
+
+def bridging(settings: Settings) -> dict[str, object]:
+    """What the reaper goes by when it may be Redis that was away."""
+    late = LATE_ROUNDS * settings.reap_seconds
+    away = StoreUnavailable("Redis was away until the lease had run out; the attempt is not charged")
+    return {
+        "pause": milliseconds(late),
+        # A worker waits so long for an answer that does not come, and then beats again within a second.
+        "grace": milliseconds(min(settings.lease_seconds, settings.redis_timeout + max(late, 1.0))),
+        "away": _written(away),
     }
 
 

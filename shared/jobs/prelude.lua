@@ -3,9 +3,6 @@
 
 local arg = cjson.decode(ARGV[1])
 
--- Defined in sharing.lua, which needs what stands here.
-local hand_over
-
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -57,8 +54,11 @@ local function save(job, changes)
   end
 end
 
+local count_in_batch -- in batches.lua
+
 local function move_status(job, status)
   if job.status == status then return end
+  count_in_batch(job, job.status, status)
   redis.call('HINCRBY', K.counts, job.status, -1)
   redis.call('HINCRBY', K.counts, status, 1)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
@@ -66,13 +66,15 @@ local function move_status(job, status)
 end
 
 -- Jobs of a sorted set whose time has come, at most `arg.limit`. Those of a later schema are passed over, entries
--- without a record removed: neither keeps others from their turn.
+-- without a record removed, and of jobs that have ended where what has not is looked for: none keeps others from
+-- their turn.
 local function jobs_due(key, time)
   local found = {}
   for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', time, 'LIMIT', 0, 5 * arg.limit)) do
     if #found == arg.limit then break end
-    local schema = redis.call('HGET', K.job .. uid, 'schema')
-    if not schema then
+    local read = redis.call('HMGET', K.job .. uid, 'schema', 'completed_at')
+    local schema = read[1]
+    if not schema or (read[2] and key ~= K.ended and not later_schema({schema = schema})) then
       redis.call('ZREM', key, uid)
     elseif not later_schema({schema = schema}) then
       found[#found + 1] = load_job(uid)
@@ -102,7 +104,7 @@ local function following_of(job)
 end
 
 -- A job's place in its line: by priority, its own or that of a job which follows it, then by age.
-local function place_of(job)
+local function rank_of(job)
   -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
   return (9 - math.max(job.priority, job.lift or 0)) * 1e13 + job.order
 end
@@ -110,7 +112,7 @@ end
 -- An owner who has nothing waiting yet joins at the end of the line: behind each other owner once.
 local function wait(job, time)
   local lane = lane_of(job)
-  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, place_of(job), job.uid)
+  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, rank_of(job), job.uid)
   redis.call('HINCRBY', K.waiting, lane, 1)
   redis.call('HSET', K.job .. job.uid, 'waiting_since', time)
   if not redis.call('ZSCORE', K.turns .. lane, job.owner) then
@@ -119,7 +121,7 @@ local function wait(job, time)
 end
 
 -- Returns the turn that its owner gives up who has nothing else waiting; nil where the owner has.
-local function leave_line(job)
+local function leave_waiting(job)
   local lane = lane_of(job)
   local set = K.wait .. lane .. ':' .. job.owner
   if redis.call('ZREM', set, job.uid) == 0 then return end
@@ -131,7 +133,7 @@ local function leave_line(job)
 end
 
 local function stop_waiting(job)
-  if not job.following then return leave_line(job) end
+  if not job.following then return leave_waiting(job) end
   redis.call('ZREM', following_of(job), job.uid)
 end
 
@@ -197,7 +199,9 @@ local function start_attempt(job, lanes, time, together)
     changes.stage = 'painting'
     changes.started_at = job.started_at or time
   end
+  local begins = changes.started_at and not job.started_at
   save(job, changes)
+  if begins then tell_receiver(job, 'job.processing', time) end
   redis.call('ZADD', K.leases, time + arg.lease, job.uid)
   return {job.fence, redis.call('HGETALL', K.job .. job.uid)}
 end
@@ -208,6 +212,8 @@ local function bell_wanted(queue)
 end
 
 -- Ending.
+
+local hand_over -- in sharing.lua
 
 -- Give a job its final state, and those that follow it what this means for them. Needs arg.retention, and where
 -- it did not succeed arg.schema and arg.quarantined.
@@ -230,6 +236,7 @@ local function end_job(job, time, status, changes)
     changes[name] = false
   end
   save(job, changes)
+  tell_receiver(job, 'job.' .. status, time)
   if recipe then
     hand_over(job, recipe, time)
     -- One that leads in its place has its place: the owner had something waiting all along.
@@ -268,6 +275,14 @@ local function wait_again(job, time, delay)
   end
 end
 
+local function times_uncharged(errors)
+  local times = 0
+  for _, error in ipairs(errors) do
+    if error.uncharged then times = times + 1 end
+  end
+  return times
+end
+
 -- Whether each of the last attempts that were charged, so many, was lost with its worker.
 local function lost_its_workers(errors, attempts)
   for i = #errors, 1, -1 do
@@ -296,13 +311,15 @@ end
 
 -- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left. One that was
 -- lost with its worker in company is not charged: any of the batch may have ended the worker, or none. From then
--- on the job is painted alone (companions.lua), so that happens once.
+-- on the job is painted alone (companions.lua), so that happens once. Nor is one that is `excused`, unless that
+-- has happened as often as there are attempts: a job is not tried for ever, whatever ends its workers.
 -- Needs what `end_if_due` needs, arg.max_attempts, arg.exhausted and arg.deadly (errors for when none is left)
 -- and arg.quarantine (ms).
-local function attempt_failed(job, time, error, delay)
+local function attempt_failed(job, time, error, delay, excused)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
-  local uncharged = job.together == '1' and failed.code == 'worker_lost'
+  local uncharged = (job.together == '1' and failed.code == 'worker_lost')
+    or (excused and times_uncharged(errors) < arg.max_attempts)
   -- Workers that know earlier schemas only could not read more than was there then.
   if tonumber(job.schema) >= 3 then
     failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
@@ -323,13 +340,21 @@ end
 
 -- References to inputs.
 
+-- Every change of a count leaves a trace that is never taken back, so that the audit can tell that an input was
+-- named and let go meanwhile. Inputs share 4096 such traces, which is all the room that they ever take.
+local function trace_of(sha256)
+  return sha256:sub(1, 3)
+end
+
 local function refer(sha256)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   redis.call('HINCRBY', K.refs, sha256, 1)
   redis.call('ZREM', K.unused, sha256)
 end
 
 -- Needs arg.grace: an input stays that long after its last reference went.
 local function unrefer(sha256, time)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   if redis.call('HINCRBY', K.refs, sha256, -1) <= 0 then
     redis.call('HDEL', K.refs, sha256)
     redis.call('ZADD', K.unused, time + arg.grace, sha256)
@@ -359,4 +384,59 @@ local function pinned(job, time)
   for _, sha256 in ipairs(inputs_of(named)) do refer(sha256) end
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   return named
+end
+
+-- Beginning and forgetting.
+
+-- Write the record of a new job, which is to `join` those that wait next. `job` has the fields that Python gives.
+local function accept_job(job, stage, deadline_at, time)
+  job.status = 'queued'
+  job.stage = stage
+  job.created_at = time
+  job.deadline_at = deadline_at
+  job.order = redis.call('INCR', K.order)
+  job.version = 1
+  local flat = {}
+  for name, value in pairs(job) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', K.job .. job.uid, unpack(flat))
+  if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
+  redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
+  redis.call('HINCRBY', K.counts, 'queued', 1)
+  redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
+  for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
+end
+
+local wait_for_paint, give_up_output -- in sharing.lua
+
+-- A job that was accepted begins to wait. Returns whether it does: it may have succeeded, or another does its work.
+local function join(job, time)
+  if job.stage == 'waiting' then return wait_for_paint(job, time) end
+  wait(job, time)
+  return true
+end
+
+local forget_in_batch -- in batches.lua
+
+-- Remove an ended job: its record, its ID, its references to inputs, its deliveries, its share in its output.
+-- Returns the record as it was, but for an output that other jobs need. Needs arg.grace.
+local function purge_job(job, time)
+  local needed, record = give_up_output(job), {}
+  for name, value in pairs(job) do
+    if name ~= 'output' or not needed then
+      record[#record + 1] = name
+      record[#record + 1] = value
+    end
+  end
+  for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+  forget_deliveries('job', job)
+  redis.call('DEL', K.job .. job.uid)
+  redis.call('HDEL', K.ids .. job.owner, job.id)
+  redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
+  redis.call('HINCRBY', K.counts, job.status, -1)
+  redis.call('ZREM', K.ended, job.uid)
+  forget_in_batch(job)
+  return record
 end

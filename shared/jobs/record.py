@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from shared.engine_version import ENGINE_VERSION
@@ -23,6 +24,9 @@ from shared.spec import Spec
 #: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`.
 #: 4: the present one.
 SCHEMA = 4
+
+#: Specs and pictures kept as read: those of many records are the same, and polls come again and again.
+_KEPT_AS_READ = 2048
 
 T = TypeVar("T")
 
@@ -275,6 +279,7 @@ class Job:
     batch_id: str | None
     custom_id: str | None
     webhook: Webhook | None
+    webhook_off: bool
     fresh: bool
     following: bool
     reused_from: str | None
@@ -311,8 +316,8 @@ class Job:
             status=Status(fields["status"]),
             stage=Stage(fields["stage"]) if get("stage") else None,
             spec=_spec(fields["spec"], int(fields["schema"])),
-            content=Picture.from_plain(json.loads(fields["content"])),
-            styles=tuple(map(Picture.from_plain, json.loads(fields["styles"]))),
+            content=_picture(fields["content"]),
+            styles=_pictures(fields["styles"]),
             metadata=json.loads(fields["metadata"]),
             body_hash=fields["body_hash"],
             priority=int(fields["priority"]),
@@ -335,10 +340,11 @@ class Job:
             batch=int(batch) if (batch := get("batch")) else None,
             loss=_json(get("loss"), {}),
             retry_of=get("retry_of") or None,
-            init=Picture.from_plain(json.loads(init)) if (init := get("init")) else None,
+            init=_picture(init) if (init := get("init")) else None,
             batch_id=get("batch_id") or None,
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
+            webhook_off=get("webhook_off") == "1",
             fresh=get("fresh") == "1",
             following=get("following") == "1",
             reused_from=get("reused_from") or None,
@@ -347,19 +353,20 @@ class Job:
 
 def new_record(job: NewJob) -> dict[str, str]:
     """A new job's hash, but for what the submitting script adds: its state, times and order."""
+    spec = job.spec.model_dump_json()
     record = {
         "uid": job.uid,
         "id": job.id,
         "owner": job.owner,
         "schema": str(SCHEMA),
-        "spec": job.spec.model_dump_json(),
+        "spec": spec,
         "content": to_json(job.content),
         "styles": to_json(job.styles),
         "metadata": to_json(job.metadata),
         "body_hash": job.body_hash,
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
-        "recipe": recipe_of(job.spec, job.inputs),
+        "recipe": _recipe(spec, job.inputs),
     }
     optional = {
         "retry_of": job.retry_of,
@@ -371,6 +378,57 @@ def new_record(job: NewJob) -> dict[str, str]:
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }
     return record | {name: value for name, value in optional.items() if value}
+
+
+def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
+    """A job just made, as `Job.from_hash` would read it: the store need not send back what it was sent.
+
+    Args:
+        job: what was written.
+        added: fields of the record that the submitting script added.
+    """
+    return Job(
+        uid=job.uid,
+        id=job.id,
+        owner=job.owner,
+        schema=SCHEMA,
+        version=int(added["version"]),
+        status=Status(added["status"]),
+        stage=Stage(added["stage"]),
+        spec=job.spec,
+        content=job.content,
+        styles=job.styles,
+        metadata=job.metadata,
+        body_hash=job.body_hash,
+        priority=job.priority,
+        attempt=0,
+        attempt_errors=(),
+        cancel_requested=False,
+        created_at=int(added["created_at"]) / 1000,
+        deadline_at=int(added["deadline_at"]) / 1000,
+        started_at=None,
+        completed_at=None,
+        expires_at=None,
+        worker=None,
+        progress=None,
+        checkpoint=None,
+        preview_key=None,
+        output=None,
+        error=None,
+        seconds={},
+        evaluations=None,
+        batch=None,
+        loss={},
+        retry_of=job.retry_of,
+        init=job.init,
+        batch_id=job.batch_id,
+        custom_id=job.custom_id,
+        webhook=job.webhook,
+        webhook_off=False,
+        fresh=job.fresh,
+        following=False,
+        reused_from=None,
+    )
 
 
 def bucket_for(spec: Spec, content: Picture) -> str | None:
@@ -386,6 +444,10 @@ def recipe_of(spec: Spec, inputs: Inputs) -> str:
     Pictures count by their content once all of them are in, before that by where they come from. Those that
     came inside a request all come from one place, so they count by their content always.
     """
+    return _recipe(spec.model_dump_json(), inputs)
+
+
+def _recipe(spec: str, inputs: Inputs) -> str:
     by_content = inputs.stored
     pictures = [
         [
@@ -395,7 +457,7 @@ def recipe_of(spec: Spec, inputs: Inputs) -> str:
         ]
         for pointer, picture in inputs.each()
     ]
-    text = f"{ENGINE_VERSION} {spec.model_dump_json()}{json.dumps(pictures)}"
+    text = f"{ENGINE_VERSION} {spec}{json.dumps(pictures)}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -407,8 +469,8 @@ def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping):
         return dict(value)
-    parts = {part.name: getattr(value, part.name) for part in fields(value)}
-    return {name: part for name, part in parts.items() if part is not None}
+    # In the order of the class, which the hashes of what is written depend on.
+    return {name: part for name, part in vars(value).items() if part is not None}
 
 
 def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401
@@ -421,10 +483,26 @@ def _optional(kind: type[T], text: str | None) -> T | None:
 
 def _made(kind: type[T], plain: Mapping[str, Any]) -> T:
     """A dataclass from what `to_json` wrote; what only a later version knows is passed over."""
-    known = {part.name for part in fields(kind)}  # type: ignore[arg-type]
+    known = _names(kind)  # type: ignore[arg-type] # classes are hashable
     return kind(**{name: value for name, value in plain.items() if name in known})
 
 
+@cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(part.name for part in fields(kind))
+
+
+@lru_cache(_KEPT_AS_READ)
+def _picture(text: str) -> Picture:
+    return Picture.from_plain(json.loads(text))
+
+
+@lru_cache(_KEPT_AS_READ)
+def _pictures(text: str) -> tuple[Picture, ...]:
+    return tuple(map(Picture.from_plain, json.loads(text)))
+
+
+@lru_cache(_KEPT_AS_READ)
 def _spec(text: str, schema: int) -> Spec:
     """A record's spec, in which what it does not say is what it meant when the record was written."""
     if schema in (3, SCHEMA):

@@ -18,12 +18,14 @@ class Submitted:
         created: False when the request repeats an earlier one and `job` is that one's.
         ring: True when a bell should be rung, since few are outstanding.
         queue: whose bell: where the job begins.
+        position: the job's place among those that wait, as `JobStore.position` gives it.
     """
 
     job: Job
     created: bool
     ring: bool
     queue: Queue
+    position: int | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ class Tally:
         released: a worker that leaves put its job back, uncharged.
         reused: a job succeeded with the output of another; it is among the finished.
         shared: a picture, or why there is none, was taken from another job's fetch.
+        delivered: a webhook was taken by its receiver.
+        undelivered: an attempt to deliver one failed.
+        abandoned: a webhook was given up, since its attempts or its time were over.
     """
 
     finished: int = 0
@@ -107,3 +112,6 @@ class Tally:
     released: int = 0
     reused: int = 0
     shared: int = 0
+    delivered: int = 0
+    undelivered: int = 0
+    abandoned: int = 0

@@ -7,6 +7,8 @@
 -- job that comes once the output is there succeeds at once. What has more followers than one call settles is kept
 -- in `settling`.
 --
+-- Whoever ends several jobs loads each when its turn comes: the end of one changes its followers.
+--
 -- The object is its maker's, whose uid is in its key. Where others name it too, all that do stand in
 -- `sharers:<output key>`; it goes with the last of them.
 
@@ -30,19 +32,19 @@ end
 
 -- The job waits for its leader, which is taken up no later than its followers' priorities ask for.
 local function follow(job, leader, time)
-  redis.call('ZADD', following_of(job), place_of(job), job.uid)
+  redis.call('ZADD', following_of(job), rank_of(job), job.uid)
   redis.call('HSET', K.job .. job.uid, 'following', 1, 'waiting_since', time)
   job.following = '1'
   if tonumber(job.priority) > math.max(leader.priority, leader.lift or 0) then
     redis.call('HSET', K.job .. leader.uid, 'lift', job.priority)
     leader.lift = job.priority
-    redis.call('ZADD', K.wait .. leader.lane .. ':' .. leader.owner, 'XX', place_of(leader), leader.uid)
+    redis.call('ZADD', K.wait .. leader.lane .. ':' .. leader.owner, 'XX', rank_of(leader), leader.uid)
   end
 end
 
 -- A job is ready for paint: it waits for a painter, or for another job that does the same work, or that has been
 -- done already. Returns whether it waits for a painter. Needs arg.retention and arg.schema.
-local function wait_for_paint(job, time)
+wait_for_paint = function(job, time)
   if not shares(job) then
     wait(job, time)
     return true
@@ -124,7 +126,7 @@ end
 
 -- An ended job is about to be forgotten: another that names its output is found by its recipe from now on.
 -- Returns whether the output's object is still needed.
-local function give_up_output(job)
+give_up_output = function(job)
   if not job.output then return false end
   local key = cjson.decode(job.output).key
   local sharers, heir = K.sharers .. key, nil

@@ -13,12 +13,15 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from redis import Redis
+
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
 from shared.jobs.flights import FlightStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
-from shared.jobs.policy import milliseconds
+from shared.jobs.policy import bridging, milliseconds
 from shared.jobs.record import (
+    SCHEMA,
     Checkpoint,
     Inputs,
     Job,
@@ -29,14 +32,16 @@ from shared.jobs.record import (
     Queue,
     Stage,
     Status,
+    accepted,
     bucket_for,
     new_record,
     recipe_of,
     to_json,
 )
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
-from shared.jobs.scripts import Reply
+from shared.jobs.scripts import Reply, Scripts
 from shared.redis import translated
+from shared.settings import Settings
 
 __all__ = [
     "Claim",
@@ -66,6 +71,11 @@ class JobStore(FlightStore):
     Every method may raise `StoreUnavailable`.
     """
 
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        super().__init__(redis, settings)
+        # What only reads needs to be told little.
+        self._reading = Scripts(redis, {"schema": SCHEMA, "max_owners": MAX_OWNERS})
+
     # Callers' side.
 
     def submit(self, job: NewJob) -> Submitted:
@@ -76,28 +86,43 @@ class JobStore(FlightStore):
             IdempotencyMismatch: the key was used with another body.
             Quarantined: such a job has ended its workers before.
         """
-        outcome, ring, record, *error = self._scripts.run(
+        outcome, ring, record, *more = self._scripts.run(
             "submit",
             record=new_record(job),
             stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
             deadline=milliseconds(job.deadline_seconds),
             idempotency_key=job.idempotency_key,
+            max_owners=MAX_OWNERS,
         )
         if outcome == "conflict":
             raise Conflict(f"the ID {job.id!r} belongs to another job")
         if outcome == "mismatch":
             raise IdempotencyMismatch("this Idempotency-Key was used with another body within 24 hours")
         if outcome == "quarantined":
-            raise Quarantined(json.loads(error[0])["detail"])
+            raise Quarantined(json.loads(more[0])["detail"])
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
-        return Submitted(_job(record), created=outcome == "created", ring=bool(ring), queue=queue)
+        fields = _fields(record)
+        return Submitted(
+            Job.from_hash(fields) if "uid" in fields else accepted(job, fields),
+            created=outcome == "created",
+            ring=bool(ring),
+            queue=queue,
+            position=more[0] if more else None,
+        )
 
     def get(self, owner: str, id: str) -> Job:  # noqa: A002 - the caller's word
         """The job that an owner calls `id`. Raises `NotFound`."""
-        record = self._scripts.run("get", owner=owner, id=id)
+        record = self._reading.run("get", owner=owner, id=id)
         if not record:
             raise _not_found(id)
         return _job(record)
+
+    def look(self, owner: str, id: str) -> tuple[Job, int | None]:  # noqa: A002
+        """As `get` and `position`, both of one moment. Raises `NotFound`."""
+        reply = self._reading.run("look", owner=owner, id=id)
+        if not reply:
+            raise _not_found(id)
+        return _job(reply[0]), reply[1] if len(reply) > 1 else None
 
     def by_uid(self, uid: str) -> Job | None:
         """The job of an internal ID."""
@@ -144,7 +169,7 @@ class JobStore(FlightStore):
 
         None when it does not wait. With more than 1000 owners waiting it may be further back.
         """
-        place: Any = self._scripts.run("position", uid=job.uid, max_owners=MAX_OWNERS)
+        place: Any = self._reading.run("position", uid=job.uid)
         return None if place is None else int(place)
 
     def cancel(self, owner: str, id: str) -> Job:  # noqa: A002
@@ -160,7 +185,7 @@ class JobStore(FlightStore):
         outcome, record = reply
         if outcome == "conflict":
             # A later Impasto's record need not be readable.
-            status = dict(zip(record[::2], record[1::2], strict=True))["status"]
+            status = _fields(record)["status"]
             raise Conflict(f"the job is {status} and cannot be canceled")
         return _job(record)
 
@@ -174,12 +199,11 @@ class JobStore(FlightStore):
         reply = self._scripts.run("purge", owner=owner, id=id)
         if not reply:
             raise _not_found(id)
-        outcome, record, shared = reply
+        outcome, record = reply
         if outcome == "conflict":
             raise Conflict("the job has not ended; cancel it first")
         job = _job(record)
-        output = job.output and not shared and job.output.key
-        keys = [output, job.preview_key, job.checkpoint and job.checkpoint.key]
+        keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
         return Purged(tuple(key for key in keys if key))
 
     # Workers' side.
@@ -341,9 +365,14 @@ class JobStore(FlightStore):
 
     # Housekeeping.
 
-    def reap(self) -> Reaped:
-        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may."""
-        ended = self._scripts.run("reap", limit=BATCH)
+    def reap(self, *, regular: bool = False) -> Reaped:
+        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may.
+
+        Args:
+            regular: this is a round of those that come every `reap_seconds`; if it comes late, Redis may have
+                been away, and leases are treated accordingly.
+        """
+        ended = self._scripts.run("reap", limit=BATCH, **(bridging(self._settings) if regular else {}))
         rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
         expired, canceled = self._scripts.run("expire", limit=BATCH)
         settled = self._settled()
@@ -355,6 +384,10 @@ class JobStore(FlightStore):
             expired=ended.count(Status.EXPIRED) + expired,
             rang=self._bells_wanted(),
         )
+
+    def was_away(self) -> None:
+        """Redis did not answer this worker for a good part of a lease: what that cost is no job's fault."""
+        self._scripts.run("away")
 
     def take_turn(self, name: str, worker: str, seconds: float) -> bool:
         """Whether it is this worker's turn at something that one worker does in each interval.
@@ -405,7 +438,7 @@ class JobStore(FlightStore):
         """What became of followers of ended leaders: the status that each has now."""
         settled: Reply = []
         for _ in range(SETTLE_ROUNDS):
-            some = self._scripts.run("settle", limit=BATCH)
+            some = self._scripts.run("settle_followers", limit=BATCH)
             if not some:
                 break
             settled += some
@@ -425,8 +458,13 @@ class JobStore(FlightStore):
 
 
 def _job(flat: Sequence[str]) -> Job:
+    """The job of a record as a script returns it."""
+    return Job.from_hash(_fields(flat))
+
+
+def _fields(flat: Sequence[str]) -> dict[str, str]:
     """A record as a script returns it: names and values in turn."""
-    return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _pictures(content: Picture, styles: Sequence[Picture], init: Picture | None) -> dict[str, str | None]:

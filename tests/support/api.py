@@ -71,6 +71,12 @@ class ApiServer:
     ) -> None:
         self.stop()
 
+    def workers(self) -> list[int]:
+        """Process IDs of gunicorn's workers. Linux only."""
+        assert self._process
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        return [int(child) for child in children.split()]
+
     def stop(self) -> None:
         """An orderly end."""
         if self._process:

@@ -70,6 +70,7 @@ class Web:
 
     def answer(self, exchange: "Exchange") -> None:
         """Note the request and answer it."""
+        exchange.read = None  # a connection may bring several requests
         self.seen.append(Seen(exchange.command, exchange.path, dict(exchange.headers.items())))
         self._routes.get(exchange.path.partition("?")[0], self._default)(exchange)
 
@@ -79,13 +80,21 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     web: Web
+    read: bytes | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The request's body."""
+        if self.read is None:
+            self.read = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return self.read
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         """A well-formed answer, once the request's body is read.
 
         `Content_Length="7"` overrides that header; `_` stands for `-`.
         """
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        _ = self.body
         self.send_response(status)
         values = {"Content-Length": str(len(body)), **{k.replace("_", "-"): v for k, v in headers.items()}}
         for name, value in values.items():

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared.audit import AuditStoppedError, Code, audit
+from shared.audit import AuditStoppedError, Code, audit, references
+from shared.audit.named import Named
+from shared.audit.reader import Reader
 from shared.jobs import policy
 from shared.jobs.keys import Key
-from shared.jobs.record import Queue
+from shared.jobs.record import Queue, Status
+from shared.jobs.scripts import Scripts
 from shared.jobs.store import Claim, JobStore
 from shared.objects import ObjectStat, ObjectStore, open_objects
 from shared.redis import connect
@@ -24,6 +27,7 @@ from tests.integration.jobs.plants import (
     input_of_nobody,
     overdue,
     pointers_lost,
+    refs_too_high,
 )
 from tests.support.audit import audit as recount
 from tests.support.busy import PNG, Crowd, Studio
@@ -139,6 +143,50 @@ def test_objects_that_have_gone_since_they_were_listed_are_nobodys_fault(house: 
     ghosts = (f"inputs/{'0' * 64}", "outputs/job_nobody/1-a.png", f"previews/{house.succeeded.uid}")
     meanwhile = Meanwhile(house.studio.objects, lambda: None, ghosts=ghosts)
     assert list(audit(house.client, meanwhile, house.config, pause=lambda _: None)) == []
+
+
+def test_an_input_that_is_let_go_and_named_again_in_each_look_is_not_miscounted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio, passed = house.studio, references._names
+    named = [studio.submit("in and out")]
+
+    def meanwhile(reader: Reader) -> Iterator[tuple[references.Namer, Named]]:
+        studio.store.cancel("ann", named[-1].id)
+        studio.purge(named[-1])
+        yield from passed(reader)
+        named.append(studio.submit("in and out"))
+
+    monkeypatch.setattr(references, "_names", meanwhile)
+    assert house.found() == set()
+    assert len(named) > 3
+    # One that stands still beside it is found all the same.
+    refs_too_high(house)
+    assert house.found() == {(Code.REFS_DISAGREE, Key.REFS)}
+
+
+@pytest.mark.parametrize("wrong", [1, -1])
+def test_a_count_is_put_right_only_as_far_as_it_is_still_known_what_it_should_be(
+    house: House, wrong: int
+) -> None:
+    studio, sha256 = house.studio, house.waiting.content.sha256
+    assert sha256
+    house.client.hincrby(Key.REFS, sha256, wrong)
+    findings = audit(house.client, studio.objects, house.config, repair=True, pause=lambda _: None)
+    [finding] = audit(house.client, studio.objects, house.config, pause=lambda _: None)
+    assert finding.repair
+    scripts = Scripts(house.client, policy.policy(house.config))
+    # Given two jobs more that name it, of which the finding knows nothing
+    more = [studio.submit("waits"), studio.submit("waits")]
+    [done] = scripts.run("mend", statuses=list(Status), **finding.repair)
+    # It is left as it is, too high or too low: those that are known do not say what it should be
+    assert (done, house.client.hget(Key.REFS, sha256)) == (0, str(3 + wrong))
+    for job in more:
+        studio.store.cancel("ann", job.id)
+        studio.purge(job)
+    # What is found anew is put right
+    assert [found.repaired for found in findings] == [True]
+    recount(house.client)
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)

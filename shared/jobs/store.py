@@ -207,10 +207,10 @@ class JobStore(FlightStore):
         job = _job(record)
         keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
         # Who ends an attempt tidies up after it; who loses one cannot. An output that others need stays.
-        strays = [f"checkpoints/{job.uid}/"] if job.attempt_errors else []
-        if strays and (job.output or job.status is not Status.SUCCEEDED):
-            strays.append(f"outputs/{job.uid}/")
-        return Purged(tuple(key for key in keys if key), tuple(strays))
+        kept = job.status is Status.SUCCEEDED and job.output is None
+        strays = ("checkpoints",) if kept else ("outputs", "checkpoints")
+        prefixes = tuple(f"{part}/{job.uid}/" for part in strays) if job.attempt_errors else ()
+        return Purged(tuple(key for key in keys if key), prefixes)
 
     # Workers' side.
 

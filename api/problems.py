@@ -82,7 +82,8 @@ def answer(faults: Sequence[Fault]) -> Response:
             if fault.pointer is not None
         ],
     )
-    response = Response(problem.model_dump_json(), status=kind.status, content_type=PROBLEM_TYPE)
+    body = problem.model_dump_json(exclude_none=True)
+    response = Response(body, status=kind.status, content_type=PROBLEM_TYPE)
     response.headers["Cache-Control"] = "no-store"
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(AWAY_SECONDS)

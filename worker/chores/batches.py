@@ -74,7 +74,7 @@ class BatchWork:
                 at, more = self._load(claim, at)
 
     def _load(self, claim: BatchClaim, at: int) -> tuple[int, bool]:
-        """Make jobs of the next lines, from line `at` on; returns where that came to, and whether to go on."""
+        """Make jobs of the next lines, from `at` on; returns where that came to, and whether to go on."""
         batch = claim.batch
         lines = self._lines(batch, at)
         loaded = self._batches.load(claim, at, [_job(line, at + i, batch) for i, line in enumerate(lines)])

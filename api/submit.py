@@ -97,8 +97,8 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
-            retention_seconds=job.retention_seconds,
             webhook=job.webhook,
+            retention_seconds=job.retention_seconds,
         ),
         services,
     )

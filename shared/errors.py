@@ -215,6 +215,12 @@ class WorkerLost(Fault):
     code, title, status, retryable = "worker_lost", "The worker was lost", 500, True
 
 
+class DeviceFailed(Fault):
+    """The device that the job was painted on answers nothing any more; its worker has left."""
+
+    code, title, status, retryable = "device_failed", "The worker's device failed", 500, True
+
+
 class AttemptsExhausted(Fault):
     """Every attempt ended in an infrastructure fault."""
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "IMPASTO_"
@@ -142,7 +142,8 @@ class Settings(BaseSettings):
     """Seconds before a second attempt; doubled for each further one."""
 
     lease_seconds: Seconds = 30.0
-    """Seconds for which a claim holds without a heartbeat; it beats twice a second, or oftener."""
+    """Seconds for which a claim holds without a heartbeat; it beats twice a second, or oftener. More than
+    `redis_timeout`."""
 
     intake_slots: int = Field(default=4, ge=1, le=256)
     """Jobs whose pictures one intake worker fetches at a time."""
@@ -242,6 +243,16 @@ class Settings(BaseSettings):
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @model_validator(mode="after")
+    def _leases_outlast_a_wait(self) -> Self:
+        """A beat that is waited for must not cost the lease that it is to renew."""
+        if self.lease_seconds <= self.redis_timeout:
+            raise ValueError(
+                f"{PREFIX}LEASE_SECONDS ({self.lease_seconds:g}) must be larger than "
+                f"{PREFIX}REDIS_TIMEOUT ({self.redis_timeout:g}): raise the one or lower the other"
+            )
+        return self
 
     @property
     def objects_dir(self) -> Path:

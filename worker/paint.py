@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 import torch
 
-from shared.errors import StoreUnavailable, WorkerLost
+from shared.errors import DeviceFailed, StoreUnavailable
 from shared.jobs.record import Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.logs import about
@@ -71,7 +71,7 @@ class Painter:
                 self._paint(attempts)
             except DeviceLostError as error:
                 for attempt in attempts:
-                    attempt.settle(WorkerLost(str(error)), time.monotonic())
+                    attempt.settle(DeviceFailed(str(error)), time.monotonic())
                 raise Unfit(str(error), DEVICE_LOST_EXIT) from error
         return True
 

@@ -19,6 +19,6 @@ save(job, {
 })
 wait(job, time)
 local fetch = cjson.decode(arg.seconds).fetch
-if fetch then measure('fetch', 1000 * fetch, arg.bounds) end
 learn_intake(fetch)
+if fetch then measure('fetch', 1000 * fetch, arg.bounds) end
 return {bell_wanted('paint')}

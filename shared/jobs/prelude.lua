@@ -115,17 +115,19 @@ end
 
 local MAX_LANES, MAX_OWNERS = 64, 16
 
--- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first.
-local function owners_in_turn(lanes)
+-- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first, at most
+-- `most` (otherwise 16).
+local function owners_in_turn(lanes, most)
+  most = most or MAX_OWNERS
   local owners = {}
   for i = 1, math.min(#lanes, MAX_LANES) do
-    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, MAX_OWNERS - 1, 'WITHSCORES')
+    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, most - 1, 'WITHSCORES')
     for j = 1, #found, 2 do
       owners[#owners + 1] = {lane = lanes[i], name = found[j], turn = tonumber(found[j + 1])}
     end
   end
   table.sort(owners, function(a, b) return a.turn < b.turn end)
-  for i = #owners, MAX_OWNERS + 1, -1 do owners[i] = nil end
+  for i = #owners, most + 1, -1 do owners[i] = nil end
   return owners
 end
 
@@ -244,6 +246,11 @@ local function wait_again(job, time, delay)
   end
 end
 
+-- Whether an attempt of this error ended its worker, or was ended with it.
+local function with_its_worker(error)
+  return error.code == 'worker_lost' or error.code == 'device_failed'
+end
+
 local function times_uncharged(errors)
   local times = 0
   for _, error in ipairs(errors) do
@@ -252,7 +259,8 @@ local function times_uncharged(errors)
   return times
 end
 
--- Whether each of the last attempts that were charged, so many, was lost with its worker.
+-- Whether each of the last attempts that were charged, so many, was lost with its worker. A device that failed may
+-- be a broken one, which fails whatever it is given: that is no job's fault.
 local function lost_its_workers(errors, attempts)
   for i = #errors, 1, -1 do
     if attempts > 0 and not errors[i].uncharged then
@@ -287,7 +295,7 @@ end
 local function attempt_failed(job, time, error, delay, excused)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
-  local uncharged = (job.together == '1' and failed.code == 'worker_lost')
+  local uncharged = (job.together == '1' and with_its_worker(failed))
     or (excused and times_uncharged(errors) < arg.max_attempts)
   -- Workers that know earlier schemas only could not read more than was there then.
   if tonumber(job.schema) >= 3 then

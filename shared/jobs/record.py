@@ -236,7 +236,7 @@ class NewJob:
         return Inputs(self.content, self.styles, self.init)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
 
@@ -256,35 +256,35 @@ class Job:
     metadata: Mapping[str, str]
     body_hash: str
     priority: int
-    attempt: int
-    attempt_errors: tuple[AttemptError, ...]
-    cancel_requested: bool
+    attempt: int = 0
+    attempt_errors: tuple[AttemptError, ...] = ()
+    cancel_requested: bool = False
     created_at: float
     deadline_at: float
-    started_at: float | None
-    completed_at: float | None
-    expires_at: float | None
-    worker: str | None
-    progress: PaintProgress | None
-    checkpoint: Checkpoint | None
-    preview_key: str | None
-    preview_step: int | None
-    output: Output | None
-    error: ErrorInfo | None
-    seconds: Mapping[str, float]
-    evaluations: int | None
-    batch: int | None
-    loss: Mapping[str, float]
-    retry_of: str | None
-    init: Picture | None
-    batch_id: str | None
-    custom_id: str | None
-    webhook: Webhook | None
-    webhook_off: bool
-    fresh: bool
-    retention_seconds: float | None
-    output_expires_at: float | None
-    request_id: str | None
+    started_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    progress: PaintProgress | None = None
+    checkpoint: Checkpoint | None = None
+    preview_key: str | None = None
+    preview_step: int | None = None
+    output: Output | None = None
+    error: ErrorInfo | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    evaluations: int | None = None
+    batch: int | None = None
+    loss: Mapping[str, float] = field(default_factory=dict)
+    retry_of: str | None = None
+    init: Picture | None = None
+    batch_id: str | None = None
+    custom_id: str | None = None
+    webhook: Webhook | None = None
+    webhook_off: bool = False
+    fresh: bool = False
+    retention_seconds: float | None = None
+    output_expires_at: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -408,34 +408,15 @@ def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
         metadata=job.metadata,
         body_hash=job.body_hash,
         priority=job.priority,
-        attempt=0,
-        attempt_errors=(),
-        cancel_requested=False,
         created_at=int(added["created_at"]) / 1000,
         deadline_at=int(added["deadline_at"]) / 1000,
-        started_at=None,
-        completed_at=None,
-        expires_at=None,
-        worker=None,
-        progress=None,
-        checkpoint=None,
-        preview_key=None,
-        preview_step=None,
-        output=None,
-        error=None,
-        seconds={},
-        evaluations=None,
-        batch=None,
-        loss={},
         retry_of=job.retry_of,
         init=job.init,
         batch_id=job.batch_id,
         custom_id=job.custom_id,
         webhook=job.webhook,
-        webhook_off=False,
         fresh=job.fresh,
         retention_seconds=job.retention_seconds,
-        output_expires_at=None,
         request_id=job.request_id,
     )
 

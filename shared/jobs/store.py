@@ -356,8 +356,8 @@ class JobStore(FlightStore):
             evaluations=evaluations,
             loss=to_json(loss),
             batch=batch,
-            bounds=BOUNDS,
             work=work_for(claim.job.spec, claim.job.content),
+            bounds=BOUNDS,
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:

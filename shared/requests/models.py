@@ -193,11 +193,11 @@ class JobRequest(Body):
     deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
 
-    retention_seconds: float | None = Field(default=None, ge=1, le=LONGEST_RETENTION, allow_inf_nan=False)
-    """Seconds for which the ended job and its picture are kept; no longer than the service's own time."""
-
     webhook: JobWebhook | None = None
     """Who is told when painting begins and when the job ends."""
+
+    retention_seconds: float | None = Field(default=None, ge=1, le=LONGEST_RETENTION, allow_inf_nan=False)
+    """Seconds for which the ended job and its picture are kept; no longer than the service's own time."""
 
     @cached_property
     def weighted_styles(self) -> list[Style]:

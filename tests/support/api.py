@@ -71,6 +71,12 @@ class ApiServer:
     ) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Process ID of gunicorn's master, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """An orderly end."""
         if self._process:

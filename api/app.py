@@ -5,11 +5,13 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
+    deliveries,
     documentation,
     events,
     health,
     hosts,
     jobs,
+    metrics,
     page,
     problems,
     request_ids,
@@ -18,6 +20,7 @@ from api import (
     uploads,
     waits,
 )
+from api.batches import routes as batches
 from shared.logs import set_up_logging
 from shared.settings import Settings
 from shared.settings import settings as read_settings
@@ -26,9 +29,12 @@ _ROOMS = (
     jobs.blueprint,
     events.blueprint,
     results.blueprint,
+    batches.blueprint,
     uploads.blueprint,
+    deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
+    metrics.blueprint,
     documentation.blueprint,
     page.blueprint,
 )
@@ -39,6 +45,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("api", static_folder=None)
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
+    metrics.attach(app, settings, app.extensions[services.KEY].redis)
     waits.register(app, settings.api_redis_seconds)
     request_ids.register(app)
     hosts.register(app)

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from flask import request
+from werkzeug.sansio.utils import get_current_url, get_host
 
 from api.services import services
 from api.views import Urls
@@ -27,7 +29,15 @@ def base() -> str:
     """Address of the API as the caller sees it, without a slash at its end; "" where no Host says it."""
     if (address := _seen_from.get()) is not None:
         return address
-    return (services().settings.public_url or (request.host and request.host_url)).rstrip("/")
+    if public := services().settings.public_url:
+        return public.rstrip("/")
+    return _base(request.scheme, request.headers.get("Host"), request.server)
+
+
+@lru_cache(256)
+def _base(scheme: str, host: str | None, server: tuple[str, int | None] | None) -> str:
+    name = get_host(scheme, host, server)
+    return get_current_url(scheme, name).rstrip("/") if name else ""
 
 
 def job(job_id: str) -> str:
@@ -48,7 +58,7 @@ def of_job(job_id: str) -> Urls:
     )
 
 
-def next_page(token: str, status: str | None, limit: int) -> str:
-    """Address of the page of jobs that follows."""
-    parameters = {"page_token": token, "limit": limit} | ({"status": status} if status else {})
-    return f"{base()}/v1/jobs?{urlencode(parameters)}"
+def next_page(token: str, limit: int, at: str = "/v1/jobs", **filters: str | None) -> str:
+    """Address of the page that follows, of the list at this path."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    return f"{base()}{at}?{urlencode({'page_token': token, 'limit': limit, **given})}"

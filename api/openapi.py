@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.operations import HEADERS, OPERATIONS, Answer, Operation, Parameter, faults_of
+from api.outgoing import MESSAGES, webhooks
 from api.problems import PROBLEM_TYPE
 from api.version import VERSION
 from api.views import Problem
@@ -32,6 +33,7 @@ def document() -> dict[str, Any]:
         "info": {"title": "Impasto", "version": VERSION, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
         "paths": paths,
+        "webhooks": webhooks(_REF),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
@@ -60,6 +62,7 @@ def _schemas() -> dict[str, Any]:
         if isinstance(operation.body, type):
             wanted[operation.body] = "validation"
         wanted.update((view, "serialization") for answer in operation.answers for view in answer.views)
+    wanted.update((message, "serialization") for message in MESSAGES.values())
     _, definitions = models_json_schema(list(wanted.items()), ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from api.deadlines import CANCEL_AFTER_HEADER, PATTERN
+from api.delivery_views import DeliveryPageView, DeliveryView, SecretsView
 from api.events import LAST_ID
-from api.jobs import IDEMPOTENCY_HEADER, REPLAYED_HEADER
-from api.models import JobRequest
+from api.jobs import REPLAYED_HEADER
 from api.preferences import APPLIED, HEADER, MOST_SECONDS
+from api.queries import IDEMPOTENCY_HEADER
 from api.views import (
     BackboneList,
     Health,
@@ -33,6 +34,7 @@ from shared.errors import (
     InvalidRequest,
     MalformedRequest,
     NotFound,
+    OutputExpired,
     PictureTooLarge,
     PictureUnreadable,
     Quarantined,
@@ -45,8 +47,11 @@ from shared.errors import (
     UnsupportedMediaType,
     UntrustedHost,
     UploadNotFound,
+    WebhookRefused,
 )
+from shared.jobs.delivery import DeliveryState
 from shared.jobs.record import Status
+from shared.requests.models import JobRequest, WebhookTest
 
 
 @dataclass(frozen=True)
@@ -94,11 +99,14 @@ class Operation:
     @property
     def guarded(self) -> bool:
         """Whether it asks for a token where tokens are set."""
-        return self.path.startswith("/v1/")
+        return self.path.startswith("/v1/") or self.path == "/metrics"
 
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "Location": ("Address of the job, or of the picture.", {"type": "string", "format": "uri"}),
+    "Location": (
+        "Address of the job, of the picture, or of the delivery.",
+        {"type": "string", "format": "uri"},
+    ),
     "Retry-After": ("Seconds until another poll may show something new.", {"type": "integer", "minimum": 1}),
     "ETag": ("Send it back as `If-None-Match` to be told 304 while nothing has changed.", {"type": "string"}),
     APPLIED: ("`wait=n` when the request waits, or has waited.", {"type": "string"}),
@@ -153,9 +161,12 @@ _SUBMIT_FAULTS = (
     UploadNotFound,
     PictureUnreadable,
     PictureTooLarge,
+    WebhookRefused,
     StoreUnavailable,
     StorageUnavailable,
 )
+
+_DELIVERY_ID = Parameter("id", "path", "The message's ID.", {"type": "string"})
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -298,7 +309,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         "A range may be asked for. With `Accept: application/json` its address is answered instead.",
         (_JOB_ID, _NONE_MATCH, _RANGE),
-        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(NotFound, OutputExpired, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "get",
@@ -333,6 +344,81 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "get",
+        "/v1/webhooks/secret",
+        "getWebhookSecret",
+        "Get the secret of your webhooks",
+        (Answer(200, "What they are signed with.", (SecretsView,)),),
+        "Made by the first who asks, or by the first delivery.",
+        faults=(StoreUnavailable,),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/secret/rotate",
+        "rotateWebhookSecret",
+        "Sign webhooks with a new secret",
+        (Answer(200, "The new secret, and those that sign beside it.", (SecretsView,)),),
+        "The one before goes on signing for 24 hours, so that receivers can be told of the new one.",
+        faults=(StoreUnavailable,),
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks/deliveries",
+        "listDeliveries",
+        "List deliveries of webhooks",
+        (Answer(200, "Some deliveries, the latest event first.", (DeliveryPageView,)),),
+        "They are kept as long as the job or batch that they tell of.",
+        (
+            Parameter("job", "query", "Only those of the job with this ID.", {"type": "string"}),
+            Parameter(
+                "batch",
+                "query",
+                "Only those of the batch with this ID and of its jobs; pages may then be short.",
+                {"type": "string"},
+            ),
+            Parameter(
+                "state", "query", "Only those in this state.", {"enum": list(DeliveryState), "type": "string"}
+            ),
+            Parameter(
+                "limit",
+                "query",
+                "Deliveries on a page; 1000 at most.",
+                {"type": "integer", "minimum": 1, "default": 100},
+            ),
+            Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"}),
+        ),
+        faults=(NotFound, InvalidRequest, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks/deliveries/{id}",
+        "getDelivery",
+        "Get a delivery",
+        (Answer(200, "The delivery, with each attempt.", (DeliveryView,)),),
+        parameters=(_DELIVERY_ID,),
+        faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/deliveries/{id}/redeliver",
+        "redeliver",
+        "Send a webhook once more",
+        (Answer(202, "It is sent now, and after that by the whole schedule.", (DeliveryView,)),),
+        "Whatever came of it. The `webhook-id` stays the same.",
+        (_DELIVERY_ID,),
+        faults=(NotFound, Conflict, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/test",
+        "testWebhook",
+        "Send a test event",
+        (Answer(202, "It is sent once; poll it.", (DeliveryView,), headers=("Location",)),),
+        "The address is held to the same rules as a job's.",
+        body=WebhookTest,
+        faults=(TooLarge, UnsupportedMediaType, InvalidRequest, WebhookRefused, StoreUnavailable),
+    ),
+    Operation(
+        "get",
         "/v1/backbones",
         "listBackbones",
         "List backbones",
@@ -358,6 +444,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Whether jobs can be accepted",
         (Answer(200, "Job store and object store answer.", (Readiness,)),),
         faults=(StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/metrics",
+        "metrics",
+        "Numbers for Prometheus",
+        (Answer(200, "Every metric, in Prometheus' text format.", media=("text/plain",)),),
+        "Asks for a token of its own or an owner's, as the service is set up; 404 where it is switched off.",
+        faults=(NotFound,),
     ),
     Operation(
         "get",

@@ -12,7 +12,7 @@ from socket import socket
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from api import links
+from api import links, metrics
 from api.views import FieldError, Problem
 from shared.errors import (
     Fault,
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
 #: Seconds after which a caller may try again when a part of the service is away.
 AWAY_SECONDS = 2
+#: Faults that one answer lists.
+MAX_ERRORS = 1000
 
 _OF_STATUS: dict[int, type[Fault]] = {
     404: NotFound,
@@ -71,7 +73,8 @@ def problem(faults: Sequence[Fault], request_id: str) -> Response:
     """
     kinds = {type(fault) for fault in faults}
     kind = kinds.pop() if len(kinds) == 1 else InvalidRequest
-    detail = faults[0].detail if len(faults) == 1 else f"{len(faults)} faults, each listed in `errors`."
+    metrics.note_problem(kind.code)
+    detail = faults[0].detail if len(faults) == 1 else _several(len(faults))
     document = Problem(
         type=f"{links.base()}/docs#{kind.code}",
         title=kind.title,
@@ -80,8 +83,8 @@ def problem(faults: Sequence[Fault], request_id: str) -> Response:
         code=kind.code,
         request_id=request_id,
         errors=[
-            FieldError(pointer=fault.pointer, detail=fault.detail)
-            for fault in faults
+            FieldError(pointer=fault.pointer, detail=fault.detail, line=fault.line)
+            for fault in faults[:MAX_ERRORS]
             if fault.pointer is not None
         ],
     )
@@ -92,6 +95,12 @@ def problem(faults: Sequence[Fault], request_id: str) -> Response:
     if kind is Unauthorized:
         response.headers["WWW-Authenticate"] = 'Bearer realm="impasto"'
     return response
+
+
+def _several(count: int) -> str:
+    if count > MAX_ERRORS:
+        return f"{count} faults, of which `errors` lists the first {MAX_ERRORS}."
+    return f"{count} faults, each listed in `errors`."
 
 
 def register(app: Flask) -> None:

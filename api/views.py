@@ -6,10 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from shared.jobs.record import Stage, Status
 from shared.spec import Spec
+from shared.timestamps import Timestamp
 
-Timestamp = Annotated[
-    str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]})
-]
 Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 
 
@@ -28,6 +26,9 @@ class FieldError(View):
 
     detail: str
     """What is wrong, and what would be right."""
+
+    line: int | None = None
+    """Line of a body that is read line by line, from 1; the pointer is one into that line."""
 
 
 class Problem(View):
@@ -200,6 +201,19 @@ class OutputAddress(View):
     token."""
 
 
+class WebhookView(View):
+    """Who is told of events."""
+
+    url: str
+    """The receiver."""
+
+    events: list[str]
+    """Types of the events that it is told of; empty for all."""
+
+    disabled: bool
+    """True once it has answered 410: it is told no more of this."""
+
+
 class Metrics(View):
     """What an ended job has cost."""
 
@@ -237,6 +251,9 @@ class JobView(View):
     output: OutputView | None
     """The finished picture; null until the job has succeeded."""
 
+    output_expires_at: Timestamp | None
+    """When the picture is deleted; once it has been, `output` is null again. Null where there was none."""
+
     error: JobError | None
     """Why the job has no picture; null unless it failed, expired or ran past its deadline."""
 
@@ -256,7 +273,8 @@ class JobView(View):
     """Attempts that the present stage has begun; more than one after an infrastructure fault."""
 
     attempt_errors: list[FailedAttemptError]
-    """What went wrong in each attempt that used up one of the few there are, oldest first."""
+    """What went wrong in each attempt that failed, oldest first. One that was lost with others in a batch, or
+    because the service's store was away, used up none of the few there are."""
 
     priority: int
     """0 (last) to 9 (first), among the owner's own jobs."""
@@ -266,6 +284,12 @@ class JobView(View):
 
     retry_of: str | None
     """ID of the job that this one repeats."""
+
+    batch: str | None
+    """ID of the batch that the job is an item of."""
+
+    custom_id: str | None
+    """What the caller calls the job within its batch."""
 
     created_at: Timestamp
     """When the job was accepted."""
@@ -284,6 +308,9 @@ class JobView(View):
 
     metadata: dict[str, str]
     """What the caller attached."""
+
+    webhook: WebhookView | None
+    """Who is told of the job's events."""
 
     urls: Urls
     """Where to go from here; there is no need to build an address."""

@@ -1,6 +1,6 @@
 """A job's record as callers see it."""
 
-from datetime import UTC, datetime
+from functools import lru_cache
 
 from api import links
 from api.views import (
@@ -13,17 +13,16 @@ from api.views import (
     Place,
     Progress,
     StyleView,
+    WebhookView,
 )
 from shared.errors import AttemptError
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
+from shared.timestamps import maybe_timestamp, timestamp
 
 _SOONEST, _LATEST, _LATEST_QUEUED = 1, 10, 60
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+#: Pictures whose views are kept: a style belongs to many jobs, and a job is polled many times.
+_KEPT_VIEWS = 2048
 
 
 def job_view(job: Job, outlook: Outlook | None) -> JobView:
@@ -52,6 +51,7 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         )
         if output
         else None,
+        output_expires_at=maybe_timestamp(job.output_expires_at) if job.status is Status.SUCCEEDED else None,
         error=JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
         if error
         else None,
@@ -64,12 +64,17 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         priority=job.priority,
         cancel_requested=job.cancel_requested,
         retry_of=job.retry_of,
+        batch=job.batch_id,
+        custom_id=job.custom_id,
         created_at=timestamp(job.created_at),
-        started_at=_maybe(job.started_at),
-        completed_at=_maybe(job.completed_at),
+        started_at=maybe_timestamp(job.started_at),
+        completed_at=maybe_timestamp(job.completed_at),
         deadline_at=timestamp(job.deadline_at),
-        expires_at=_maybe(job.expires_at),
+        expires_at=maybe_timestamp(job.expires_at),
         metadata=dict(job.metadata),
+        webhook=WebhookView(url=job.webhook.url, events=list(job.webhook.events), disabled=job.webhook_off)
+        if job.webhook
+        else None,
         urls=urls,
         metrics=Metrics(
             seconds=dict(job.seconds), evaluations=job.evaluations, batch=job.batch, loss=dict(job.loss)
@@ -127,6 +132,7 @@ def progress_view(progress: PaintProgress, eta: float | None) -> Progress:
     )
 
 
+@lru_cache(_KEPT_VIEWS)
 def _picture(picture: Picture) -> PictureView:
     return PictureView(
         image=picture.source,
@@ -137,6 +143,7 @@ def _picture(picture: Picture) -> PictureView:
     )
 
 
+@lru_cache(_KEPT_VIEWS)
 def _style(picture: Picture) -> StyleView:
     return StyleView(
         **dict(_picture(picture)),
@@ -154,9 +161,5 @@ def _attempt(error: AttemptError) -> FailedAttemptError:
         pointer=error.pointer,
         stage=Stage(error.stage) if error.stage else None,
         attempt=error.attempt,
-        at=_maybe(None if error.at is None else error.at / 1000),
+        at=maybe_timestamp(None if error.at is None else error.at / 1000),
     )
-
-
-def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else timestamp(seconds)

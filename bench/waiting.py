@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -65,10 +65,12 @@ class Polls:
 
     @property
     def p50(self) -> float:
+        """Median, in milliseconds."""
         return statistics.median(self.seconds) * 1e3
 
     @property
     def p99(self) -> float:
+        """In milliseconds."""
         return statistics.quantiles(self.seconds, n=100)[98] * 1e3
 
 
@@ -137,7 +139,7 @@ def _against(api: ApiServer, store: JobStore, clients: int, seconds: float) -> d
     poll = f"{api.url}/v1/jobs/{claim.job.id}"
     httpx.get(poll, headers={"Prefer": "wait=1"}, timeout=30).raise_for_status()  # starts the threads
     jobs = [store.submit(new_job(owner="local")).job.id for _ in range(clients)]
-    worker = _worker(api)
+    [worker] = api.workers()
     figures: dict[str, Any] = {"clients": clients, "resident_before": _resident(worker)}
     polls = {"with nobody waiting": _polls(poll, seconds)}
     with _Client(Streams(port, [f"/v1/jobs/{one}/events" for one in jobs])) as streams:
@@ -200,7 +202,7 @@ class _Client:
         self._process = context.Process(target=_read_all, args=(streams, theirs), daemon=True)
         self._process.start()
 
-    def __enter__(self) -> "_Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -247,7 +249,7 @@ class _Reader:
                     task.result()
         self._pipe.send(time.monotonic() - began)
         while (version := await asyncio.to_thread(self._pipe.recv)) is not None:
-            while len(self._heard.get(version, ())) < len(tasks):
+            while len(self._heard.get(version, ())) < len(tasks):  # noqa: ASYNC110 - an event would cost each
                 await asyncio.sleep(0.02)
             self._pipe.send(self._heard[version])
         for task in tasks:
@@ -276,12 +278,6 @@ class _Reader:
                 data: dict[str, Any] = json.loads(line[6:])
                 return data
         raise ConnectionError("a stream ended")
-
-
-def _worker(api: ApiServer) -> int:
-    """The process that serves: gunicorn's only child."""
-    master = api.pid
-    return int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
 
 
 def _status(pid: int, name: str) -> int:

@@ -33,7 +33,7 @@ BATCH = 500
 #: Between two looks at what is due beside what happens.
 TICK_SECONDS = 0.5
 #: Topics whose place in the line is looked up in one tick: a crowd of callers that wait is served in turn.
-PLACES = 40
+PLACES = 25
 #: For how long a stream that comes back waits to be told what it missed, while the changes are being read.
 READY_SECONDS = 5.0
 #: Changes of a job between a look at it and its being held, at most; fewer than these are told one by one.

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from shared.errors import AttemptError, ErrorInfo
@@ -23,6 +24,9 @@ from shared.spec import Spec
 #: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`.
 #: 4: the present one.
 SCHEMA = 4
+
+#: Specs and pictures kept as read: those of many records are the same, and polls come again and again.
+_KEPT_AS_READ = 2048
 
 T = TypeVar("T")
 
@@ -201,6 +205,8 @@ class NewJob:
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
         fresh: paint it anew, even if the same picture has been painted already.
+        retention_seconds: for which it is to be kept once it has ended, where that is less than the setting.
+        request_id: of the request that made it, for the log; kept until the job ends.
     """
 
     uid: str
@@ -221,6 +227,8 @@ class NewJob:
     custom_id: str | None = None
     webhook: Webhook | None = None
     fresh: bool = False
+    retention_seconds: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -228,9 +236,12 @@ class NewJob:
         return Inputs(self.content, self.styles, self.init)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock."""
+    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
+
+    A job that has succeeded and has no output had one until `output_expires_at`.
+    """
 
     uid: str
     id: str
@@ -245,31 +256,35 @@ class Job:
     metadata: Mapping[str, str]
     body_hash: str
     priority: int
-    attempt: int
-    attempt_errors: tuple[AttemptError, ...]
-    cancel_requested: bool
+    attempt: int = 0
+    attempt_errors: tuple[AttemptError, ...] = ()
+    cancel_requested: bool = False
     created_at: float
     deadline_at: float
-    started_at: float | None
-    completed_at: float | None
-    expires_at: float | None
-    worker: str | None
-    progress: PaintProgress | None
-    checkpoint: Checkpoint | None
-    preview_key: str | None
-    preview_step: int | None
-    output: Output | None
-    error: ErrorInfo | None
-    seconds: Mapping[str, float]
-    evaluations: int | None
-    batch: int | None
-    loss: Mapping[str, float]
-    retry_of: str | None
-    init: Picture | None
-    batch_id: str | None
-    custom_id: str | None
-    webhook: Webhook | None
-    fresh: bool
+    started_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    progress: PaintProgress | None = None
+    checkpoint: Checkpoint | None = None
+    preview_key: str | None = None
+    preview_step: int | None = None
+    output: Output | None = None
+    error: ErrorInfo | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    evaluations: int | None = None
+    batch: int | None = None
+    loss: Mapping[str, float] = field(default_factory=dict)
+    retry_of: str | None = None
+    init: Picture | None = None
+    batch_id: str | None = None
+    custom_id: str | None = None
+    webhook: Webhook | None = None
+    webhook_off: bool = False
+    fresh: bool = False
+    retention_seconds: float | None = None
+    output_expires_at: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -303,8 +318,8 @@ class Job:
             status=Status(fields["status"]),
             stage=Stage(fields["stage"]) if get("stage") else None,
             spec=_spec(fields["spec"], int(fields["schema"])),
-            content=Picture.from_plain(json.loads(fields["content"])),
-            styles=tuple(map(Picture.from_plain, json.loads(fields["styles"]))),
+            content=_picture(fields["content"]),
+            styles=_pictures(fields["styles"]),
             metadata=json.loads(fields["metadata"]),
             body_hash=fields["body_hash"],
             priority=int(fields["priority"]),
@@ -328,29 +343,34 @@ class Job:
             batch=int(batch) if (batch := get("batch")) else None,
             loss=_json(get("loss"), {}),
             retry_of=get("retry_of") or None,
-            init=Picture.from_plain(json.loads(init)) if (init := get("init")) else None,
+            init=_picture(init) if (init := get("init")) else None,
             batch_id=get("batch_id") or None,
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
+            webhook_off=get("webhook_off") == "1",
             fresh=get("fresh") == "1",
+            retention_seconds=_seconds(get("retention")),
+            output_expires_at=_seconds(get("output_expires_at")) or _seconds(get("expires_at")),
+            request_id=get("request_id") or None,
         )
 
 
 def new_record(job: NewJob) -> dict[str, str]:
     """A new job's hash, but for what the submitting script adds: its state, times and order."""
+    spec = job.spec.model_dump_json()
     record = {
         "uid": job.uid,
         "id": job.id,
         "owner": job.owner,
         "schema": str(SCHEMA),
-        "spec": job.spec.model_dump_json(),
+        "spec": spec,
         "content": to_json(job.content),
         "styles": to_json(job.styles),
         "metadata": to_json(job.metadata),
         "body_hash": job.body_hash,
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
-        "recipe": recipe_of(job.spec, job.inputs),
+        "recipe": _recipe(spec, job.inputs),
     }
     optional = {
         "retry_of": job.retry_of,
@@ -359,9 +379,46 @@ def new_record(job: NewJob) -> dict[str, str]:
         "custom_id": job.custom_id,
         "webhook": job.webhook and to_json(job.webhook),
         "fresh": "1" if job.fresh else None,
+        "retention": str(round(job.retention_seconds * 1000)) if job.retention_seconds else None,
+        "idempotency_key": job.idempotency_key,
+        "request_id": job.request_id,
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }
     return record | {name: value for name, value in optional.items() if value}
+
+
+def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
+    """A job just made, as `Job.from_hash` would read it: the store need not send back what it was sent.
+
+    Args:
+        job: what was written.
+        added: fields of the record that the submitting script added.
+    """
+    return Job(
+        uid=job.uid,
+        id=job.id,
+        owner=job.owner,
+        schema=SCHEMA,
+        version=int(added["version"]),
+        status=Status(added["status"]),
+        stage=Stage(added["stage"]),
+        spec=job.spec,
+        content=job.content,
+        styles=job.styles,
+        metadata=job.metadata,
+        body_hash=job.body_hash,
+        priority=job.priority,
+        created_at=int(added["created_at"]) / 1000,
+        deadline_at=int(added["deadline_at"]) / 1000,
+        retry_of=job.retry_of,
+        init=job.init,
+        batch_id=job.batch_id,
+        custom_id=job.custom_id,
+        webhook=job.webhook,
+        fresh=job.fresh,
+        retention_seconds=job.retention_seconds,
+        request_id=job.request_id,
+    )
 
 
 def bucket_for(spec: Spec, content: Picture) -> str | None:
@@ -384,6 +441,10 @@ def recipe_of(spec: Spec, inputs: Inputs) -> str:
     Pictures count by their content once all of them are in, before that by where they come from. Those that
     came inside a request all come from one place, so they count by their content always.
     """
+    return _recipe(spec.model_dump_json(), inputs)
+
+
+def _recipe(spec: str, inputs: Inputs) -> str:
     by_content = inputs.stored
     pictures = [
         [
@@ -393,7 +454,7 @@ def recipe_of(spec: Spec, inputs: Inputs) -> str:
         ]
         for pointer, picture in inputs.each()
     ]
-    return hashlib.sha256(f"{spec.model_dump_json()}{json.dumps(pictures)}".encode()).hexdigest()
+    return hashlib.sha256(f"{spec}{json.dumps(pictures)}".encode()).hexdigest()
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data
@@ -404,8 +465,8 @@ def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping):
         return dict(value)
-    parts = {part.name: getattr(value, part.name) for part in fields(value)}
-    return {name: part for name, part in parts.items() if part is not None}
+    # In the order of the class, which the hashes of what is written depend on.
+    return {name: part for name, part in vars(value).items() if part is not None}
 
 
 def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401
@@ -418,10 +479,26 @@ def _optional(kind: type[T], text: str | None) -> T | None:
 
 def _made(kind: type[T], plain: Mapping[str, Any]) -> T:
     """A dataclass from what `to_json` wrote; what only a later version knows is passed over."""
-    known = {part.name for part in fields(kind)}  # type: ignore[arg-type]
+    known = _names(kind)  # type: ignore[arg-type] # classes are hashable
     return kind(**{name: value for name, value in plain.items() if name in known})
 
 
+@cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(part.name for part in fields(kind))
+
+
+@lru_cache(_KEPT_AS_READ)
+def _picture(text: str) -> Picture:
+    return Picture.from_plain(json.loads(text))
+
+
+@lru_cache(_KEPT_AS_READ)
+def _pictures(text: str) -> tuple[Picture, ...]:
+    return tuple(map(Picture.from_plain, json.loads(text)))
+
+
+@lru_cache(_KEPT_AS_READ)
 def _spec(text: str, schema: int) -> Spec:
     """A record's spec, in which what it does not say is what it meant when the record was written."""
     if schema in (3, SCHEMA):

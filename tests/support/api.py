@@ -71,11 +71,11 @@ class ApiServer:
     ) -> None:
         self.stop()
 
-    @property
-    def pid(self) -> int:
-        """Process ID of gunicorn's master, while it runs."""
-        assert self._process is not None
-        return self._process.pid
+    def workers(self) -> list[int]:
+        """Process IDs of gunicorn's workers. Linux only."""
+        assert self._process
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        return [int(child) for child in children.split()]
 
     def stop(self) -> None:
         """An orderly end."""

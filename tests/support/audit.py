@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 
+from shared.jobs.delivery import Delivery, line_of
 from shared.jobs.keys import Key
 from tests.support.jobs import bucket
 
@@ -89,7 +90,8 @@ def audit(client: redis.Redis) -> Snapshot:
     _check_waiting(store)
     _check_lists(store)
     _check_references(store)
-    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES):
+    _check_deliveries(store)
+    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES, Key.OUTPUT_ENDS):
         assert store.zset(key).keys() <= store.records.keys(), f"{key} names a job without a record"
     return store
 
@@ -178,3 +180,25 @@ def _check_references(store: Snapshot) -> None:
     assert not store.zset(Key.UNUSED).keys() & named.keys()
     assert not store.zset(Key.SWEEPING).keys() & named.keys()
     assert store.zset(Key.UPLOAD_ENDS).keys() == uploads
+
+
+def _check_deliveries(store: Snapshot) -> None:
+    """A delivery is in the list of its state, one that waits in its line, each line known by its first."""
+    lists: dict[str, Zset] = defaultdict(dict)
+    waiting: dict[str, set[str]] = defaultdict(set)
+    for key, delivery in store.raw.items():
+        if not key.startswith(Key.DELIVERY):
+            continue
+        found = Delivery.from_hash(key.removeprefix(Key.DELIVERY), delivery)
+        lists[f"{Key.DELIVERY_LIST}{found.state}:{found.owner}"][found.id] = found.order
+        if found.state == "waiting":
+            waiting[Key.DELIVERY_LINE + line_of(found.url, found.owner)].add(found.id)
+        assert found.kind != "job" or found.uid in store.records, f"{found.id} tells of no job"
+    lines = {key: value for key, value in store.raw.items() if key.startswith(Key.DELIVERY_LINE)}
+    assert {key: set(line) for key, line in lines.items()} == waiting
+    assert {key: value for key, value in store.raw.items() if key.startswith(Key.DELIVERY_LIST)} == lists
+    firsts = {key.removeprefix(Key.DELIVERY_LINE): min(line.values()) for key, line in lines.items()}
+    assert store.zset(Key.DELIVERIES).keys() == firsts.keys()
+    for line, first in firsts.items():
+        # One that was passed over among very many stands a second behind.
+        assert first <= store.zset(Key.DELIVERIES)[line] <= first + 3_600_000

@@ -469,5 +469,4 @@ def test_nothing_is_left_of_callers_who_went_away(server: ApiServer, submit: Sub
 
 def _descriptors(server: ApiServer) -> int:
     """Open descriptors of the process that serves."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    return len(list(Path(f"/proc/{children[0]}/fd").iterdir()))
+    return len(list(Path(f"/proc/{server.workers()[0]}/fd").iterdir()))

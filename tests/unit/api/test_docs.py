@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from api.models import JobRequest
 from api.openapi import document, every_fault
 from api.operations import OPERATIONS, Operation
 from api.views import JobView, Problem, UploadView
 from shared.errors import Fault
+from shared.requests.models import JobRequest
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 ROWS = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line[:1] == "|"]

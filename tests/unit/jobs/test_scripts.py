@@ -11,7 +11,7 @@ from shared.jobs.keys import Key
 FOLDER = Path(scripts.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.lua") if path.stem not in scripts.PARTS)
 #: What may be refused when Redis is full: all that brings something new in.
-GROWING = {"submit", "hold", "upload"}
+GROWING = {"submit", "hold", "upload", "try_receiver", "webhook_secrets"}
 
 
 def text(name: str) -> str:

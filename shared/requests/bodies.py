@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, NoReturn, TypeVar
 
-from flask import request
 from pydantic import BaseModel, ValidationError
 
-from api.models import JobRequest, Style
 from shared.backbones import BACKBONES
-from shared.errors import Fault, InvalidRequest, MalformedRequest, UnsupportedMediaType
+from shared.errors import Fault, InvalidRequest, MalformedRequest
+from shared.requests.models import JobWebhook, Style
 from shared.spec import SpecRequest
 
-JSON_BYTES = 2**20
 M = TypeVar("M", bound=BaseModel)
 Loc = tuple[str | int, ...]
 
@@ -48,42 +46,39 @@ class Parsed(Generic[M]):
         )
 
 
-def read(kind: type[M]) -> Parsed[M]:
-    """Read the request's body.
-
-    Raises:
-        UnsupportedMediaType: it does not say that it is JSON.
-        MalformedRequest: it is not JSON; says where.
-        RequestEntityTooLarge: by Werkzeug, when it has more than a MiB.
-    """
-    if not request.is_json:
-        raise UnsupportedMediaType("Send JSON, with the header `Content-Type: application/json`.")
-    return parse(kind, whole(JSON_BYTES))
-
-
-def whole(limit: int) -> bytes:
-    """The request's body.
-
-    Raises:
-        RequestEntityTooLarge: by Werkzeug, when it has more than `limit` bytes.
-    """
-    request.max_content_length = limit
-    data = request.get_data(cache=False)
-    if request.content_length is None:
-        request.stream.read(1)  # Werkzeug has cut a body without a length: it says so now
-    return data
-
-
 def parse(kind: type[M], data: bytes) -> Parsed[M]:
-    """Read and validate JSON; see `read`."""
-    tree = _tree(data)
+    """Read and validate JSON.
+
+    Raises:
+        MalformedRequest: it is not JSON; says where.
+    """
+    tree = read_tree(data)
     try:
         return Parsed(tree, kind.model_validate_json(data))
     except ValidationError as error:
-        return Parsed(tree, None, _faults(error))
+        return Parsed(tree, None, _faults(error, kind))
 
 
-def _tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
+def validated(kind: type[M], tree: Any, told: type[BaseModel] | None = None) -> Parsed[M]:  # noqa: ANN401
+    """Validate what was read by `read_tree`, or put together from such parts.
+
+    Args:
+        kind: the model.
+        tree: any JSON.
+        told: the model whose fields a caller is told of; `kind` by default.
+    """
+    try:
+        return Parsed(tree, kind.model_validate(tree))
+    except ValidationError as error:
+        return Parsed(tree, None, _faults(error, told or kind))
+
+
+def read_tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """JSON as plain data.
+
+    Raises:
+        MalformedRequest: it is not JSON; says where.
+    """
     twice: list[tuple[dict[str, Any], str]] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,14 +126,14 @@ def escape(part: object) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
-def _faults(error: ValidationError) -> list[Fault]:
+def _faults(error: ValidationError, kind: type[BaseModel]) -> list[Fault]:
     found: list[Fault] = []
     for item in error.errors(include_url=False, include_input=False):
         if item["type"] == "json_invalid":  # a lone surrogate: our reading takes it, pydantic's does not
             raise MalformedRequest(f"The body is not JSON: {item['ctx']['error']}.")
         loc = _located(item["loc"])
         pointer = "".join(f"/{escape(part)}" for part in loc)
-        found.append(InvalidRequest(_say(item["type"], item["msg"], loc), pointer=pointer))
+        found.append(InvalidRequest(_say(item["type"], item["msg"], loc, kind), pointer=pointer))
     return found
 
 
@@ -149,13 +144,13 @@ def _located(loc: Loc) -> Loc:
     return loc[:-1] if loc and loc[-1] == "[key]" else loc
 
 
-def _say(kind: str, message: str, loc: Loc) -> str:
+def _say(error: str, message: str, loc: Loc, kind: type[BaseModel]) -> str:
     """A message in the caller's terms."""
-    match kind:
+    match error:
         case "missing":
             return "This field is needed."
         case "extra_forbidden":
-            return _unknown(str(loc[-1]), _fields_of(loc[:-1]))
+            return _unknown(str(loc[-1]), _fields_of(kind, loc[:-1]))
         case "model_type" | "model_attributes_type":
             return "This is an object, in braces."
         case "string_pattern_mismatch" if loc == ("spec", "backbone"):
@@ -165,9 +160,10 @@ def _say(kind: str, message: str, loc: Loc) -> str:
             return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
 
 
-def _fields_of(loc: Loc) -> list[str]:
-    kind: type[BaseModel] = Style if loc[:1] == ("styles",) else SpecRequest if loc else JobRequest
-    return sorted(kind.model_fields)
+def _fields_of(kind: type[BaseModel], loc: Loc) -> list[str]:
+    """The fields that there are at a place in a body of this kind."""
+    within: dict[str, type[BaseModel]] = {"styles": Style, "webhook": JobWebhook}
+    return sorted((within.get(str(loc[0]), SpecRequest) if loc else kind).model_fields)
 
 
 def _unknown(name: str, fields: Sequence[str]) -> str:

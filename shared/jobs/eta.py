@@ -247,7 +247,7 @@ class Forecast:
         return start + own.seconds * (own.together + 1) / 2
 
     def _between(self, place: int) -> float:
-        """Seconds of the jobs behind the first places and before this one; each that is known stands for some."""
+        """Seconds of the jobs behind the first places and before this one; each known one stands for some."""
         before = [seconds for at, seconds in self._far if at < place] or [seconds for _, seconds in self._far]
         before = before or [cost.seconds for _, cost in self._near]
         return (place - 1 - EXACT) * sum(before) / len(before) if before else 0.0
@@ -256,7 +256,7 @@ class Forecast:
 def _taken(
     free: Sequence[float], waiting: Sequence[tuple[int, Cost]]
 ) -> tuple[dict[int, float], list[float]]:
-    """Let painters take all that waits: when each job ends, by its place, and when each painter is free then."""
+    """Let painters take all that waits: when each job ends, by place, and when each painter is free then."""
     heap, left, ends = sorted(free), list(waiting), dict[int, float]()
     while left:
         begun = heapq.heappop(heap)

@@ -285,6 +285,10 @@ class JobView(View):
     retry_of: str | None
     """ID of the job that this one repeats."""
 
+    reused_from: str | None
+    """ID of the job whose picture this one shares, since it would have made the same; null where it was
+    painted for this job. That job may be deleted by now: the picture stays as long as any job has it."""
+
     batch: str | None
     """ID of the batch that the job is an item of."""
 

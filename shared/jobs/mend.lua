@@ -38,6 +38,7 @@ local function reindex(job)
   redis.call('ZADD', K.list .. job.status .. ':' .. job.owner, job.order, uid)
   if job.id ~= uid then redis.call('HSET', K.ids .. job.owner, job.id, uid) end
 
+  if job.recipe and not job.following then redis.call('ZREM', following_of(job), uid) end
   if job.completed_at then
     for _, key in ipairs({K.leases, K.delayed, K.deadlines}) do redis.call('ZREM', key, uid) end
     redis.call('ZADD', K.ended, job.expires_at, uid)

@@ -136,12 +136,16 @@ class Crowd:
         studio = self._studio
         if chance.random() < 0.5:
             job = studio.submit(
-                f"picture {chance.randrange(9)}", owner=owner, id=f"own-{time.monotonic_ns()}"
+                f"picture {chance.randrange(9)}",
+                owner=owner,
+                id=f"own-{time.monotonic_ns()}",
+                fresh=chance.random() < 0.3,
+                priority=chance.choice((0, 0, 5)),
             )
         else:
             name = f"picture {chance.randrange(9)}"
             source = f"upload:{studio.upload(name, owner)}" if chance.random() < 0.3 else name
-            new: NewJob = new_job(owner, content=Picture(source))
+            new: NewJob = new_job(owner, content=Picture(source), fresh=chance.random() < 0.3)
             job = studio.store.submit(new).job
         if chance.random() < 0.1:
             studio.store.cancel(owner, job.id)

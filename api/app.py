@@ -7,9 +7,11 @@ from api import (
     catalogue,
     deliveries,
     documentation,
+    events,
     health,
     hosts,
     jobs,
+    metrics,
     page,
     problems,
     request_ids,
@@ -25,12 +27,14 @@ from shared.settings import settings as read_settings
 
 _ROOMS = (
     jobs.blueprint,
+    events.blueprint,
     results.blueprint,
     batches.blueprint,
     uploads.blueprint,
     deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
+    metrics.blueprint,
     documentation.blueprint,
     page.blueprint,
 )
@@ -41,6 +45,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("api", static_folder=None)
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
+    metrics.attach(app, settings, app.extensions[services.KEY].redis)
     waits.register(app, settings.api_redis_seconds)
     request_ids.register(app)
     hosts.register(app)

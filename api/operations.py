@@ -10,7 +10,9 @@ from pydantic import BaseModel
 
 from api.deadlines import CANCEL_AFTER_HEADER, PATTERN
 from api.delivery_views import DeliveryPageView, DeliveryView, SecretsView
+from api.events import LAST_ID
 from api.jobs import REPLAYED_HEADER
+from api.preferences import APPLIED, HEADER, MOST_SECONDS
 from api.queries import IDEMPOTENCY_HEADER
 from api.views import (
     BackboneList,
@@ -32,6 +34,7 @@ from shared.errors import (
     InvalidRequest,
     MalformedRequest,
     NotFound,
+    OutputExpired,
     PictureTooLarge,
     PictureUnreadable,
     Quarantined,
@@ -39,6 +42,7 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
     TooLarge,
+    TooManyWaiting,
     Unauthorized,
     UnsupportedMediaType,
     UntrustedHost,
@@ -95,7 +99,7 @@ class Operation:
     @property
     def guarded(self) -> bool:
         """Whether it asks for a token where tokens are set."""
-        return self.path.startswith("/v1/")
+        return self.path.startswith("/v1/") or self.path == "/metrics"
 
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -105,6 +109,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Retry-After": ("Seconds until another poll may show something new.", {"type": "integer", "minimum": 1}),
     "ETag": ("Send it back as `If-None-Match` to be told 304 while nothing has changed.", {"type": "string"}),
+    APPLIED: ("`wait=n` when the request waits, or has waited.", {"type": "string"}),
     REPLAYED_HEADER: ("`true` when an earlier request has made this job.", {"type": "string"}),
 }
 
@@ -122,6 +127,16 @@ _CANCEL_AFTER = Parameter(
     "`deadline_seconds` in the body; give one of them.",
     {"type": "string", "pattern": PATTERN},
 )
+_WAIT = Parameter(
+    HEADER,
+    "header",
+    f"`wait=n`: wait up to n seconds ({MOST_SECONDS} at most) for the job to end; with `If-None-Match`, for "
+    "it to change.",
+    {"type": "string", "examples": ["wait=30"]},
+)
+_LAST_ID = Parameter(
+    LAST_ID, "header", "The `id` of the last event that was read; those after it follow.", {"type": "string"}
+)
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
 _RANGE = Parameter(
     "Range",
@@ -129,9 +144,9 @@ _RANGE = Parameter(
     "One part of the picture, such as `bytes=0-1023`; what is not one valid range is ignored.",
     {"type": "string"},
 )
-_UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After"))
+_UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After", APPLIED))
 _ACCEPTED = Answer(
-    202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", REPLAYED_HEADER)
+    202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", APPLIED, REPLAYED_HEADER)
 )
 #: Media types of results.
 _RESULTS = ("image/png", "image/jpeg", "image/webp")
@@ -161,7 +176,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Submit a job",
         (_ACCEPTED,),
         "The pictures are fetched and painted after the answer: poll the address in `Location`.",
-        (_KEY, _CANCEL_AFTER),
+        (_KEY, _CANCEL_AFTER, _WAIT),
         JobRequest,
         (*_SUBMIT_FAULTS, IdempotencyMismatch),
     ),
@@ -172,12 +187,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Submit a job under your own ID",
         (
             Answer(
-                200, "The job was there already, from the same body.", (JobView,), headers=("Retry-After",)
+                200,
+                "The job was there already, from the same body.",
+                (JobView,),
+                headers=("Retry-After", APPLIED),
             ),
-            Answer(202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After")),
+            Answer(202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", APPLIED)),
         ),
         "May be sent again at any time: the same body changes nothing, another is a conflict.",
-        (_JOB_ID, _CANCEL_AFTER),
+        (_JOB_ID, _CANCEL_AFTER, _WAIT),
         JobRequest,
         (*_SUBMIT_FAULTS, Conflict),
     ),
@@ -186,9 +204,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/jobs/{id}",
         "getJob",
         "Poll a job",
-        (Answer(200, "The job as it stands.", (JobView,), headers=("ETag", "Retry-After")), _UNCHANGED),
+        (
+            Answer(200, "The job as it stands.", (JobView,), headers=("ETag", "Retry-After", APPLIED)),
+            _UNCHANGED,
+        ),
         "A job that failed is a 200 with its `error` inside.",
-        (_JOB_ID, _NONE_MATCH),
+        (_JOB_ID, _NONE_MATCH, _WAIT),
         faults=(NotFound, StoreUnavailable),
     ),
     Operation(
@@ -253,6 +274,19 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "get",
+        "/v1/jobs/{id}/events",
+        "streamJob",
+        "Be told of each change of a job",
+        (
+            Answer(200, "Server-sent events, until the job has ended.", media=("text/event-stream",)),
+            Answer(204, "The job has ended, and its last event has been read."),
+        ),
+        "Events `job` say how the job is; `gap`, that some are no longer kept; `end`, that no more come.",
+        (_JOB_ID, _LAST_ID),
+        faults=(NotFound, StoreUnavailable, TooManyWaiting),
+    ),
+    Operation(
+        "get",
         "/v1/jobs/{id}/output",
         "getOutput",
         "Get the finished picture",
@@ -275,7 +309,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         "A range may be asked for. With `Accept: application/json` its address is answered instead.",
         (_JOB_ID, _NONE_MATCH, _RANGE),
-        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(NotFound, OutputExpired, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "get",
@@ -410,6 +444,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Whether jobs can be accepted",
         (Answer(200, "Job store and object store answer.", (Readiness,)),),
         faults=(StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/metrics",
+        "metrics",
+        "Numbers for Prometheus",
+        (Answer(200, "Every metric, in Prometheus' text format.", media=("text/plain",)),),
+        "Asks for a token of its own or an owner's, as the service is set up; 404 where it is switched off.",
+        faults=(NotFound,),
     ),
     Operation(
         "get",

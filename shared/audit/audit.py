@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import redis
 
-from shared.audit import counters, entries, inputs, places, references, results, sharing, uploads
+from shared.audit import (
+    counters,
+    deliveries,
+    entries,
+    inputs,
+    places,
+    references,
+    results,
+    sharing,
+    uploads,
+)
 from shared.audit.findings import Code, Finding
 from shared.audit.held import Held
 from shared.audit.reader import Reader
@@ -118,3 +128,4 @@ def _everything(reader: Reader, config: Settings, *, deep: bool) -> Iterator[Fin
     yield from inputs.check(reader, deep=deep)
     yield from references.check(reader)
     yield from uploads.check(reader)
+    yield from deliveries.check(reader)

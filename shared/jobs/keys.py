@@ -28,7 +28,12 @@ class Key(StrEnum):
     AWAY = "im:away"  # string, while it is known that Redis itself was away not long ago; expires
     DEADLINES = "im:deadlines"  # zset: uid of jobs that have not ended, by deadline
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
-    TALLY = "im:tally"  # hash: event -> how often it happened
+    OUTPUT_ENDS = "im:output_ends"  # zset: uid of jobs whose output is to go before them, by that time
+    TALLY = "im:tally"  # hash: event -> how often it happened; time:<what>:<bound> -> how many took no longer
+
+    CHANGES = "im:changes"  # stream, capped: what whoever waits is told of
+    PACE = "im:pace:"  # [bucket] string: what jobs of it have taken lately; expires
+    PACES = "im:paces"  # hash: lane -> likewise, over all its buckets
 
     REFS = "im:refs"  # hash: sha256 of an input -> jobs and uploads that name it (absent: none)
     REFS_MOVED = "im:refs_moved"  # hash: first digits of inputs' sha256 -> how often one was named or let go
@@ -38,19 +43,14 @@ class Key(StrEnum):
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 
-    RECIPES = (
-        "im:recipes:"  # [owner] hash: recipe -> uid of the job that makes it, or of one that has its output
-    )
-    FOLLOWING = (
-        "im:following:"  # [recipe]:[owner] zset: uid of jobs that wait for that job, as in a waiting set
-    )
-    SETTLING = "im:settling"  # zset: [recipe]:[owner] whose followers are being attended to, by the last time
+    RECIPES = "im:recipes:"  # [owner] hash: recipe -> uid of the job that makes it, or has its output
+    FOLLOWING = "im:following:"  # [recipe]:[owner] zset: uid of jobs that wait for that job, as in `WAIT`
+    SETTLING = "im:settling"  # zset: [recipe]:[owner] whose followers are attended to, by the last time
     SHARERS = (
-        "im:sharers:"  # [output key] zset: uid of ended jobs that name it, by the end of their retention
+        "im:sharers:"  # [output key] zset: uid of jobs that name it, by when they lose it; none: its maker
     )
-    #                           (absent: its maker alone)
 
-    QUARANTINE = "im:quarantine:"  # [recipe] string: the last job that ended its workers so; expires
+    QUARANTINE = "im:quarantine:"  # [recipe] string: when its last job had ended its workers; expires
     LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires
 
     DELIVERY = "im:delivery:"  # [ID] hash: one event that a receiver is to be told

@@ -16,6 +16,7 @@ from typing import Any
 from redis import Redis
 
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
+from shared.jobs.census import BOUNDS
 from shared.jobs.flights import FlightStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
@@ -37,6 +38,7 @@ from shared.jobs.record import (
     new_record,
     recipe_of,
     to_json,
+    work_for,
 )
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
 from shared.jobs.scripts import Reply, Scripts
@@ -204,7 +206,11 @@ class JobStore(FlightStore):
             raise Conflict("the job has not ended; cancel it first")
         job = _job(record)
         keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        return Purged(tuple(key for key in keys if key))
+        # Who ends an attempt tidies up after it; who loses one cannot.
+        strays = [f"checkpoints/{job.uid}/"] if job.attempt_errors else []
+        if strays and (job.output or job.status is not Status.SUCCEEDED):  # else others need what it has made
+            strays.insert(0, f"outputs/{job.uid}/")
+        return Purged(tuple(key for key in keys if key), tuple(strays))
 
     # Workers' side.
 
@@ -257,10 +263,17 @@ class JobStore(FlightStore):
         progress: PaintProgress | None = None,
         stage: Stage | None = None,
         preview_key: str | None = None,
+        preview_step: int | None = None,
     ) -> Renewal:
         """Prolong the lease, and show how far the work has come. Raises `LeaseLostError`."""
-        shown = progress and to_json(progress)
-        reply = self._fenced("renew", claim, progress=shown, stage=stage, preview_key=preview_key)
+        reply = self._fenced(
+            "renew",
+            claim,
+            progress=progress and to_json(progress),
+            stage=stage,
+            preview_key=preview_key,
+            preview_step=preview_step,
+        )
         return Renewal(cancel=bool(reply[0]))
 
     def pin(self, claim: Claim, inputs: Inputs) -> None:
@@ -300,6 +313,7 @@ class JobStore(FlightStore):
             "advance",
             claim,
             seconds=to_json(seconds),
+            bounds=BOUNDS,
             bucket=bucket_for(spec, content),
             recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
             **_pictures(content, styles, init),
@@ -346,6 +360,8 @@ class JobStore(FlightStore):
             evaluations=evaluations,
             loss=to_json(loss),
             batch=batch,
+            work=work_for(claim.job.spec, claim.job.content),
+            bounds=BOUNDS,
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:
@@ -414,6 +430,11 @@ class JobStore(FlightStore):
         """Whether jobs other than its maker name an output."""
         with translated():
             return bool(self._redis.exists(Key.SHARERS + output_key))
+
+    def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
+        """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""
+        jobs, keys = self._scripts.run("expire_outputs", limit=limit)
+        return jobs, keys
 
     def counts(self) -> Mapping[str, int]:
         """Jobs by status."""

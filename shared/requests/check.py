@@ -271,6 +271,7 @@ def job_of(
         custom_id=custom_id,
         webhook=webhook_of(body.webhook),
         fresh=body.fresh,
+        retention_seconds=body.retention_seconds,
     )
 
 

@@ -56,6 +56,7 @@ for _, key in ipairs(redis.call('KEYS', 'im:*')) do
   local value
   if kind == 'hash' then value = redis.call('HGETALL', key)
   elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  elseif kind == 'stream' then value = redis.call('XLEN', key)
   else value = redis.call('GET', key) end
   found[#found + 1] = {key, kind, value}
 end
@@ -67,7 +68,7 @@ def snapshot(client: redis.Redis) -> Snapshot:
     """Everything in the store."""
     found = Snapshot({})
     for key, kind, reply in sorted(client.eval(_DUMP, 0)):
-        if key == Key.TALLY:
+        if key in (Key.TALLY, Key.CHANGES, Key.PACES) or key.startswith(Key.PACE):
             continue  # tells what happened, not what is the case
         value = reply
         if kind != "string":
@@ -99,7 +100,7 @@ def audit(client: redis.Redis) -> Snapshot:
     _check_followers(store)
     _check_outputs(store)
     _check_deliveries(store)
-    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES):
+    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES, Key.OUTPUT_ENDS):
         assert store.zset(key).keys() <= store.records.keys(), f"{key} names a job without a record"
     return store
 
@@ -211,7 +212,9 @@ def _check_outputs(store: Snapshot) -> None:
     named: dict[str, Zset] = defaultdict(dict)
     for uid, record in store.records.items():
         if "output" in record:
-            named[json.loads(record["output"])["key"]][uid] = int(record["expires_at"])
+            named[json.loads(record["output"])["key"]][uid] = int(
+                record.get("output_expires_at", record["expires_at"])
+            )
             if record.get("reused_from"):
                 assert shares(record)
     shared = {key: uids for key, uids in named.items() if list(uids) != [key.split("/")[1]]}

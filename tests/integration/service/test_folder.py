@@ -216,7 +216,7 @@ def test_two_runs_into_one_folder_do_not_get_in_each_others_way(
     start: Start, command: Command, folder: Path
 ) -> None:
     first = start(*command(*SLOW))
-    wait_for(lambda: (folder.parent / "out" / LEDGER).exists(), "the first run to begin", SECONDS)
+    wait_for((folder.parent / "out" / LEDGER).exists, "the first run to begin", SECONDS)
     code, _, said = ended(start(*command(*SLOW)))
     assert (code, "another run" in said) == (1, True), said
     assert ended(first)[0] == 0

@@ -29,7 +29,7 @@ def requests(photos: Path, style: Path, paintings: Path) -> Iterator[Request]:
 
 
 def handed_in(impasto: Impasto, wanted: Iterator[Request]) -> Iterator[str]:
-    """IDs of the jobs, those of an earlier run too: a conflict says that the ID is there from another upload."""
+    """IDs of the jobs. A conflict says that an earlier run has handed one in, from another upload."""
     for outcome in impasto.submit_many(wanted):
         error = outcome.error
         if outcome.job or (isinstance(error, ApiError) and error.code == "conflict"):

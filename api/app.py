@@ -11,6 +11,7 @@ from api import (
     health,
     hosts,
     jobs,
+    metrics,
     page,
     problems,
     request_ids,
@@ -33,6 +34,7 @@ _ROOMS = (
     deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
+    metrics.blueprint,
     documentation.blueprint,
     page.blueprint,
 )
@@ -43,6 +45,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("api", static_folder=None)
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
+    metrics.attach(app, settings, app.extensions[services.KEY].redis)
     waits.register(app, settings.api_redis_seconds)
     request_ids.register(app)
     hosts.register(app)

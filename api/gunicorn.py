@@ -9,11 +9,12 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn import glogging, util  # type: ignore[import-untyped]
 
 from api import problems
 from api.auth import OpenToAllError, check_binding
 from api.services import hub_of
+from shared.logs import set_up_logging
 from shared.settings import settings
 
 _settings = settings()
@@ -27,6 +28,20 @@ with suppress(OSError, ValueError):
     _most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (_most, _most))
 
+set_up_logging(_settings)
+
+
+class Lines(glogging.Logger):  # type: ignore[misc]
+    """Gunicorn's log, written as all others are."""
+
+    def setup(self, cfg: object) -> None:
+        """Hand every line on to the root logger."""
+        super().setup(cfg)
+        for one in (self.error_log, self.access_log):
+            one.handlers.clear()
+            one.propagate = True
+
+
 _host = f"[{_settings.api_host}]" if ":" in _settings.api_host else _settings.api_host
 bind = f"{_host}:{_settings.api_port}"
 worker_class = "gthread"
@@ -37,6 +52,8 @@ keepalive = 15
 #: On SIGTERM, requests under way may end; an upload takes longest.
 graceful_timeout = 30
 loglevel = _settings.log_level.lower()
+logger_class = Lines
+#: The application logs its requests itself: api/traffic.py.
 accesslog = None
 #: No header of a request changes who asked or where: a proxy in front sets IMPASTO_PUBLIC_URL instead.
 forwarded_allow_ips = ""

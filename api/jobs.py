@@ -28,6 +28,7 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
 )
+from shared.jobs.erase import erase
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, Status
 from shared.jobs.store import Purged
@@ -232,8 +233,7 @@ def _view(
 
 def _delete_objects(purged: Purged) -> None:
     """Best effort: the record is gone already, and chores sweep objects that no record names."""
-    for key in purged.keys:
-        try:
-            services().objects.delete(key)
-        except StorageUnavailable as fault:
-            log.warning("request %s: %s is left behind: %s", g.request_id, key, fault.detail)
+    try:
+        erase(services().objects, purged)
+    except StorageUnavailable as fault:
+        log.warning("request %s: objects are left behind: %s", g.request_id, fault.detail)

@@ -34,6 +34,7 @@ from shared.errors import (
     InvalidRequest,
     MalformedRequest,
     NotFound,
+    OutputExpired,
     PictureTooLarge,
     PictureUnreadable,
     Quarantined,
@@ -98,7 +99,7 @@ class Operation:
     @property
     def guarded(self) -> bool:
         """Whether it asks for a token where tokens are set."""
-        return self.path.startswith("/v1/")
+        return self.path.startswith("/v1/") or self.path == "/metrics"
 
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -308,7 +309,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         "A range may be asked for. With `Accept: application/json` its address is answered instead.",
         (_JOB_ID, _NONE_MATCH, _RANGE),
-        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(NotFound, OutputExpired, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "get",
@@ -443,6 +444,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Whether jobs can be accepted",
         (Answer(200, "Job store and object store answer.", (Readiness,)),),
         faults=(StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/metrics",
+        "metrics",
+        "Numbers for Prometheus",
+        (Answer(200, "Every metric, in Prometheus' text format.", media=("text/plain",)),),
+        "Asks for a token of its own or an owner's, as the service is set up; 404 where it is switched off.",
+        faults=(NotFound,),
     ),
     Operation(
         "get",

@@ -12,7 +12,7 @@ from socket import socket
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from api import links
+from api import links, metrics
 from api.views import FieldError, Problem
 from shared.errors import (
     Fault,
@@ -73,6 +73,7 @@ def problem(faults: Sequence[Fault], request_id: str) -> Response:
     """
     kinds = {type(fault) for fault in faults}
     kind = kinds.pop() if len(kinds) == 1 else InvalidRequest
+    metrics.note_problem(kind.code)
     detail = faults[0].detail if len(faults) == 1 else _several(len(faults))
     document = Problem(
         type=f"{links.base()}/docs#{kind.code}",

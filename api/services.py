@@ -19,7 +19,7 @@ from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
 
-_KEY = "impasto"
+KEY = "impasto"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def attach(app: Flask, settings: Settings) -> None:
     redis = connect(settings)
     store = JobStore(redis, settings)
     outlooks = Outlooks(redis, store, settings.intake_slots)
-    app.extensions[_KEY] = Services(
+    app.extensions[KEY] = Services(
         settings=settings,
         redis=redis,
         store=store,
@@ -59,11 +59,11 @@ def attach(app: Flask, settings: Settings) -> None:
 
 def hub_of(app: object) -> Hub | None:
     """Who waits at an application of ours; None for another one."""
-    found = getattr(app, "extensions", {}).get(_KEY)
+    found = getattr(app, "extensions", {}).get(KEY)
     return found.hub if isinstance(found, Services) else None
 
 
 def services() -> Services:
     """The services of the application that serves this request."""
-    found: Services = current_app.extensions[_KEY]
+    found: Services = current_app.extensions[KEY]
     return found

@@ -1,9 +1,10 @@
 """From a request to a record: what was checked is written as a job, and a worker is woken."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.problems import raise_all
 from api.services import Services
+from shared import logs
 from shared.errors import StoreUnavailable
 from shared.ids import new_id
 from shared.jobs.record import Job, NewJob
@@ -97,6 +98,7 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
             webhook=job.webhook,
+            retention_seconds=job.retention_seconds,
         ),
         services,
     )
@@ -108,7 +110,9 @@ def retry_hash(job: Job) -> str:
 
 
 def _write(job: NewJob, services: Services) -> Submitted:
-    submitted = services.store.submit(job)
+    request_id = logs.known("request_id")
+    submitted = services.store.submit(replace(job, request_id=str(request_id) if request_id else None))
+    logs.add(job=submitted.job.uid)
     if submitted.ring:
         services.ring(submitted.queue)
     return submitted

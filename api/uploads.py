@@ -91,5 +91,7 @@ def _keep(cleaned: CleanPicture, owner: str, found: Services) -> UploadView:
         height=cleaned.height,
         bytes=len(cleaned.png),
         sha256=cleaned.sha256,
-        expires_at=timestamp(time.time() + found.settings.retention_seconds),
+        expires_at=timestamp(
+            time.time() + (found.settings.upload_seconds or found.settings.retention_seconds)
+        ),
     )

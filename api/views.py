@@ -251,6 +251,9 @@ class JobView(View):
     output: OutputView | None
     """The finished picture; null until the job has succeeded."""
 
+    output_expires_at: Timestamp | None
+    """When the picture is deleted; once it has been, `output` is null again. Null where there was none."""
+
     error: JobError | None
     """Why the job has no picture; null unless it failed, expired or ran past its deadline."""
 
@@ -270,7 +273,8 @@ class JobView(View):
     """Attempts that the present stage has begun; more than one after an infrastructure fault."""
 
     attempt_errors: list[FailedAttemptError]
-    """What went wrong in each attempt that used up one of the few there are, oldest first."""
+    """What went wrong in each attempt that failed, oldest first. One that was lost with others in a batch, or
+    because the service's store was away, used up none of the few there are."""
 
     priority: int
     """0 (last) to 9 (first), among the owner's own jobs."""

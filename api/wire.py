@@ -51,6 +51,7 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         )
         if output
         else None,
+        output_expires_at=maybe_timestamp(job.output_expires_at) if job.status is Status.SUCCEEDED else None,
         error=JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
         if error
         else None,

@@ -143,6 +143,21 @@ class JobError:
 
 
 @dataclass(frozen=True)
+class AttemptError(JobError):
+    """Why one attempt at a job failed.
+
+    Attributes:
+        stage: what the attempt was doing.
+        attempt: its number among those of `fetching`, or of painting and storing.
+        at: when it failed.
+    """
+
+    stage: str | None = None
+    attempt: int | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as the service last told it.
 
@@ -150,6 +165,7 @@ class Job:
         status: queued, processing, succeeded, failed, canceled or expired.
         stage: fetching, waiting, painting or storing; None once the job has ended.
         queue_position: 1-based place among what waits; None when the job does not wait.
+        attempt_errors: what went wrong in each attempt that failed, oldest first.
         attempt: attempts that the present stage has begun.
         cancel_requested: True from a cancel until the worker has stopped.
         retry_of: ID of the job that this one repeats.
@@ -168,6 +184,7 @@ class Job:
     progress: Progress | None = None
     output: Output | None = None
     error: JobError | None = None
+    attempt_errors: tuple[AttemptError, ...] = ()
     attempt: int = 0
     priority: int = 0
     cancel_requested: bool = False
@@ -208,6 +225,7 @@ class Job:
             progress=_progress(progress) if progress else None,
             output=_output(output) if output else None,
             error=_error(error) if error else None,
+            attempt_errors=tuple(map(_attempt_error, data.get("attempt_errors") or ())),
             attempt=data.get("attempt") or 0,
             priority=data.get("priority") or 0,
             cancel_requested=bool(data.get("cancel_requested")),
@@ -429,6 +447,19 @@ def _error(data: Mapping[str, Any]) -> JobError:
         title=data.get("title") or data["code"],
         detail=data.get("detail") or "",
         pointer=data.get("pointer"),
+    )
+
+
+def _attempt_error(data: Mapping[str, Any]) -> AttemptError:
+    error = _error(data)
+    return AttemptError(
+        error.code,
+        error.title,
+        error.detail,
+        error.pointer,
+        stage=data.get("stage"),
+        attempt=data.get("attempt"),
+        at=_time(data.get("at")),
     )
 
 

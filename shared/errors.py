@@ -80,6 +80,12 @@ class NotFound(Fault):
     code, title, status = "not_found", "There is no such thing here", 404
 
 
+class OutputExpired(Fault):
+    """The job had a picture, which was kept for a shorter time than the job."""
+
+    code, title, status = "output_expired", "The picture has been deleted", 410
+
+
 class Conflict(Fault):
     """The job is in a state that does not allow this, or the ID is taken by another job."""
 
@@ -207,6 +213,12 @@ class WorkerLost(Fault):
     """The worker stopped renewing its lease: it crashed, stalled or was cut off."""
 
     code, title, status, retryable = "worker_lost", "The worker was lost", 500, True
+
+
+class DeviceFailed(Fault):
+    """The device that the job was painted on answers nothing any more; its worker has left."""
+
+    code, title, status, retryable = "device_failed", "The worker's device failed", 500, True
 
 
 class AttemptsExhausted(Fault):

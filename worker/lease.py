@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 from shared.errors import StoreUnavailable
 from shared.jobs.record import PaintProgress, Stage
 from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.logs import begin
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -156,6 +157,7 @@ class Lease:
                 self._ended.wait(INSIST_SECONDS)
 
     def _beat_until_ended(self) -> None:
+        begin(**self.claim.log_fields)
         interval = min(self._lease_seconds / 3, BEAT_SECONDS)
         while not self._ended.wait(interval):
             if self._pulse.silence() > self._stall_seconds:

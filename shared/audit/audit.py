@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import redis
 
-from shared.audit import counters, entries, inputs, places, references, results, uploads
+from shared.audit import counters, deliveries, entries, inputs, places, references, results, uploads
 from shared.audit.findings import Code, Finding
 from shared.audit.held import Held
 from shared.audit.reader import Reader
@@ -116,3 +116,4 @@ def _everything(reader: Reader, config: Settings, *, deep: bool) -> Iterator[Fin
     yield from inputs.check(reader, deep=deep)
     yield from references.check(reader)
     yield from uploads.check(reader)
+    yield from deliveries.check(reader)

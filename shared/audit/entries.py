@@ -13,7 +13,7 @@ def check(reader: Reader) -> Iterator[Finding]:
 
     Where a job's record contradicts one of the first four, `places` says so.
     """
-    for key in (Key.LEASES, Key.DELAYED, Key.DEADLINES, Key.ENDED):
+    for key in (Key.LEASES, Key.DELAYED, Key.DEADLINES, Key.ENDED, Key.OUTPUT_ENDS):
         yield from _set(reader, key, _may_be)
     for name in _each(reader, Key.LIST):
         status, _, owner = name.partition(":")

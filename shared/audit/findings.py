@@ -43,6 +43,10 @@ class Code(StrEnum):
     PREVIEW_MISSING = "preview_missing"
     OBJECT_WITHOUT_JOB = "object_without_job"
 
+    DELIVERY_WITHOUT_RECORD = "delivery_without_record"
+    DELIVERY_DISAGREES = "delivery_disagrees"
+    DELIVERY_OVERDUE = "delivery_overdue"
+
 
 #: What is no fault, but worth knowing.
 NOTES = frozenset({Code.RECORD_LATER})
@@ -83,6 +87,9 @@ REMEDIES = {
     Code.OUTPUT_DAMAGED: "Restore it from a backup, or retry the job.",
     Code.CHECKPOINT_MISSING: "The next attempt starts over, or the next checkpoint takes its place.",
     Code.PREVIEW_MISSING: "The next preview takes its place.",
+    Code.DELIVERY_WITHOUT_RECORD: _REPAIR,
+    Code.DELIVERY_DISAGREES: _REPAIR,
+    Code.DELIVERY_OVERDUE: _CHORES,
     Code.OBJECT_WITHOUT_JOB: "Chores sweep such leftovers every hour: see that a chores worker runs.",
 }
 

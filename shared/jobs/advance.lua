@@ -2,7 +2,7 @@
 -- Intake is done: keep the clean copies and let the job wait for paint.
 --
 -- Arguments: uid, fence, content, styles, init (where the job has one), seconds (JSON each), bucket, recipe,
---   grace (ms), bells.
+--   grace (ms), bells, bounds (ms, of the buckets that times are counted in).
 -- Keys: job:<uid>, tally, paces, leases, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery
 --   queue's list.
 -- Returns {ring}; empty when the lease is lost.
@@ -18,5 +18,7 @@ save(job, {
   attempt = 0, fence = false, worker = false, progress = false, waited = false,
 })
 wait(job, time)
-learn_intake(cjson.decode(arg.seconds).fetch)
+local fetch = cjson.decode(arg.seconds).fetch
+learn_intake(fetch)
+if fetch then measure('fetch', 1000 * fetch, arg.bounds) end
 return {bell_wanted('paint')}

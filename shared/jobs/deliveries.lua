@@ -53,6 +53,8 @@ local function leave_line(delivery)
   settle_line(line)
 end
 
+local DELIVERY_STATES = {'waiting', 'delivered', 'failed', 'disabled'}
+
 -- States: `waiting` to be sent, now or again; `delivered`; `failed`, given up; `disabled`, its receiver is gone.
 local function move_delivery(delivery, state)
   redis.call('ZREM', K.delivery_list .. delivery.state .. ':' .. delivery.owner, delivery.id)

@@ -4,7 +4,7 @@
 --
 -- Arguments: limit (jobs in one call), overdue (JSON), retention (ms), schema.
 -- Keys: deadlines, job:<uid>, leases, delayed, ended, counts, list:<status>:<owner>, wait:<lane>:<owner>,
---   turns:<lane>, waiting.
+--   turns:<lane>, waiting, tally.
 -- Returns {the number of jobs that expired, the number that were canceled}.
 
 local time = now()

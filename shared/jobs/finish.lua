@@ -3,8 +3,9 @@
 -- Repeating it (the answer was lost) changes nothing and succeeds.
 --
 -- Arguments: uid, fence, output, seconds, loss (JSON each), evaluations, batch, work (where it is known),
---   retention (ms).
--- Keys: job:<uid>, tally, pace:<bucket>, paces, changes, leases, deadlines, delayed, ended, counts, list:<status>:<owner>.
+--   retention, output_retention (ms), bounds (ms, of the buckets that times are counted in).
+-- Keys: job:<uid>, tally, pace:<bucket>, paces, changes, leases, deadlines, delayed, ended, output_ends, counts,
+--   list:<status>:<owner>.
 -- Returns {1}; empty when the lease is lost.
 
 local named = load_job(arg.uid)
@@ -26,4 +27,8 @@ end_job(job, time, 'succeeded', {
   batch = arg.batch, progress = false,
 })
 tally('finished')
+for _, part in ipairs({'wait', 'paint', 'store'}) do
+  if seconds[part] then measure(part, 1000 * seconds[part], arg.bounds) end
+end
+measure('job', job.completed_at - job.created_at, arg.bounds)
 return {1}

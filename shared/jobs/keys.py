@@ -28,7 +28,8 @@ class Key(StrEnum):
     AWAY = "im:away"  # string, while it is known that Redis itself was away not long ago; expires
     DEADLINES = "im:deadlines"  # zset: uid of jobs that have not ended, by deadline
     ENDED = "im:ended"  # zset: uid of ended jobs, by the time their retention is over
-    TALLY = "im:tally"  # hash: event -> how often it happened
+    OUTPUT_ENDS = "im:output_ends"  # zset: uid of jobs whose output is to go before them, by that time
+    TALLY = "im:tally"  # hash: event -> how often it happened; time:<what>:<bound> -> how many took no longer
 
     CHANGES = "im:changes"  # stream, capped: what whoever waits is told of
     PACE = "im:pace:"  # [bucket] string: what jobs of it have taken lately; expires
@@ -42,7 +43,7 @@ class Key(StrEnum):
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 
-    QUARANTINE = "im:quarantine:"  # [recipe] string: the last job that ended its workers so; expires
+    QUARANTINE = "im:quarantine:"  # [recipe] string: when its last job had ended its workers; expires
     LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires
 
     DELIVERY = "im:delivery:"  # [ID] hash: one event that a receiver is to be told

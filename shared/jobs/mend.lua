@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Put right what the audit found, as far as it is still so. Records are what counts: indexes and counters follow.
 --
--- Arguments: kind, statuses (each that there is), grace, retention (ms), schema; and by kind
+-- Arguments: kind, statuses (each that there is), grace, retention, upload_retention (ms), schema; and by
+--   kind
 --   job: uid. Its entries become what its record says. One that nobody holds waits again; where it is being
 --     painted, its lease has run out: the reaper sees to it.
 --   entry: key, uid. A sorted set loses a job without a record, or one that its record places elsewhere.
@@ -13,6 +14,9 @@
 --     named or let go since, they are still all; otherwise there may be others, and a count is only ever raised.
 --   unused: sha256. Who is named is not deleted; who is not is, after the grace time.
 --   upload: owner, upload_id. One without an end is given the retention time; an end without one goes.
+--   delivery: id. It stands where its state says; one that tells of nothing that is there goes.
+--   delivery_entry: key, id. A list or line loses what is no delivery.
+--   delivery_line: line. It has its turn when its first delivery is due.
 -- Keys: any that the kind needs.
 -- Returns {1} when something was done, {0} when not.
 
@@ -148,7 +152,41 @@ function mend.upload()
   if redis.call('HEXISTS', K.uploads .. arg.owner, arg.upload_id) == 0 then
     return redis.call('ZREM', K.upload_ends, name)
   end
-  return redis.call('ZADD', K.upload_ends, 'NX', time + arg.retention, name)
+  return redis.call('ZADD', K.upload_ends, 'NX', time + arg.upload_retention, name)
+end
+
+function mend.delivery()
+  local delivery = load_delivery(arg.id)
+  if not delivery then return 0 end
+  local subject = (delivery.kind == 'batch' and K.batch or K.job) .. (delivery.uid or '')
+  if delivery.kind ~= 'test' and redis.call('EXISTS', subject) == 0 then
+    forget_delivery(delivery)
+    return 1
+  end
+  for _, state in ipairs(DELIVERY_STATES) do
+    redis.call('ZREM', K.delivery_list .. state .. ':' .. delivery.owner, arg.id)
+  end
+  move_delivery(delivery, delivery.state)
+  if delivery.state ~= 'waiting' then
+    leave_line(delivery)
+  elseif not redis.call('ZSCORE', K.delivery_line .. line_of(delivery), arg.id) then
+    stand_in_line(delivery, time)
+  end
+  return 1
+end
+
+function mend.delivery_entry()
+  if redis.call('EXISTS', K.delivery .. arg.id) == 1 then return 0 end
+  local gone = redis.call('ZREM', arg.key, arg.id)
+  if string.sub(arg.key, 1, #K.delivery_line) == K.delivery_line then
+    settle_line(string.sub(arg.key, #K.delivery_line + 1))
+  end
+  return gone
+end
+
+function mend.delivery_line()
+  settle_line(arg.line)
+  return 1
 end
 
 return {mend[arg.kind]()}

@@ -14,8 +14,6 @@ from shared.settings import Settings
 
 #: An Idempotency-Key is kept this long.
 IDEMPOTENCY_SECONDS = 86_400
-#: An input outlives its last reference, and a hold, by this long.
-GRACE_SECONDS = 3_600
 #: After this long another chore may delete what one was given to delete and did not report.
 TAKEOVER_SECONDS = 600
 #: A round of the reaper that comes after so many intervals is late.
@@ -35,7 +33,9 @@ def policy(settings: Settings) -> dict[str, object]:
         "retention": milliseconds(settings.retention_seconds),
         "retry_delay": milliseconds(settings.retry_delay),
         "max_attempts": settings.max_attempts,
-        "grace": milliseconds(GRACE_SECONDS),
+        "output_retention": milliseconds(settings.output_seconds or settings.retention_seconds),
+        "upload_retention": milliseconds(settings.upload_seconds or settings.retention_seconds),
+        "grace": milliseconds(settings.input_grace_seconds),
         "takeover": milliseconds(TAKEOVER_SECONDS),
         "idempotency_ttl": milliseconds(IDEMPOTENCY_SECONDS),
         "quarantine": milliseconds(settings.quarantine_seconds),

@@ -23,11 +23,6 @@ local function find_job(owner, id)
   return nil
 end
 
--- Count an event; `Tally` in results.py says what each name stands for. A count that cannot be kept stops nothing.
-local function tally(event)
-  redis.pcall('HINCRBY', K.tally, event, 1)
-end
-
 -- The job that `arg.uid` names, when `arg.fence` is its current fence; nil, and counted, when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
@@ -75,7 +70,8 @@ local function jobs_due(key, time)
     if #found == arg.limit then break end
     local read = redis.call('HMGET', K.job .. uid, 'schema', 'completed_at')
     local schema = read[1]
-    if not schema or (read[2] and key ~= K.ended and not later_schema({schema = schema})) then
+    local may_have_ended = key == K.ended or key == K.output_ends
+    if not schema or (read[2] and not may_have_ended and not later_schema({schema = schema})) then
       redis.call('ZREM', key, uid)
     elseif not later_schema({schema = schema}) then
       found[#found + 1] = load_job(uid)
@@ -119,17 +115,19 @@ end
 
 local MAX_LANES, MAX_OWNERS = 64, 16
 
--- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first.
-local function owners_in_turn(lanes)
+-- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first, at most
+-- `most` (otherwise 16).
+local function owners_in_turn(lanes, most)
+  most = most or MAX_OWNERS
   local owners = {}
   for i = 1, math.min(#lanes, MAX_LANES) do
-    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, MAX_OWNERS - 1, 'WITHSCORES')
+    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, most - 1, 'WITHSCORES')
     for j = 1, #found, 2 do
       owners[#owners + 1] = {lane = lanes[i], name = found[j], turn = tonumber(found[j + 1])}
     end
   end
   table.sort(owners, function(a, b) return a.turn < b.turn end)
-  for i = #owners, MAX_OWNERS + 1, -1 do owners[i] = nil end
+  for i = #owners, most + 1, -1 do owners[i] = nil end
   return owners
 end
 
@@ -191,20 +189,28 @@ end
 
 -- Ending.
 
--- Give a job its final state. Needs arg.retention.
+-- Give a job its final state. What it asked for shortens what the settings give it and its output.
+-- Needs arg.retention and, where it has an output, arg.output_retention (ms).
 local function end_job(job, time, status, changes)
   stop_waiting(job)
   redis.call('ZREM', K.delayed, job.uid)
   redis.call('ZREM', K.leases, job.uid)
   redis.call('ZREM', K.deadlines, job.uid)
-  redis.call('ZADD', K.ended, time + arg.retention, job.uid)
+  local expires = time + math.min(job.retention or arg.retention, arg.retention)
+  redis.call('ZADD', K.ended, expires, job.uid)
   move_status(job, status)
+  tally('ended:' .. status)
+  if status == 'failed' then tally('failed:' .. cjson.decode(changes.error).code) end
   changes.status = status
   changes.stage = false
   changes.fence = false
   changes.completed_at = time
-  changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
+  changes.expires_at = expires
+  if changes.output and time + arg.output_retention < expires then
+    changes.output_expires_at = time + arg.output_retention
+    redis.call('ZADD', K.output_ends, changes.output_expires_at, job.uid)
+  end
+  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited', 'request_id'}) do changes[name] = false end
   save(job, changes)
   tell_receiver(job, 'job.' .. status, time)
 end
@@ -240,6 +246,11 @@ local function wait_again(job, time, delay)
   end
 end
 
+-- Whether an attempt of this error ended its worker, or was ended with it.
+local function with_its_worker(error)
+  return error.code == 'worker_lost' or error.code == 'device_failed'
+end
+
 local function times_uncharged(errors)
   local times = 0
   for _, error in ipairs(errors) do
@@ -248,7 +259,8 @@ local function times_uncharged(errors)
   return times
 end
 
--- Whether each of the last attempts that were charged, so many, was lost with its worker.
+-- Whether each of the last attempts that were charged, so many, was lost with its worker. A device that failed may
+-- be a broken one, which fails whatever it is given: that is no job's fault.
 local function lost_its_workers(errors, attempts)
   for i = #errors, 1, -1 do
     if attempts > 0 and not errors[i].uncharged then
@@ -264,7 +276,7 @@ end
 local function no_attempt_left(job, errors)
   if lost_its_workers(errors, tonumber(job.attempt)) then
     if job.recipe and arg.quarantine > 0 then
-      redis.call('SET', K.quarantine .. job.recipe, job.uid, 'PX', arg.quarantine)
+      redis.call('SET', K.quarantine .. job.recipe, now(), 'PX', arg.quarantine)
     end
     return arg.deadly
   end
@@ -283,7 +295,7 @@ end
 local function attempt_failed(job, time, error, delay, excused)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
-  local uncharged = (job.together == '1' and failed.code == 'worker_lost')
+  local uncharged = (job.together == '1' and with_its_worker(failed))
     or (excused and times_uncharged(errors) < arg.max_attempts)
   -- Workers that know earlier schemas only could not read more than was there then.
   if tonumber(job.schema) >= 3 then
@@ -291,6 +303,7 @@ local function attempt_failed(job, time, error, delay, excused)
     failed.uncharged = uncharged or nil
   end
   errors[#errors + 1] = failed
+  tally('attempt:' .. failed.code)
   redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors))
   if uncharged then
     job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
@@ -377,7 +390,8 @@ end
 
 local forget_in_batch -- in batches.lua
 
--- Remove an ended job: its record, its ID, its references to inputs, its deliveries. Needs arg.grace.
+-- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries.
+-- Needs arg.grace.
 local function purge_job(job, time)
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   forget_deliveries('job', job)
@@ -386,5 +400,8 @@ local function purge_job(job, time)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
   redis.call('HINCRBY', K.counts, job.status, -1)
   redis.call('ZREM', K.ended, job.uid)
+  redis.call('ZREM', K.output_ends, job.uid)
+  local remembered = job.idempotency_key and K.idempotency .. job.idempotency_key .. ':' .. job.owner
+  if remembered and redis.call('GET', remembered) == job.uid then redis.call('DEL', remembered) end
   forget_in_batch(job)
 end

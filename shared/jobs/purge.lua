@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Forget an ended job: its record, its ID, its references to inputs, its deliveries.
+-- Forget an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries.
 --
 -- Arguments: owner, id, grace (ms), schema.
--- Keys: ids:<owner>, job:<uid>, list:<status>:<owner>, counts, ended, refs, unused, batch:<uid>,
---   batch_items:<uid>:<status>, and those of deliveries.
+-- Keys: ids:<owner>, job:<uid>, list:<status>:<owner>, counts, ended, output_ends, refs, unused,
+--   idempotency:<key>:<owner>, batch:<uid>, batch_items:<uid>:<status>, and those of deliveries.
 -- Returns {outcome, record as it was}: outcome is `ok` or `conflict` (it has not ended); empty when there is none.
 
 local job = find_job(arg.owner, arg.id)

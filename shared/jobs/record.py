@@ -205,6 +205,8 @@ class NewJob:
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
         fresh: paint it anew, even if the same picture has been painted already.
+        retention_seconds: for which it is to be kept once it has ended, where that is less than the setting.
+        request_id: of the request that made it, for the log; kept until the job ends.
     """
 
     uid: str
@@ -225,6 +227,8 @@ class NewJob:
     custom_id: str | None = None
     webhook: Webhook | None = None
     fresh: bool = False
+    retention_seconds: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -232,9 +236,12 @@ class NewJob:
         return Inputs(self.content, self.styles, self.init)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock."""
+    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
+
+    A job that has succeeded and has no output had one until `output_expires_at`.
+    """
 
     uid: str
     id: str
@@ -249,32 +256,35 @@ class Job:
     metadata: Mapping[str, str]
     body_hash: str
     priority: int
-    attempt: int
-    attempt_errors: tuple[AttemptError, ...]
-    cancel_requested: bool
+    attempt: int = 0
+    attempt_errors: tuple[AttemptError, ...] = ()
+    cancel_requested: bool = False
     created_at: float
     deadline_at: float
-    started_at: float | None
-    completed_at: float | None
-    expires_at: float | None
-    worker: str | None
-    progress: PaintProgress | None
-    checkpoint: Checkpoint | None
-    preview_key: str | None
-    preview_step: int | None
-    output: Output | None
-    error: ErrorInfo | None
-    seconds: Mapping[str, float]
-    evaluations: int | None
-    batch: int | None
-    loss: Mapping[str, float]
-    retry_of: str | None
-    init: Picture | None
-    batch_id: str | None
-    custom_id: str | None
-    webhook: Webhook | None
-    webhook_off: bool
-    fresh: bool
+    started_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    progress: PaintProgress | None = None
+    checkpoint: Checkpoint | None = None
+    preview_key: str | None = None
+    preview_step: int | None = None
+    output: Output | None = None
+    error: ErrorInfo | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    evaluations: int | None = None
+    batch: int | None = None
+    loss: Mapping[str, float] = field(default_factory=dict)
+    retry_of: str | None = None
+    init: Picture | None = None
+    batch_id: str | None = None
+    custom_id: str | None = None
+    webhook: Webhook | None = None
+    webhook_off: bool = False
+    fresh: bool = False
+    retention_seconds: float | None = None
+    output_expires_at: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -339,6 +349,9 @@ class Job:
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
             webhook_off=get("webhook_off") == "1",
             fresh=get("fresh") == "1",
+            retention_seconds=_seconds(get("retention")),
+            output_expires_at=_seconds(get("output_expires_at")) or _seconds(get("expires_at")),
+            request_id=get("request_id") or None,
         )
 
 
@@ -366,6 +379,9 @@ def new_record(job: NewJob) -> dict[str, str]:
         "custom_id": job.custom_id,
         "webhook": job.webhook and to_json(job.webhook),
         "fresh": "1" if job.fresh else None,
+        "retention": str(round(job.retention_seconds * 1000)) if job.retention_seconds else None,
+        "idempotency_key": job.idempotency_key,
+        "request_id": job.request_id,
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }
     return record | {name: value for name, value in optional.items() if value}
@@ -392,32 +408,16 @@ def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
         metadata=job.metadata,
         body_hash=job.body_hash,
         priority=job.priority,
-        attempt=0,
-        attempt_errors=(),
-        cancel_requested=False,
         created_at=int(added["created_at"]) / 1000,
         deadline_at=int(added["deadline_at"]) / 1000,
-        started_at=None,
-        completed_at=None,
-        expires_at=None,
-        worker=None,
-        progress=None,
-        checkpoint=None,
-        preview_key=None,
-        preview_step=None,
-        output=None,
-        error=None,
-        seconds={},
-        evaluations=None,
-        batch=None,
-        loss={},
         retry_of=job.retry_of,
         init=job.init,
         batch_id=job.batch_id,
         custom_id=job.custom_id,
         webhook=job.webhook,
-        webhook_off=False,
         fresh=job.fresh,
+        retention_seconds=job.retention_seconds,
+        request_id=job.request_id,
     )
 
 

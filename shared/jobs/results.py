@@ -42,6 +42,19 @@ class Claim:
     queue: Queue
     fence: str
 
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What lines of the log about this attempt say."""
+        job = self.job
+        return {
+            "job": job.uid,
+            "job_id": job.id if job.id != job.uid else None,
+            "batch": job.batch_id,
+            "owner": job.owner,
+            "request_id": job.request_id,
+            "attempt": job.attempt,
+        }
+
 
 @dataclass(frozen=True)
 class Renewal:
@@ -64,9 +77,15 @@ class Page:
 
 @dataclass(frozen=True)
 class Purged:
-    """Keys of the objects that belonged to a purged job alone; absent ones among them are fine."""
+    """What belonged to a purged job alone.
+
+    Attributes:
+        keys: of objects; absent ones among them are fine.
+        prefixes: below which lost attempts may have left more of them.
+    """
 
     keys: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 from redis import Redis
 
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
+from shared.jobs.census import BOUNDS
 from shared.jobs.flights import FlightStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
@@ -203,7 +204,9 @@ class JobStore(FlightStore):
             raise Conflict("the job has not ended; cancel it first")
         job = _job(record)
         keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        return Purged(tuple(key for key in keys if key))
+        # Who ends an attempt tidies up after it; who loses one cannot.
+        strays = (f"outputs/{job.uid}/", f"checkpoints/{job.uid}/") if job.attempt_errors else ()
+        return Purged(tuple(key for key in keys if key), strays)
 
     # Workers' side.
 
@@ -306,6 +309,7 @@ class JobStore(FlightStore):
             "advance",
             claim,
             seconds=to_json(seconds),
+            bounds=BOUNDS,
             bucket=bucket_for(spec, content),
             recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
             **_pictures(content, styles, init),
@@ -353,6 +357,7 @@ class JobStore(FlightStore):
             loss=to_json(loss),
             batch=batch,
             work=work_for(claim.job.spec, claim.job.content),
+            bounds=BOUNDS,
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:
@@ -415,6 +420,11 @@ class JobStore(FlightStore):
         """Owner and ID of ended jobs whose retention is over."""
         names = self._scripts.run("due", limit=limit)
         return list(zip(names[::2], names[1::2], strict=True))
+
+    def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
+        """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""
+        jobs, keys = self._scripts.run("expire_outputs", limit=limit)
+        return jobs, keys
 
     def counts(self) -> Mapping[str, int]:
         """Jobs by status."""

@@ -7,7 +7,8 @@
 --   bells,
 --   idempotency_key (optional), idempotency_ttl (ms), quarantined (JSON), max_owners (as in position.lua).
 -- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
---   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+--   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting,
+--   tally; the Celery queue's list.
 -- Returns {outcome, ring, record, more}: outcome is `created`, `existing`, `conflict` (the ID is another request's),
 --   `mismatch` (the Idempotency-Key is), or `quarantined` (such a job ended its workers). Of a job that was made
 --   now the record has what this script added to it, and its place follows; of a quarantined one the error does.
@@ -38,7 +39,10 @@ if existing then
 end
 
 local minutes = quarantined(given.recipe)
-if minutes then return {'quarantined', 0, {}, quarantine_error(minutes)} end
+if minutes then
+  tally('quarantined')
+  return {'quarantined', 0, {}, quarantine_error(minutes)}
+end
 
 local time = now()
 accept_job(given, arg.stage, time + arg.deadline, time)

@@ -270,6 +270,7 @@ def job_of(
         idempotency_key=idempotency_key,
         custom_id=custom_id,
         webhook=webhook_of(body.webhook),
+        retention_seconds=body.retention_seconds,
     )
 
 

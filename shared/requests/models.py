@@ -38,6 +38,8 @@ _BLANK = re.compile(r"[\x00-\x20]")
 _STYLES = 64
 #: Seconds.
 LONGEST_DEADLINE = 30 * 86_400.0
+#: Seconds; the service's own time is a setting.
+LONGEST_RETENTION = 3650 * 86_400.0
 _IMAGE_FORMS = "an http or https URL, `upload:<id>` from POST /v1/uploads, or a data URI"
 
 
@@ -193,6 +195,9 @@ class JobRequest(Body):
 
     webhook: JobWebhook | None = None
     """Who is told when painting begins and when the job ends."""
+
+    retention_seconds: float | None = Field(default=None, ge=1, le=LONGEST_RETENTION, allow_inf_nan=False)
+    """Seconds for which the ended job and its picture are kept; no longer than the service's own time."""
 
     @cached_property
     def weighted_styles(self) -> list[Style]:

@@ -87,7 +87,7 @@ def test_bells_that_ring_again_and_again_start_nothing_twice(tmp_path: Path) -> 
 def test_of_two_workers_that_claim_at_the_same_moment_one_gets_the_job(
     valkey: str, redis_client: redis.Redis
 ) -> None:
-    config = Settings(redis_url=valkey, redis_timeout=60)
+    config = Settings(redis_url=valkey, redis_timeout=20)
     own = JobStore(redis_client, config)
     start = threading.Barrier(2, timeout=60)
 

@@ -91,7 +91,7 @@ def audit(client: redis.Redis) -> Snapshot:
     _check_lists(store)
     _check_references(store)
     _check_deliveries(store)
-    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES):
+    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES, Key.OUTPUT_ENDS):
         assert store.zset(key).keys() <= store.records.keys(), f"{key} names a job without a record"
     return store
 

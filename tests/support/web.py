@@ -30,12 +30,12 @@ class Web:
         closing: set when the server stops; an answer that drips or hangs waits on it instead of sleeping.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.closing = threading.Event()
         self._routes: dict[str, Answer] = {}
         self._default: Answer = missing
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self.context = tls
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)

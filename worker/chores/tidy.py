@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from shared.errors import Conflict, NotFound
+from shared.jobs.erase import erase
 from shared.jobs.record import SCHEMA, Job, UnreadableRecordError
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStat, ObjectStore
@@ -36,11 +37,18 @@ class Tidy:
     def work(self) -> bool:
         """Do one bounded round; True when something was left for another."""
         purged = self._purge_expired()
+        expired = self._expire_outputs()
         collected = self._collect_inputs()
         swept = self._sweep_leftovers()
-        if purged or collected or swept:
-            log.info("tidied: %d jobs purged, %d inputs and %d leftovers deleted", purged, collected, swept)
-        return BATCH in (purged, collected) or swept >= BATCH
+        if purged or expired or collected or swept:
+            log.info(
+                "tidied: %d jobs purged, %d outputs, %d inputs and %d leftovers deleted",
+                purged,
+                expired,
+                collected,
+                swept,
+            )
+        return BATCH in (purged, expired, collected) or swept >= BATCH
 
     def _purge_expired(self) -> int:
         due = self._store.due_for_purge(BATCH)
@@ -49,9 +57,14 @@ class Tidy:
                 purged = self._store.purge(owner, job_id)
             except (NotFound, Conflict):
                 continue
-            for key in purged.keys:
-                self._objects.delete(key)
+            erase(self._objects, purged)
         return len(due)
+
+    def _expire_outputs(self) -> int:
+        expired, keys = self._store.expire_outputs(BATCH)
+        for key in keys:
+            self._objects.delete(key)
+        return expired
 
     def _collect_inputs(self) -> int:
         started = time.monotonic()

@@ -13,6 +13,7 @@ from shared.errors import Fault, StoreUnavailable
 from shared.jobs.flights import LEASE_SECONDS, Awaiting, Fetching, Flight
 from shared.jobs.record import Job, Picture
 from shared.jobs.store import JobStore
+from shared.logs import carried
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Flights:
                     self._told[url] = flight
                 case Fetching():
                     self._own[url] = self._awaited.pop(url)
-                    self._pool.submit(self._fetch, url, self._own[url])
+                    self._pool.submit(carried(self._fetch), url, self._own[url])
                 case Picture():
                     self._awaited.pop(url).set_result(known)
                 case Fault():

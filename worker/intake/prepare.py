@@ -9,6 +9,7 @@ from functools import partial
 from shared.errors import Fault, UploadNotFound
 from shared.jobs.record import Inputs, Job, Picture
 from shared.jobs.store import JobStore
+from shared.logs import carried
 from shared.objects import ObjectStore
 from shared.pictures import PictureLimits, clean, keep
 from shared.settings import Settings
@@ -68,7 +69,7 @@ def prepare(
     pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="intake")
     flights = Flights(job, store, pool, partial(_fetched, store=store, objects=objects, settings=settings))
     try:
-        work = {source: pool.submit(_uploaded, source, job.owner, store) for source in uploads}
+        work = {source: pool.submit(carried(_uploaded), source, job.owner, store) for source in uploads}
         work |= flights.start([source for source in missing if source not in work])
         for done, complete in _progress(work.values(), flights, should_stop):
             on_progress()

@@ -9,6 +9,7 @@ from shared.bells import ring
 from shared.errors import Fault, InternalFault, StoreUnavailable
 from shared.jobs.record import Inputs, Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.logs import about
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from worker.intake.prepare import IntakeAwaitsError, IntakeStoppedError, prepare
@@ -44,13 +45,14 @@ class Intake:
             stall_seconds=self._config.intake_stall_seconds,
             draining=self._draining,
         )
-        try:
-            with lease:
-                self._attempt(claim, lease)
-        except LeaseLostError:
-            log.warning("job %s: the intake lease was lost", claim.job.id)
-        except StoreUnavailable:
-            log.warning("job %s: the job store stayed away; the reaper will see to it", claim.job.id)
+        with about(**claim.log_fields):
+            try:
+                with lease:
+                    self._attempt(claim, lease)
+            except LeaseLostError:
+                log.warning("job %s: the intake lease was lost", claim.job.id)
+            except StoreUnavailable:
+                log.warning("job %s: the job store stayed away; the reaper will see to it", claim.job.id)
         return True
 
     def _attempt(self, claim: Claim, lease: Lease) -> None:

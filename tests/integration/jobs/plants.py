@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import redis
 
 from shared.audit import Code, audit
+from shared.jobs.delivery import line_of, message_id
 from shared.jobs.keys import Key
-from shared.jobs.record import Job, Queue
+from shared.jobs.record import Job, Queue, Webhook
 from shared.settings import Settings
 from tests.support.audit import audit as recount
 from tests.support.busy import PNG, Studio
 from tests.support.jobs import UNSTORED, claim_intake, claim_paint, new_job
 
+HOOK = Webhook("https://hooks.example.org/impasto")
 LONG_AGO = time.time() - 86_400
 #: Codes and subjects of findings.
 Found = set[tuple[str, str]]
@@ -41,7 +43,8 @@ class House:
         studio.submit("done")
         done = claim_paint(store)
         studio.finish(done)
-        canceled = store.cancel("ann", studio.submit("canceled").id)
+        # One event of it is to be told.
+        canceled = store.cancel("ann", studio.submit("canceled", webhook=HOOK).id)
         studio.submit("painted", id="mine")
         painted = claim_paint(store)
         studio.checkpoint(painted)
@@ -316,7 +319,72 @@ def unreadable(house: House) -> Found:
     }
 
 
+def told(house: House) -> tuple[str, str]:
+    """The ID of the delivery that is to be sent, and its line."""
+    return message_id(house.canceled.uid, "job.canceled"), line_of(HOOK.url, "ann")
+
+
+def delivery_of_nobody(house: House) -> Found:
+    one, _ = told(house)
+    house.client.hset(Key.DELIVERY + one, "uid", "job_nobody")
+    return {(Code.DELIVERY_WITHOUT_RECORD, one)}
+
+
+def delivery_out_of_line(house: House) -> Found:
+    one, line = told(house)
+    house.client.zrem(Key.DELIVERY_LINE + line, one)
+    return {(Code.DELIVERY_DISAGREES, one), (Code.DELIVERY_DISAGREES, Key.DELIVERIES)}
+
+
+def delivery_in_another_list(house: House) -> Found:
+    one, _ = told(house)
+    house.client.rename(f"{Key.DELIVERY_LIST}waiting:ann", f"{Key.DELIVERY_LIST}failed:ann")
+    return {(Code.DELIVERY_DISAGREES, one)}
+
+
+def delivery_done_but_in_line(house: House) -> Found:
+    one, _ = told(house)
+    house.client.hset(Key.DELIVERY + one, "state", "delivered")
+    house.client.rename(f"{Key.DELIVERY_LIST}waiting:ann", f"{Key.DELIVERY_LIST}delivered:ann")
+    return {(Code.DELIVERY_DISAGREES, one)}
+
+
+def delivery_lost(house: House) -> Found:
+    one, line = told(house)
+    house.client.delete(Key.DELIVERY + one)
+    return {
+        (Code.DELIVERY_DISAGREES, Key.DELIVERY_LINE + line),
+        (Code.DELIVERY_DISAGREES, f"{Key.DELIVERY_LIST}waiting:ann"),
+    }
+
+
+def line_without_a_turn(house: House) -> Found:
+    house.client.delete(Key.DELIVERIES)
+    return {(Code.DELIVERY_DISAGREES, Key.DELIVERIES)}
+
+
+def line_with_a_late_turn(house: House) -> Found:
+    _, line = told(house)
+    house.client.zadd(Key.DELIVERIES, {line: time.time() * 1000 + 9e6})
+    return {(Code.DELIVERY_DISAGREES, Key.DELIVERIES)}
+
+
+def delivery_not_sent(house: House) -> Found:
+    one, line = told(house)
+    house.client.zadd(Key.DELIVERY_LINE + line, {one: LONG_AGO * 1000})
+    house.client.zadd(Key.DELIVERIES, {line: LONG_AGO * 1000})
+    return {(Code.DELIVERY_OVERDUE, one)}
+
+
 PLANTED = [
+    delivery_of_nobody,
+    delivery_out_of_line,
+    delivery_in_another_list,
+    delivery_done_but_in_line,
+    delivery_lost,
+    line_without_a_turn,
+    line_with_a_late_turn,
+    delivery_not_sent,
     without_place,
     without_lease,
     without_backoff,

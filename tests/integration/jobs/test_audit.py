@@ -37,7 +37,7 @@ from worker.chores.tidy import Tidy
 
 @pytest.fixture
 def config(valkey: str, tmp_path: Path) -> Settings:
-    return Settings(redis_url=valkey, redis_timeout=60, data_dir=tmp_path, reap_seconds=0.1)
+    return Settings(redis_url=valkey, redis_timeout=20, data_dir=tmp_path, reap_seconds=0.1)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_house_with_jobs_in_every_state_is_healthy(house: House) -> None:
 def test_a_house_on_s3_is_healthy_and_a_lost_result_is_found_there(
     redis_client: redis.Redis, store: JobStore, s3: S3Server, config: Settings, tmp_path: Path
 ) -> None:
-    settings = s3.settings(tmp_path, redis_url=config.redis_url, redis_timeout=60, reap_seconds=0.1)
+    settings = s3.settings(tmp_path, redis_url=config.redis_url, redis_timeout=20, reap_seconds=0.1)
     house = House.furnished(redis_client, settings, Studio(store, open_objects(settings)))
     assert house.found(deep=True) == set()
     assert house.succeeded.output
@@ -67,11 +67,10 @@ def test_a_house_on_s3_is_healthy_and_a_lost_result_is_found_there(
     assert house.found() == {(Code.OUTPUT_MISSING, house.succeeded.uid)}
 
 
-def test_nothing_is_found_while_everything_moves(
-    redis_client: redis.Redis, config: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(policy, "GRACE_SECONDS", 2)  # so that unused inputs are collected meanwhile
-    settings = config.model_copy(update={"retry_delay": 0.05, "retention_seconds": 5})
+def test_nothing_is_found_while_everything_moves(redis_client: redis.Redis, config: Settings) -> None:
+    # Unused inputs are collected meanwhile.
+    short = {"retry_delay": 0.05, "retention_seconds": 5, "input_grace_seconds": 2}
+    settings = config.model_copy(update=short)
     with connect(settings) as client:
         studio = Studio(JobStore(client, settings), open_objects(settings))
         tidy = Tidy(studio.store, studio.objects, settings.retention_seconds)

@@ -231,6 +231,8 @@ class JobPoll:
         kept = {name.lower() for name, _ in response.headers}
         headers = [*response.headers, *(pair for pair in self._headers if pair[0].lower() not in kept)]
         body = b"" if response.status_code == 304 else response.get_data()
+        # Flask has said it already: twice is malformed for some readers (RFC 9112, section 6.3).
+        headers = [pair for pair in headers if pair[0].lower() != "content-length"]
         self.sink.begin(
             response.status_code, [*headers, ("Content-Length", str(len(body)))] if body else headers
         )

@@ -8,12 +8,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from api.batches.incoming import NDJSON
+from api.batches.operations import BATCH_OPERATIONS
 from api.operations import HEADERS, OPERATIONS, Answer, Operation, Parameter, faults_of
 from api.outgoing import MESSAGES, webhooks
 from api.problems import PROBLEM_TYPE
 from api.version import VERSION
 from api.views import Problem
 from shared.errors import Fault
+
+EVERY_OPERATION = (*OPERATIONS, *BATCH_OPERATIONS)
 
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
@@ -26,7 +30,7 @@ _DESCRIPTION = (
 def document() -> dict[str, Any]:
     """The whole document, the same for every installation: paths are relative to where it was fetched."""
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in EVERY_OPERATION:
         paths.setdefault(operation.path, {})[operation.method] = _typed(_operation(operation))
     return {
         "openapi": "3.1.0",
@@ -58,7 +62,7 @@ def every_fault() -> list[type[Fault]]:
 
 def _schemas() -> dict[str, Any]:
     wanted: dict[type[BaseModel], JsonSchemaMode] = {Problem: "serialization"}
-    for operation in OPERATIONS:
+    for operation in EVERY_OPERATION:
         if isinstance(operation.body, type):
             wanted[operation.body] = "validation"
         wanted.update((view, "serialization") for answer in operation.answers for view in answer.views)
@@ -76,6 +80,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         made["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
         made["requestBody"] = _body(operation.body)
+    if operation.lines:
+        made["requestBody"]["content"][NDJSON] = {}
     if operation.guarded:
         made["security"] = [{}, {"token": []}]
     made["responses"] = {str(answer.status): _answer(answer) for answer in operation.answers}

@@ -31,7 +31,7 @@ def document() -> dict[str, Any]:
     """The whole document, the same for every installation: paths are relative to where it was fetched."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in EVERY_OPERATION:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method] = _typed(_operation(operation))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Impasto", "version": VERSION, "description": _DESCRIPTION},
@@ -142,6 +142,23 @@ def _problems(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
         }
         for status, kinds in sorted(by_status.items())
     }
+
+
+def _typed(operation: dict[str, Any]) -> dict[str, Any]:
+    """Say of each answer without a model what it is: generators of clients leave out what has no schema."""
+    for described in operation["responses"].values():
+        for media, content in described.get("content", {}).items():
+            content.setdefault("schema", _schema_of(media))
+    return operation
+
+
+def _schema_of(media: str) -> dict[str, Any]:
+    if media == "application/json":
+        return {"type": "object"}
+    if media.startswith("text/") or media.endswith("ndjson"):
+        return {"type": "string"}
+    # JSON Schema has no bytes; what generators know by `format` is older than what 3.1 says instead.
+    return {"type": "string", "format": "binary", "contentMediaType": media}
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

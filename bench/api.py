@@ -51,8 +51,8 @@ body. API, bare application, Valkey (`appendfsync always`, for both) and what se
 cores; polls go to {jobs} jobs in turn. *busy* is the share of one core that the server's process used,
 *sender* what the sending processes used: where the first is near 1 and far above the second, the server is
 measured, whose interpreter computes on one core. No worker listens during the run, so a submit rings only the
-first few bells. A submit is one script in Redis and waits for one sync of the append-only file; callers at the
-same time share a sync.
+first few bells. A submit is one script in Redis and waits for one sync of the append-only file; callers at
+once share a sync.
 """
 
 

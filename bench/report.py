@@ -53,6 +53,7 @@ BENCHES = (
     Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),
     Bench("durability", ("--rounds", "1", "--seconds", "0.2", "--submitters", "1")),
     Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2", "--jobs", "3")),
+    Bench("throughput", ("--rounds", "1", "--jobs", "20")),
 )
 
 OPENING = """

@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field, create_model
 
 from shared.requests.models import Body, CustomId, Image, ItemRequest, JobRequest, MetadataKey, MetadataValue
 
-#: Items of one request whose caller waits for every one to be checked.
-MAX_ITEMS = 10_000
+#: Items of one request whose caller waits for every one to be checked; and of one that is checked later.
+MAX_ITEMS, MAX_DEFERRED = 10_000, 1_000_000
 
 
 def _fields_of(kind: type[BaseModel], but: frozenset[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from api.batches.incoming import NDJSON
 from api.batches.operations import BATCH_OPERATIONS
 from api.operations import HEADERS, OPERATIONS, Answer, Operation, Parameter, faults_of
+from api.outgoing import MESSAGES, webhooks
 from api.problems import PROBLEM_TYPE
 from api.version import VERSION
 from api.views import Problem
@@ -30,12 +31,13 @@ def document() -> dict[str, Any]:
     """The whole document, the same for every installation: paths are relative to where it was fetched."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in EVERY_OPERATION:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method] = _typed(_operation(operation))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Impasto", "version": VERSION, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
         "paths": paths,
+        "webhooks": webhooks(_REF),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
@@ -64,6 +66,7 @@ def _schemas() -> dict[str, Any]:
         if isinstance(operation.body, type):
             wanted[operation.body] = "validation"
         wanted.update((view, "serialization") for answer in operation.answers for view in answer.views)
+    wanted.update((message, "serialization") for message in MESSAGES.values())
     _, definitions = models_json_schema(list(wanted.items()), ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
@@ -139,6 +142,23 @@ def _problems(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
         }
         for status, kinds in sorted(by_status.items())
     }
+
+
+def _typed(operation: dict[str, Any]) -> dict[str, Any]:
+    """Say of each answer without a model what it is: generators of clients leave out what has no schema."""
+    for described in operation["responses"].values():
+        for media, content in described.get("content", {}).items():
+            content.setdefault("schema", _schema_of(media))
+    return operation
+
+
+def _schema_of(media: str) -> dict[str, Any]:
+    if media == "application/json":
+        return {"type": "object"}
+    if media.startswith("text/") or media.endswith("ndjson"):
+        return {"type": "string"}
+    # JSON Schema has no bytes; what generators know by `format` is older than what 3.1 says instead.
+    return {"type": "string", "format": "binary", "contentMediaType": media}
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

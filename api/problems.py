@@ -12,7 +12,7 @@ from socket import socket
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from api import links
+from api import links, metrics
 from api.views import FieldError, Problem
 from shared.errors import (
     Fault,
@@ -64,27 +64,33 @@ def raise_all(faults: Sequence[Fault]) -> None:
 
 
 def answer(faults: Sequence[Fault]) -> Response:
+    """The problem document for one fault or several of the request that is served."""
+    return problem(faults, g.request_id)
+
+
+def problem(faults: Sequence[Fault], request_id: str) -> Response:
     """The problem document for one fault or several of one request.
 
     Faults of one kind keep their code; different kinds are an `invalid_request`, told apart by their details.
     """
     kinds = {type(fault) for fault in faults}
     kind = kinds.pop() if len(kinds) == 1 else InvalidRequest
+    metrics.note_problem(kind.code)
     detail = faults[0].detail if len(faults) == 1 else _several(len(faults))
-    problem = Problem(
+    document = Problem(
         type=f"{links.base()}/docs#{kind.code}",
         title=kind.title,
         status=kind.status,
         detail=detail,
         code=kind.code,
-        request_id=g.request_id,
+        request_id=request_id,
         errors=[
             FieldError(pointer=fault.pointer, detail=fault.detail, line=fault.line)
             for fault in faults[:MAX_ERRORS]
             if fault.pointer is not None
         ],
     )
-    body = problem.model_dump_json(exclude_none=True)
+    body = document.model_dump_json(exclude_none=True)
     response = Response(body, status=kind.status, content_type=PROBLEM_TYPE)
     response.headers["Cache-Control"] = "no-store"
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -118,7 +124,7 @@ def write_unreadable(connection: socket, status: int, reason: str, detail: str) 
         detail: what gunicorn found; may quote the request.
     """
     kind = MalformedRequest if status < HTTPStatus.INTERNAL_SERVER_ERROR else InternalFault
-    problem = Problem(
+    document = Problem(
         type=f"/docs#{kind.code}",
         title=kind.title,
         status=status,
@@ -126,7 +132,7 @@ def write_unreadable(connection: socket, status: int, reason: str, detail: str) 
         code=kind.code,
         request_id=new_id("req"),
     )
-    body = problem.model_dump_json().encode()
+    body = document.model_dump_json().encode()
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: {PROBLEM_TYPE}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from flask import Flask, current_app
 from redis import Redis
 
+from api.bellringer import Bellringer
+from api.waiting.hub import Hub
+from api.waiting.lately import Lately
 from shared import bells
 from shared.jobs.batches import BatchStore
+from shared.jobs.deliveries import DeliveryStore
+from shared.jobs.outlooks import Outlooks
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters, Workers
@@ -15,37 +20,54 @@ from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
 
-_KEY = "impasto"
+KEY = "impasto"
 
 
 @dataclass(frozen=True)
 class Services:
-    """One of each, shared by all threads."""
+    """One of each, shared by all threads. `ring` has a bell rung soon, and waits for nothing."""
 
     settings: Settings
     redis: Redis
     store: JobStore
     batches: BatchStore
+    deliveries: DeliveryStore
     objects: ObjectStore
     painters: LivePainters
     ring: Callable[[Queue], None]
+    outlooks: Outlooks
+    hub: Hub
+    lately: Lately
 
 
 def attach(app: Flask, settings: Settings) -> None:
     """Build the services for an application. Nothing is connected to yet."""
     redis = connect(settings)
-    app.extensions[_KEY] = Services(
+    store = JobStore(redis, settings)
+    batches = BatchStore(redis, settings)
+    outlooks = Outlooks(redis, store, settings.intake_slots)
+    app.extensions[KEY] = Services(
         settings=settings,
         redis=redis,
-        store=JobStore(redis, settings),
-        batches=BatchStore(redis, settings),
+        store=store,
+        batches=batches,
+        deliveries=DeliveryStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
-        ring=bells.ring,
+        ring=Bellringer(bells.ring, settings.bells).ring,
+        outlooks=outlooks,
+        hub=Hub(settings, redis, outlooks.of),
+        lately=Lately(batches.by_uid),
     )
+
+
+def hub_of(app: object) -> Hub | None:
+    """Who waits at an application of ours; None for another one."""
+    found = getattr(app, "extensions", {}).get(KEY)
+    return found.hub if isinstance(found, Services) else None
 
 
 def services() -> Services:
     """The services of the application that serves this request."""
-    found: Services = current_app.extensions[_KEY]
+    found: Services = current_app.extensions[KEY]
     return found

@@ -1,20 +1,18 @@
 """From a request to a record: what was checked is written as a job, and a worker is woken."""
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.problems import raise_all
 from api.services import Services
+from shared import logs
 from shared.errors import StoreUnavailable
 from shared.ids import new_id
-from shared.jobs.record import Job, NewJob
+from shared.jobs.record import Job, NewJob, Status
 from shared.jobs.store import Submitted
 from shared.requests.bodies import Parsed
 from shared.requests.check import Checker, job_of
 from shared.requests.choosing import choose
 from shared.requests.models import JobRequest
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,10 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
+            # Who runs again what succeeded wants another picture, not the one there is.
+            fresh=job.fresh or job.status is Status.SUCCEEDED,
+            webhook=job.webhook,
+            retention_seconds=job.retention_seconds,
         ),
         services,
     )
@@ -110,11 +112,9 @@ def retry_hash(job: Job) -> str:
 
 
 def _write(job: NewJob, services: Services) -> Submitted:
-    submitted = services.store.submit(job)
+    request_id = logs.known("request_id")
+    submitted = services.store.submit(replace(job, request_id=str(request_id) if request_id else None))
+    logs.add(job=submitted.job.uid)
     if submitted.ring:
-        try:
-            services.ring(submitted.queue)
-        except StoreUnavailable as fault:
-            # The record is what counts; the reaper rings for what waits.
-            log.warning("job %s is accepted, its bell was not rung: %s", job.id, fault.detail)
+        services.ring(submitted.queue)
     return submitted

@@ -80,6 +80,12 @@ class NotFound(Fault):
     code, title, status = "not_found", "There is no such thing here", 404
 
 
+class OutputExpired(Fault):
+    """The job had a picture, which was kept for a shorter time than the job."""
+
+    code, title, status = "output_expired", "The picture has been deleted", 410
+
+
 class Conflict(Fault):
     """The job is in a state that does not allow this, or the ID is taken by another job."""
 
@@ -132,6 +138,17 @@ class StorageUnavailable(Fault):
     )
 
 
+class TooManyWaiting(Fault):
+    """As many callers wait for changes as one process lets wait."""
+
+    code, title, status, retryable = (
+        "too_many_waiting",
+        "Too many callers wait for changes; poll, or try again",
+        503,
+        True,
+    )
+
+
 class FetchRefused(Fault):
     """The address is one that intake must not fetch from; one code for every reason."""
 
@@ -162,6 +179,12 @@ class PictureUnreadable(Fault):
     code, title, status = "picture_unreadable", "The picture cannot be read", 422
 
 
+class WebhookRefused(Fault):
+    """The receiver's address is one that nothing may be sent to."""
+
+    code, title, status = "webhook_refused", "Nothing may be sent to this receiver", 422
+
+
 class UploadNotFound(Fault):
     """`upload:<id>` names no upload of this owner."""
 
@@ -190,6 +213,12 @@ class WorkerLost(Fault):
     """The worker stopped renewing its lease: it crashed, stalled or was cut off."""
 
     code, title, status, retryable = "worker_lost", "The worker was lost", 500, True
+
+
+class DeviceFailed(Fault):
+    """The device that the job was painted on answers nothing any more; its worker has left."""
+
+    code, title, status, retryable = "device_failed", "The worker's device failed", 500, True
 
 
 class AttemptsExhausted(Fault):

@@ -50,14 +50,20 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from shared.jobs.deliveries import DeliveryStore
     from worker.chores.batch_check import Desk
     from worker.chores.batches import BatchWork
     from worker.chores.checkup import Checkup
+    from worker.chores.deliverer import Deliverer
     from worker.chores.loop import Loop
     from worker.chores.tidy import Tidy
 
     tidy = Tidy(around.store, around.objects, around.config.retention_seconds)
     checkup = Checkup(connect(around.config), around.objects, around.config, around.draining)
+
+    deliverer = Deliverer(
+        DeliveryStore(connect(around.config), around.config), around.config, around.draining
+    )
 
     def work() -> bool:
         more = tidy.work()
@@ -68,7 +74,11 @@ def _chores(around: Surroundings) -> Stage:
     redis = connect(around.config)
     desk = Desk(around.config, around.store, around.objects, LivePainters(Workers(redis)))
     batches = BatchWork(BatchStore(redis, around.config), desk, ring, around.draining)
-    return Stage(work, loops=(Loop("batches", batches.step, around.draining),))
+    loops = (
+        Loop("batches", batches.step, around.draining),
+        Loop("webhooks", deliverer.step, around.draining, finish=deliverer.finish),
+    )
+    return Stage(work, loops=loops)
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}

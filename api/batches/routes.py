@@ -2,10 +2,12 @@
 
 import logging
 import time
+from http import HTTPStatus
 
 from flask import Blueprint, Response, g, request, stream_with_context
+from werkzeug.datastructures import ETags
 
-from api import links, queries, wire
+from api import links, preferences, queries, wire
 from api.batches.incoming import NDJSON, Incoming, read_batch, store_batch
 from api.batches.results import result_lines
 from api.batches.views import BatchList, ItemPage
@@ -14,10 +16,14 @@ from api.jobs import REPLAYED_HEADER
 from api.problems import Faults, raise_all
 from api.replies import reply
 from api.services import Services, services
+from api.waiting.batches import BatchPoll
+from api.waiting.held import Held, deadline_in
+from api.waiting.sinks import Headers, Sink
 from shared.errors import Conflict, Fault, IdempotencyMismatch
 from shared.ids import new_id
 from shared.jobs.batch_files import BatchFile, Kind, Writer, parts_of, remove
 from shared.jobs.batch_record import Batch, BatchStatus, NewBatch
+from shared.requests.webhooks import webhook_of
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("batches", __name__)
@@ -34,11 +40,11 @@ def create() -> Response:
     faults: list[Fault] = []
     key = queries.idempotency_key(faults)
     found = services()
-    if RESPOND_ASYNC in _preferences():
+    if RESPOND_ASYNC in preferences.preferences():
         raise_all(faults)
         batch, created = _defer(key, found)
         response = _accepted(batch, created=created)
-        response.headers["Preference-Applied"] = RESPOND_ASYNC
+        response.headers[preferences.APPLIED] = RESPOND_ASYNC
         return response
     incoming = read_batch(found)
     if key and (earlier := found.batches.created_with(g.owner, key, incoming.sha256)):
@@ -50,8 +56,13 @@ def create() -> Response:
 
 @blueprint.get("/v1/batches/<batch_id>")
 def poll(batch_id: str) -> Response:
-    """A batch as it stands."""
-    return _show(services().batches.get(g.owner, batch_id))
+    """A batch as it stands, or once it has changed."""
+    batch = services().batches.get(g.owner, batch_id)
+    known = request.if_none_match
+    response = _show(batch, known)
+    if known and response.status_code != HTTPStatus.NOT_MODIFIED:
+        return response
+    return _held(batch, known) or response
 
 
 @blueprint.get("/v1/batches")
@@ -160,11 +171,6 @@ def delete(batch_id: str) -> Response:
     return Response(status=204)
 
 
-def _preferences() -> set[str]:
-    """What the caller prefers (RFC 7240), without parameters."""
-    return {part.partition(";")[0].strip().lower() for part in request.headers.get("Prefer", "").split(",")}
-
-
 def _defer(key: str | None, found: Services) -> tuple[Batch, bool]:
     """Store a batch as it comes in, to be checked later."""
     uid = new_id("batch")
@@ -177,6 +183,7 @@ def _defer(key: str | None, found: Services) -> tuple[Batch, bool]:
                 status=BatchStatus.VALIDATING,
                 total=deferred.count,
                 metadata=deferred.head.metadata,
+                webhook=webhook_of(deferred.head.webhook),
                 body_hash=deferred.sha256,
                 idempotency_key=key,
             )
@@ -206,6 +213,7 @@ def _store(incoming: Incoming, key: str | None, found: Services) -> tuple[Batch,
         status=BatchStatus.PROCESSING,
         total=writer.count,
         metadata=head.metadata,
+        webhook=webhook_of(head.webhook),
         body_hash=incoming.sha256,
         idempotency_key=key,
     )
@@ -223,9 +231,34 @@ def _accepted(batch: Batch, *, created: bool) -> Response:
     return response
 
 
-def _show(batch: Batch) -> Response:
+def _held(batch: Batch, known: ETags) -> Response | None:
+    """An answer for later, where the caller would rather wait, there is something to wait for, and room."""
+    seconds, found = preferences.wait_seconds(), services()
+    if seconds is None or request.method == "HEAD" or batch.status.terminal:
+        return None
+    if found.hub.full or found.hub.left:
+        return None
+    base, deadline = links.base(), deadline_in(seconds)
+
+    def begin(sink: Sink, given: Headers) -> BatchPoll:
+        return BatchPoll(
+            sink,
+            given,
+            batch,
+            base,
+            lambda now: _show(now, known),
+            until_ended=not known,
+            deadline=deadline,
+            look=found.lately,
+        )
+
+    return preferences.apply_wait(Held(begin, stream=False), seconds)
+
+
+def _show(batch: Batch, known: ETags) -> Response:
+    """The batch, or 304 where that is what the caller knows."""
     tag = etag(batch)
-    if request.if_none_match.contains_weak(tag):
+    if known.contains_weak(tag):
         response = Response(status=304)
         _say_when(response, batch)
     else:

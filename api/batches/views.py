@@ -2,9 +2,10 @@
 
 from pydantic import Field
 
-from api.views import JobError, JobView, OutputView, Timestamp, Url, View
+from api.views import JobError, JobView, OutputView, Url, View
 from shared.jobs.batch_record import BatchStatus
 from shared.jobs.record import Status
+from shared.timestamps import Timestamp
 
 
 class BatchCounts(View):

@@ -7,6 +7,7 @@ from api.batches.views import BatchCounts, BatchUrls, BatchView, LineError, Resu
 from shared.jobs.batch_record import Batch
 from shared.jobs.batches import Item
 from shared.jobs.record import Status
+from shared.timestamps import maybe_timestamp, timestamp
 
 _SOONEST, _LATEST = 1, 30
 
@@ -35,9 +36,9 @@ def batch_view(batch: Batch, now: float) -> BatchView:
         retry_of=batch.retry_of,
         cancel_requested=batch.cancel_requested,
         metadata=dict(batch.metadata),
-        created_at=wire.timestamp(batch.created_at),
-        completed_at=_maybe(batch.completed_at),
-        expires_at=_maybe(batch.expires_at),
+        created_at=timestamp(batch.created_at),
+        completed_at=maybe_timestamp(batch.completed_at),
+        expires_at=maybe_timestamp(batch.expires_at),
         urls=BatchUrls(
             self=this,
             items=f"{this}/items",
@@ -92,7 +93,3 @@ def _eta(batch: Batch, now: float) -> float | None:
         return None
     left = batch.total - batch.ended - (batch.unmade if batch.cancel_requested else 0)
     return left / rate
-
-
-def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else wire.timestamp(seconds)

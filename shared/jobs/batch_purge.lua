@@ -2,8 +2,8 @@
 -- Purge some jobs of an ended batch whose retention is over or that was deleted; with the last of them, the batch.
 --
 -- Arguments: limit (jobs in one call), statuses (each that there is), grace (ms), schema, batch_schema.
--- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>; those of `purge`.
--- Returns {uid, 1 when the batch itself is gone, record of each job as it was}; empty when none is due.
+-- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>, tally; those of `purge`.
+-- Returns {uid, 1 when the batch itself is gone, record of each job as purge_job has it}; empty when none is due.
 
 local MAX_LOOKS = 50
 
@@ -37,8 +37,7 @@ for _, status in ipairs(arg.statuses) do
       elseif later_schema(job) or not job.completed_at then
         later = true
       else
-        reply[#reply + 1] = redis.call('HGETALL', K.job .. uid)
-        purge_job(job, time)
+        reply[#reply + 1] = purge_job(job, time)
       end
     end
   end
@@ -48,6 +47,8 @@ if later then
   redis.call('ZADD', K.batch_ended, time + 60000, batch.uid)
 elseif #reply == 2 then
   for _, status in ipairs(arg.statuses) do redis.call('DEL', items_of(batch.uid, status)) end
+  recount('batches', batch.status)
+  forget_deliveries('batch', batch)
   redis.call('DEL', K.batch .. batch.uid)
   redis.call('ZREM', K.batches .. batch.owner, batch.uid)
   redis.call('ZREM', K.batch_ended, batch.uid)

@@ -57,7 +57,7 @@ class Workers:
 
     def live(self) -> list[WorkerInfo]:
         """The workers whose advertisement has not lapsed."""
-        return [_info(offer) for offer in self._scripts.run("live", limit=MAX_WORKERS)]
+        return [worker_info(offer) for offer in self._scripts.run("live", limit=MAX_WORKERS)]
 
 
 class LivePainters:
@@ -81,7 +81,8 @@ class LivePainters:
         return found
 
 
-def _info(offer: str) -> WorkerInfo:
+def worker_info(offer: str) -> WorkerInfo:
+    """Read what a worker advertised."""
     fields = json.loads(offer)
     return WorkerInfo(
         fields["name"],

@@ -17,6 +17,7 @@ from shared.requests.batch_models import BatchDefaults, BatchHead, BatchRequest
 from shared.requests.bodies import Parsed, read_tree, validated
 from shared.requests.check import Checker, Means, job_of
 from shared.requests.models import ItemRequest
+from shared.requests.webhooks import check_webhook
 from shared.spec import Spec
 
 #: Fields that are merged key by key with the defaults'.
@@ -162,6 +163,7 @@ class BatchCheck:
         defaults = validated(BatchDefaults, given) if given is not None else Parsed(None, None)
         rest = {name: value for name, value in head.items() if name != "defaults"}
         parsed = validated(BatchHead, rest, BatchRequest)
+        check_webhook(parsed, self._means.settings)
         for fault in defaults.faults:
             self._told.add((fault.pointer or "", fault.detail))
             self._unsound.add((fault.pointer or "").removeprefix("/").partition("/")[0])

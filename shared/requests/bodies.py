@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.backbones import BACKBONES
 from shared.errors import Fault, InvalidRequest, MalformedRequest
-from shared.requests.models import Style
+from shared.requests.models import JobWebhook, Style
 from shared.spec import SpecRequest
 
 M = TypeVar("M", bound=BaseModel)
@@ -144,13 +144,13 @@ def _located(loc: Loc) -> Loc:
     return loc[:-1] if loc and loc[-1] == "[key]" else loc
 
 
-def _say(what: str, message: str, loc: Loc, kind: type[BaseModel]) -> str:
+def _say(error: str, message: str, loc: Loc, kind: type[BaseModel]) -> str:
     """A message in the caller's terms."""
-    match what:
+    match error:
         case "missing":
             return "This field is needed."
         case "extra_forbidden":
-            return _unknown(str(loc[-1]), _fields_of(loc[:-1], kind))
+            return _unknown(str(loc[-1]), _fields_of(kind, loc[:-1]))
         case "model_type" | "model_attributes_type":
             return "This is an object, in braces."
         case "string_pattern_mismatch" if loc == ("spec", "backbone"):
@@ -160,10 +160,10 @@ def _say(what: str, message: str, loc: Loc, kind: type[BaseModel]) -> str:
             return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
 
 
-def _fields_of(loc: Loc, kind: type[BaseModel]) -> list[str]:
-    """Names of the fields of the object at `loc` in a body of this kind."""
-    here: type[BaseModel] = Style if loc[:1] == ("styles",) else SpecRequest if loc else kind
-    return sorted(here.model_fields)
+def _fields_of(kind: type[BaseModel], loc: Loc) -> list[str]:
+    """The fields that there are at a place in a body of this kind."""
+    within: dict[str, type[BaseModel]] = {"styles": Style, "webhook": JobWebhook}
+    return sorted((within.get(str(loc[0]), SpecRequest) if loc else kind).model_fields)
 
 
 def _unknown(name: str, fields: Sequence[str]) -> str:

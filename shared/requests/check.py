@@ -26,6 +26,7 @@ from shared.pictures import CleanPicture, PictureLimits, clean, keep, parse_data
 from shared.requests.bodies import Parsed, escape
 from shared.requests.choosing import AUTO, BACKBONE_POINTER, choose
 from shared.requests.models import DATA_SCHEME, UPLOAD_SCHEME, JobRequest
+from shared.requests.webhooks import check_webhook, webhook_of
 from shared.settings import Settings
 from shared.spec import Spec, resolve, unresolvable
 
@@ -76,6 +77,7 @@ class Checker:
         """
         spec = self._spec(parsed)
         self._check_init(parsed, spec)
+        check_webhook(parsed, self._means.settings)
         self._look_up(parsed)
         return spec
 
@@ -267,6 +269,9 @@ def job_of(
         priority=body.priority,
         idempotency_key=idempotency_key,
         custom_id=custom_id,
+        webhook=webhook_of(body.webhook),
+        retention_seconds=body.retention_seconds,
+        fresh=body.fresh,
     )
 
 

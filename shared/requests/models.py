@@ -6,6 +6,8 @@ business of `shared.requests.check`.
 
 import hashlib
 import json
+import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.spec import SpecRequest
+from shared.webhooks.events import BatchEvent, JobEvent
 
 if TYPE_CHECKING:
     _Spec = BaseModel  # a model that is made at run time is no type
@@ -30,10 +33,13 @@ else:
 UPLOAD_SCHEME = "upload:"
 DATA_SCHEME = "data:"
 _URL_LENGTH = 8192
+_BLANK = re.compile(r"[\x00-\x20]")
 #: A bound for the schema; the service's own, lower one is `Settings.max_styles`.
 _STYLES = 64
 #: Seconds.
 LONGEST_DEADLINE = 30 * 86_400.0
+#: Seconds; the service's own time is a setting.
+LONGEST_RETENTION = 3650 * 86_400.0
 _IMAGE_FORMS = "an http or https URL, `upload:<id>` from POST /v1/uploads, or a data URI"
 
 
@@ -46,7 +52,7 @@ def _image(value: str) -> str:
         sound = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port)
     except ValueError:
         sound = False
-    if not sound or any(character <= " " for character in value):
+    if not sound or _BLANK.search(value):
         raise PydanticCustomError("image", "an image is {forms}", {"forms": _IMAGE_FORMS})
     if len(value) > _URL_LENGTH:
         raise PydanticCustomError("image", "a URL may have {limit} characters", {"limit": _URL_LENGTH})
@@ -106,6 +112,56 @@ StyleItem = Annotated[
     ),
 ]
 
+
+def _receiver(value: str) -> str:
+    """Check the form of a receiver's address; whether anything may be sent there is a matter of settings."""
+    if not value.startswith(("http://", "https://")) or len(value) > _URL_LENGTH:
+        raise PydanticCustomError("receiver", "a receiver is an http or https URL")
+    return value
+
+
+Receiver = Annotated[
+    str,
+    AfterValidator(_receiver),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "uri",
+            "pattern": "^https?://",
+            "description": "Address of a receiver of webhooks.",
+            "examples": ["https://example.org/hooks/impasto"],
+        }
+    ),
+]
+
+
+class JobWebhook(Body):
+    """Who is told of a job's events."""
+
+    url: Receiver
+    """Where they are sent, as a POST: an http or https URL of a public server."""
+
+    events: list[JobEvent] | None = Field(default=None, min_length=1, max_length=len(JobEvent))
+    """Those that are sent; all of them by default."""
+
+
+class BatchWebhook(Body):
+    """Who is told of a batch's events."""
+
+    url: Receiver
+    """Where they are sent, as a POST: an http or https URL of a public server."""
+
+    events: list[BatchEvent] | None = Field(default=None, min_length=1, max_length=len(BatchEvent))
+    """Those that are sent; all of them by default."""
+
+
+class WebhookTest(Body):
+    """A receiver to try."""
+
+    url: Receiver
+    """Where a `webhook.test` is sent, once."""
+
+
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
@@ -137,12 +193,22 @@ class JobRequest(Body):
     deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
 
-    @property
+    fresh: bool = False
+    """Paint it for this job. By default a job shares the picture of another of the same owner that is kept or
+    being made, where it would make the same: from the same pictures by content, by the same spec and seed."""
+
+    webhook: JobWebhook | None = None
+    """Who is told when painting begins and when the job ends."""
+
+    retention_seconds: float | None = Field(default=None, ge=1, le=LONGEST_RETENTION, allow_inf_nan=False)
+    """Seconds for which the ended job and its picture are kept; no longer than the service's own time."""
+
+    @cached_property
     def weighted_styles(self) -> list[Style]:
         """The styles, all in the long form."""
         return [Style(image=style) if isinstance(style, str) else style for style in self.styles]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of what is asked for: the same for a body that only writes the same thing differently."""
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)

@@ -164,4 +164,5 @@ def _again(job: Job, batch: Batch) -> NewJob:
         custom_id=job.custom_id,
         webhook=job.webhook,
         fresh=job.fresh,
+        retention_seconds=job.retention_seconds,
     )

@@ -77,7 +77,7 @@ class BatchWork:
                 at, more = advance(claim, at)
 
     def _load(self, claim: BatchClaim, at: int) -> tuple[int, bool]:
-        """Make jobs of the next lines, from `at` on; returns where that came to, and whether to go on."""
+        """Make jobs of the lines from `at` on; returns where that came to, and whether to go on."""
         batch = claim.batch
         lines = self._lines(batch, at)
         loaded = self._batches.load(

@@ -2,7 +2,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from worker.intake.addresses import allowed, embedded, is_public, is_trusted, parse
+from shared.web.addresses import allowed, embedded, is_public, is_trusted, parse
 
 PUBLIC = [
     "1.1.1.1",

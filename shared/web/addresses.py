@@ -1,4 +1,4 @@
-"""Which addresses are public: those that intake may fetch from without being told so.
+"""Which addresses are public: those that workers connect to without being told so.
 
 Python's `ipaddress` knows too little for this (`is_global` is True for NAT64, 6to4, site-local and multicast
 addresses), so the lists stand here. Sources: the IANA special-purpose address registries (RFC 6890) for IPv4
@@ -58,7 +58,7 @@ _EMBEDDING = (
 
 
 def allowed(address: Address, trusted: Iterable[Network]) -> bool:
-    """True when intake may connect to this address: it is public, or within a trusted network."""
+    """True when a worker may connect to this address: it is public, or within a trusted network."""
     return is_trusted(address, trusted) or is_public(address)
 
 

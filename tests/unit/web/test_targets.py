@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import FetchRefused
-from worker.intake.targets import REFUSAL, target
+from shared.web.targets import REFUSAL, target
 
 REFUSED = [
     "",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
 from shared.errors import FetchRefused
-from worker.intake.addresses import Address, parse
+from shared.web.addresses import Address, parse
 
 #: One message for every reason: an error must not tell what our network looks like.
 REFUSAL = (

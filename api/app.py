@@ -45,7 +45,8 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("api", static_folder=None)
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
-    metrics.attach(app, settings, app.extensions[services.KEY].redis)
+    found = app.extensions[services.KEY]
+    metrics.attach(app, settings, found.redis, found.hub)
     waits.register(app, settings.api_redis_seconds)
     request_ids.register(app)
     hosts.register(app)

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from api.traffic import Traffic
 from api.version import VERSION
+from shared.jobs.batch_record import BatchStatus
 from shared.jobs.census import PARTS, WHOLE, Census, Timing
 from shared.jobs.record import SCHEMA, Queue, Status
 from shared.jobs.workers import WorkerInfo
@@ -31,7 +32,9 @@ class Families:
 
 def every_family() -> Families:
     """All of them, without values."""
-    return Families((redis_up(up=False), *of_store(Census())), (build_info(), *Traffic().collect()))
+    return Families(
+        (redis_up(up=False), *of_store(Census())), (build_info(), held_callers(0), *Traffic().collect())
+    )
 
 
 def labels_of(family: Metric) -> tuple[str, ...]:
@@ -52,6 +55,12 @@ def build_info() -> Metric:
     )
 
 
+def held_callers(number: int) -> Metric:
+    """Who waits at this process."""
+    help_ = "Callers that wait at this API process for a change: long polls and streams of events."
+    return _gauge("impasto_api_held_callers", help_, {(): number})
+
+
 def redis_up(*, up: bool) -> Metric:
     """Whether the store has been counted."""
     help_ = "Whether Redis answered this scrape: when it is 0, the families of the store are missing."
@@ -65,6 +74,8 @@ def of_store(census: Census) -> Iterator[Metric]:
     yield from _times(census)
     yield from _faults(census)
     yield from _workers(census)
+    yield from _batches(census)
+    yield from _deliveries(census)
     yield from _kept(census)
 
 
@@ -129,6 +140,7 @@ def _faults(census: Census) -> Iterator[Metric]:
     events = {
         "lost": ("impasto_leases_lost", "Leases that ran out: their jobs were taken from their workers."),
         "stale": ("impasto_writes_refused", "Writes of workers that had lost their lease."),
+        "shared": ("impasto_fetches_shared", "Pictures that were taken from another job's fetch."),
         "released": (
             "impasto_jobs_released",
             "Jobs that a worker put back, uncharged, since it had to leave.",
@@ -190,6 +202,51 @@ def _workers(census: Census) -> Iterator[Metric]:
         most,
         "queue",
         "device",
+    )
+
+
+def _batches(census: Census) -> Iterator[Metric]:
+    standing = dict.fromkeys(BatchStatus, 0) | census.of("batches")
+    yield _gauge("impasto_batches", "Batches that are kept.", _by_name(standing), "status")
+    ended = {status: 0 for status in BatchStatus if status.terminal} | census.of("batch")
+    yield _counter(
+        "impasto_batches_ended", "Batches that have ended, purged ones included.", _by_name(ended), "status"
+    )
+    yield _gauge(
+        "impasto_batches_due",
+        "Batches with something that a chores worker should do now: check, load or stop.",
+        {(): census.batches_due},
+    )
+
+
+def _deliveries(census: Census) -> Iterator[Metric]:
+    standing = dict.fromkeys(("waiting", "delivered", "failed", "disabled"), 0) | census.of("deliveries")
+    yield _gauge(
+        "impasto_webhook_deliveries",
+        "Deliveries of webhooks that are kept: `waiting` to be sent, now or again; `delivered`; `failed`, "
+        "given up; `disabled`, the receiver has answered 410.",
+        _by_name(standing),
+        "state",
+    )
+    attempts = {
+        ("delivered",): census.events.get("delivered", 0),
+        ("failed",): census.events.get("undelivered", 0),
+    }
+    yield _counter(
+        "impasto_webhook_attempts",
+        "Attempts to deliver a webhook, by what came of them.",
+        attempts,
+        "outcome",
+    )
+    yield _counter(
+        "impasto_webhooks_abandoned",
+        "Webhooks that were given up, since their attempts or their time were over.",
+        {(): census.events.get("abandoned", 0)},
+    )
+    yield _gauge(
+        "impasto_webhook_receivers_due",
+        "Receivers with a webhook that should be sent now.",
+        {(): census.receivers_due},
     )
 
 

@@ -16,6 +16,7 @@ from redis import Redis
 from api import auth, metric_families, traffic
 from api.services import services
 from api.traffic import Traffic
+from api.waiting.hub import Hub
 from shared.errors import NotFound, StoreUnavailable
 from shared.jobs.census import take_census
 from shared.settings import Settings
@@ -58,10 +59,21 @@ class BuildCollector(Collector):
         yield metric_families.build_info()
 
 
-def attach(app: Flask, settings: Settings, redis: Redis) -> None:
+class HubCollector(Collector):
+    """Who waits at this process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def collect(self) -> Iterator[Metric]:
+        """The family, as `prometheus_client` asks for it."""
+        yield metric_families.held_callers(len(self._hub.connections))
+
+
+def attach(app: Flask, settings: Settings, redis: Redis, hub: Hub) -> None:
     """Watch the application's requests, and have something to answer scrapes with. Connects to nothing."""
     watched = _Watched(CollectorRegistry(), Traffic())
-    for collector in (BuildCollector(), watched.traffic, StoreCollector(redis)):
+    for collector in (BuildCollector(), HubCollector(hub), watched.traffic, StoreCollector(redis)):
         watched.registry.register(collector)
     ProcessCollector(registry=watched.registry)
     app.extensions[_KEY] = watched

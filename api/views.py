@@ -28,7 +28,7 @@ class FieldError(View):
     """What is wrong, and what would be right."""
 
     line: int | None = None
-    """Line of a body that is read line by line, from 1; the pointer is one into that line."""
+    """Line, from 1, of a body that is read line by line: the pointer is one into that line. Else left out."""
 
 
 class Problem(View):

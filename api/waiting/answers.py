@@ -28,6 +28,8 @@ class Answer:
         own = {name.lower() for name, _ in response.headers}
         headers = [*response.headers, *(pair for pair in self._headers if pair[0].lower() not in own)]
         body = b"" if response.status_code == HTTPStatus.NOT_MODIFIED else response.get_data()
+        # Flask may have said it already: twice is malformed for some readers (RFC 9112, section 6.3).
+        headers = [pair for pair in headers if pair[0].lower() != "content-length"]
         if body:
             headers.append(("Content-Length", str(len(body))))
         self._sink.begin(response.status_code, headers)

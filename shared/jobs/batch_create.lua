@@ -4,7 +4,7 @@
 --
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, status, total, metadata, webhook, body_hash,
 --   retry_of), idempotency_key (optional), idempotency_ttl (ms).
--- Keys: batch:<uid>, batch_idempotency:<key>:<owner>, batches:<owner>, order, batch_work, batch_unheld.
+-- Keys: batch:<uid>, batch_idempotency:<key>:<owner>, batches:<owner>, order, batch_work, batch_unheld, tally.
 -- Returns {outcome, record}: outcome is `created`, `existing`, or `mismatch` (the Idempotency-Key is another
 --   request's).
 
@@ -24,6 +24,7 @@ batch.created_at = time
 batch.version = 1
 batch.loaded = 0
 batch.order = redis.call('INCR', K.order)
+recount('batches', nil, batch.status)
 for name, value in pairs(batch) do redis.call('HSET', K.batch .. batch.uid, name, value) end
 if idempotency then redis.call('SET', idempotency, batch.uid, 'PX', arg.idempotency_ttl) end
 redis.call('ZADD', K.batches .. batch.owner, batch.order, batch.uid)

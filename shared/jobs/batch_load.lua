@@ -2,7 +2,7 @@
 -- Make jobs of the next lines of a batch and move its cursor behind them, all or nothing.
 -- Without allow-oom: a full server refuses before anything is written.
 --
--- Arguments: uid, holder, from (lines that are jobs already), jobs (at most 200; each a table of record, stage and
+-- Arguments: uid, holder, from (lines that are jobs already), jobs (at most 100; each a table of record, stage and
 --   deadline in ms after the batch's acceptance), lease, retention (ms), schema, bells, quarantined (JSON).
 -- Keys: batch:<uid>, batch_items:<uid>:queued, batch_work, batch_ended, batch_unheld; those of `submit`; those of
 --   ending a job.

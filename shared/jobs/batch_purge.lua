@@ -2,7 +2,7 @@
 -- Purge some jobs of an ended batch whose retention is over or that was deleted; with the last of them, the batch.
 --
 -- Arguments: limit (jobs in one call), statuses (each that there is), grace (ms), schema, batch_schema.
--- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>; those of `purge`.
+-- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>, tally; those of `purge`.
 -- Returns {uid, 1 when the batch itself is gone, record of each job as purge_job has it}; empty when none is due.
 
 local MAX_LOOKS = 50
@@ -47,6 +47,7 @@ if later then
   redis.call('ZADD', K.batch_ended, time + 60000, batch.uid)
 elseif #reply == 2 then
   for _, status in ipairs(arg.statuses) do redis.call('DEL', items_of(batch.uid, status)) end
+  recount('batches', batch.status)
   redis.call('DEL', K.batch .. batch.uid)
   redis.call('ZREM', K.batches .. batch.owner, batch.uid)
   redis.call('ZREM', K.batch_ended, batch.uid)

@@ -29,6 +29,7 @@ end
 -- Write fields (false removes one) that a poll can see: the record's version goes up.
 local function save_batch(batch, changes)
   changes.version = batch.version + 1
+  if changes.status then recount('batches', batch.status, changes.status) end
   for name, value in pairs(changes) do
     if value == false then
       redis.call('HDEL', K.batch .. batch.uid, name)
@@ -48,6 +49,7 @@ local function end_batch(batch, time, status, changes)
   changes.expires_at = time + arg.retention
   changes.holder = false
   save_batch(batch, changes)
+  tally('batch:' .. status)
   redis.call('ZREM', K.batch_work, batch.uid)
   redis.call('ZADD', K.batch_ended, batch.expires_at, batch.uid)
   redis.call('ZADD', K.batch_unheld, time, batch.uid)

@@ -55,6 +55,8 @@ class Census:
         bells: outstanding, by stage.
         workers: the live ones.
         uploads: that are kept.
+        batches_due: that chores should load or stop now.
+        receivers_due: with a delivery that should be sent now.
         inputs: pictures that jobs or uploads name, that nobody names, and that are being deleted.
         events: how often what happened, as `tally` in the scripts names it.
         timings: of the parts of a job and of the whole.
@@ -72,6 +74,8 @@ class Census:
     bells: Mapping[Queue, int] = field(default_factory=dict)
     workers: Sequence[WorkerInfo] = ()
     uploads: int = 0
+    batches_due: int = 0
+    receivers_due: int = 0
     inputs: Mapping[str, int] = field(default_factory=dict)
     events: Mapping[str, int] = field(default_factory=dict)
     timings: Mapping[str, Timing] = field(default_factory=dict)
@@ -96,7 +100,9 @@ def take_census(client: redis.Redis) -> Census:
     )
     with translated():
         memory: Any = client.info("memory")
-    accepted, leases, overdue, delayed, due, uploads, named, unused, sweeping = map(int, sizes)
+    accepted, leases, overdue, delayed, due, uploads, named, unused, sweeping, batches, receivers = map(
+        int, sizes
+    )
     counted, events = _numbers(jobs), _numbers(tally)
     painting = counted.get(Status.PROCESSING, 0)
     return Census(
@@ -112,6 +118,8 @@ def take_census(client: redis.Redis) -> Census:
         bells={queue: int(n) for queue, n in zip(Queue, bells, strict=True)},
         workers=[worker_info(offer) for offer in offers if offer],
         uploads=uploads,
+        batches_due=batches,
+        receivers_due=receivers,
         inputs={"named": named, "unused": unused, "deleting": sweeping},
         events={name: n for name, n in events.items() if not name.startswith("time:")},
         timings={what: _timing(what, events) for what in (*PARTS, WHOLE)},

@@ -19,3 +19,9 @@ local function measure(what, time, bounds)
   redis.pcall('HINCRBY', K.tally, 'time:' .. what .. ':' .. bucket, 1)
   redis.pcall('HINCRBY', K.tally, 'time:' .. what .. ':sum', math.max(0, math.floor(time + 0.5)))
 end
+
+-- Count what is in which state: one of a kind goes from a state to another; nil where it begins, or is forgotten.
+local function recount(kind, from, to)
+  if from then redis.pcall('HINCRBY', K.tally, kind .. ':' .. from, -1) end
+  if to then redis.pcall('HINCRBY', K.tally, kind .. ':' .. to, 1) end
+end

@@ -2,10 +2,12 @@
 -- Everything that /metrics tells of the store, at one moment. What it reads does not grow with the jobs.
 --
 -- Arguments: queues (the Celery queues' names), max_workers (looked at).
--- Keys: order, counts, waiting, tally, leases, delayed, ended, refs, unused, sweeping, upload_ends, workers, worker_ends,
+-- Keys: order, counts, waiting, tally, leases, delayed, ended, refs, unused, sweeping, upload_ends, batch_work,
+--   deliveries, workers, worker_ends,
 --   turns:<lane>, wait:<lane>:<owner>, job:<uid>; the Celery queues' lists.
 -- Returns {counts, waiting, tally (names and values in turn), {bells of each queue}, {orders given out, leases, leases that have
---   run out, in back-off, ended ones whose retention is over, uploads, inputs that are named, unused, being deleted},
+--   run out, in back-off, ended ones whose retention is over, uploads, inputs that are named, unused, being deleted,
+--   batches that chores should take up, receivers with something due},
 --   offers of the live workers, {lane, seconds since the acceptance of its oldest job, ...}}.
 
 local MAX_LINES = 64 -- owners looked at in one lane, and lanes
@@ -50,7 +52,8 @@ return {
   {
     redis.call('GET', K.order) or 0, redis.call('ZCARD', K.leases), redis.call('ZCOUNT', K.leases, '-inf', time), redis.call('ZCARD', K.delayed),
     redis.call('ZCOUNT', K.ended, '-inf', time), redis.call('ZCARD', K.upload_ends), redis.call('HLEN', K.refs),
-    redis.call('ZCARD', K.unused), redis.call('ZCARD', K.sweeping),
+    redis.call('ZCARD', K.unused), redis.call('ZCARD', K.sweeping), redis.call('ZCOUNT', K.batch_work, '-inf', time),
+    redis.call('ZCOUNT', K.deliveries, '-inf', time),
   },
   #live > 0 and redis.call('HMGET', K.workers, unpack(live)) or {}, ages,
 }

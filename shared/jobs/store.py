@@ -426,6 +426,13 @@ class JobStore(FlightStore):
         names = self._scripts.run("due", limit=limit)
         return list(zip(names[::2], names[1::2], strict=True))
 
+    def trim_changes(self, seconds: float) -> None:
+        """Forget changes that are older than so many seconds: they name jobs that may be purged by now."""
+        with translated():
+            now: Any = self._redis.time()
+            oldest = round((now[0] - seconds) * 1000 + now[1] / 1000)
+            self._redis.xtrim(Key.CHANGES, minid=oldest, approximate=False)
+
     def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
         """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""
         jobs, keys = self._scripts.run("expire_outputs", limit=limit)

@@ -31,6 +31,7 @@ class Snapshot:
     turns: dict[str, Zset] = field(default_factory=dict)
     following: dict[str, Zset] = field(default_factory=dict)
     sharers: dict[str, Zset] = field(default_factory=dict)
+    batches: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def zset(self, key: str) -> Zset:
         return self.raw.get(key, {})
@@ -57,6 +58,7 @@ for _, key in ipairs(redis.call('KEYS', 'im:*')) do
   if kind == 'hash' then value = redis.call('HGETALL', key)
   elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
   elseif kind == 'stream' then value = redis.call('XLEN', key)
+  elseif kind == 'set' then value = redis.call('SMEMBERS', key)
   else value = redis.call('GET', key) end
   found[#found + 1] = {key, kind, value}
 end
@@ -71,12 +73,14 @@ def snapshot(client: redis.Redis) -> Snapshot:
         if key in (Key.TALLY, Key.CHANGES, Key.PACES) or key.startswith(Key.PACE):
             continue  # tells what happened, not what is the case
         value = reply
-        if kind != "string":
+        if kind in ("hash", "zset"):
             pairs = zip(reply[::2], reply[1::2], strict=True)
             value = {name: float(score) for name, score in pairs} if kind == "zset" else dict(pairs)
         found.raw[key] = value
         if key.startswith(Key.JOB):
             found.records[key.removeprefix(Key.JOB)] = value
+        elif key.startswith(Key.BATCH):
+            found.batches[key.removeprefix(Key.BATCH)] = value
         elif key.startswith(Key.WAIT):
             lane, owner = key.removeprefix(Key.WAIT).split(":", 1)
             found.waiting[lane][owner] = value
@@ -100,6 +104,7 @@ def audit(client: redis.Redis) -> Snapshot:
     _check_followers(store)
     _check_outputs(store)
     _check_deliveries(store)
+    _check_batches(store)
     for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES, Key.OUTPUT_ENDS):
         assert store.zset(key).keys() <= store.records.keys(), f"{key} names a job without a record"
     return store
@@ -212,7 +217,9 @@ def _check_outputs(store: Snapshot) -> None:
     named: dict[str, Zset] = defaultdict(dict)
     for uid, record in store.records.items():
         if "output" in record:
-            named[json.loads(record["output"])["key"]][uid] = int(record["expires_at"])
+            named[json.loads(record["output"])["key"]][uid] = int(
+                record.get("output_expires_at", record["expires_at"])
+            )
             if record.get("reused_from"):
                 assert shares(record)
     shared = {key: uids for key, uids in named.items() if list(uids) != [key.split("/")[1]]}
@@ -245,6 +252,9 @@ def _check_references(store: Snapshot) -> None:
         for picture in pictures:
             if picture and picture.get("sha256"):
                 named[picture["sha256"]] += 1
+    for key, inputs in store.raw.items():
+        if key.startswith(Key.BATCH_INPUTS):
+            named.update(inputs)
     uploads = set()
     for key, pictures in store.raw.items():
         if key.startswith(Key.UPLOADS):
@@ -277,3 +287,34 @@ def _check_deliveries(store: Snapshot) -> None:
     for line, first in firsts.items():
         # One that was passed over among very many stands a second behind.
         assert first <= store.zset(Key.DELIVERIES)[line] <= first + 3_600_000
+
+
+def _check_batches(store: Snapshot) -> None:
+    """A batch's counts and sets are its jobs'; what has work left, is over or keeps inputs is known."""
+    items: dict[str, Zset] = defaultdict(dict)
+    for uid, record in store.records.items():
+        if "batch_id" in record:
+            assert record["batch_id"] in store.batches, f"{uid} is of a batch without a record"
+            items[f"{Key.BATCH_ITEMS}{record['batch_id']}:{record['status']}"][uid] = int(
+                record["batch_index"]
+            )
+    assert {k: v for k, v in store.raw.items() if k.startswith(Key.BATCH_ITEMS)} == items
+    listed: dict[str, Zset] = defaultdict(dict)
+    for uid, batch in store.batches.items():
+        counts = {status: int(batch.get(f"n:{status}", 0)) for status in (*TERMINAL, "queued", "processing")}
+        for status, count in counts.items():
+            there = len(items[f"{Key.BATCH_ITEMS}{uid}:{status}"])
+            assert count - int(batch.get(f"gone:{status}", 0)) == there, f"{uid}: {status}"
+        assert sum(counts.values()) == int(batch["loaded"]) <= int(batch["total"])
+        if "deleted" not in batch:
+            listed[Key.BATCHES + batch["owner"]][uid] = int(batch["order"])
+        ended = batch["status"] in ("completed", "failed", "canceled")
+        assert ended == ("completed_at" in batch) == (uid in store.zset(Key.BATCH_ENDED))
+        assert not ended or uid not in store.zset(Key.BATCH_WORK)
+        assert not ended or counts["queued"] + counts["processing"] == 0
+        loading = not ended and "cancel_requested" not in batch and batch["loaded"] != batch["total"]
+        assert not loading or uid in store.zset(Key.BATCH_WORK)
+    assert {k: v for k, v in store.raw.items() if k.startswith(Key.BATCHES)} == listed
+    keeping = {k.removeprefix(Key.BATCH_INPUTS) for k in store.raw if k.startswith(Key.BATCH_INPUTS)}
+    loading = {uid for uid, batch in store.batches.items() if "completed_at" not in batch}
+    assert keeping <= loading | store.zset(Key.BATCH_UNHELD).keys()

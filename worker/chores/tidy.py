@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: What one chore does at most; the next bell goes on.
 BATCH = 200
+#: Whoever listens for changes has heard of them by then, and whoever comes back later asks anew.
+CHANGES_SECONDS = 3600.0
 #: An object that no record names is left alone for this long: its writer may not have pointed at it yet.
 ORPHAN_SECONDS = 3600.0
 #: Seconds between two looks through all objects.
@@ -38,6 +40,7 @@ class Tidy:
         """Do one bounded round; True when something was left for another."""
         purged = self._purge_expired()
         expired = self._expire_outputs()
+        self._store.trim_changes(CHANGES_SECONDS)
         collected = self._collect_inputs()
         swept = self._sweep_leftovers()
         if purged or expired or collected or swept:

@@ -102,6 +102,16 @@ def test_a_purge_takes_the_idempotency_key_along_and_leaves_anothers(redis_clien
     audit(redis_client)
 
 
+def test_changes_are_forgotten_when_they_are_old(redis_client: redis.Redis) -> None:
+    store = stores(redis_client)
+    job = done(store)
+    assert job.uid in str(redis_client.xrange(Key.CHANGES))
+    store.trim_changes(3600)
+    assert redis_client.xlen(Key.CHANGES) == 2
+    store.trim_changes(-1)
+    assert redis_client.xlen(Key.CHANGES) == 0
+
+
 def test_a_purge_says_where_lost_attempts_may_have_left_objects(
     redis_client: redis.Redis, clock: Clock
 ) -> None:

@@ -11,7 +11,16 @@ from shared.jobs.keys import Key
 FOLDER = Path(scripts.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.lua") if path.stem not in scripts.PARTS)
 #: What may be refused when Redis is full: all that brings something new in.
-GROWING = {"submit", "hold", "upload", "try_receiver", "webhook_secrets"}
+GROWING = {
+    "submit",
+    "hold",
+    "upload",
+    "try_receiver",
+    "webhook_secrets",
+    "batch_create",
+    "batch_load",
+    "batch_hold",
+}
 
 
 def text(name: str) -> str:

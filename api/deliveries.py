@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, request
 
 from api import links
-from api.bodies import read
 from api.delivery_views import (
     AttemptView,
     DeliveryPageView,
@@ -15,14 +14,15 @@ from api.delivery_views import (
     SecretsView,
     SecretView,
 )
-from api.models import WebhookTest
+from api.incoming import read
 from api.problems import raise_all
 from api.replies import reply
 from api.services import services
-from api.webhooks import check_webhook
 from shared.errors import Fault, InvalidRequest
 from shared.jobs.deliveries import MAX_PAGE
 from shared.jobs.delivery import Attempt, Delivery, DeliveryState, Secret
+from shared.requests.models import WebhookTest
+from shared.requests.webhooks import check_webhook
 from shared.timestamps import maybe_timestamp, timestamp
 
 blueprint = Blueprint("deliveries", __name__)

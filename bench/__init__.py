@@ -10,7 +10,7 @@ Each prints its results as tables, or as JSON with `--json`:
     python -m bench.batches        pictures a minute by batch
     python -m bench.large          pictures larger than memory: resident set and seconds
     python -m bench.gpu            what is asked of a CUDA device
-    python bench/api.py            requests a second of the API
+    python -m bench.api            requests a second of the API
 
 `python -m bench` runs them all, each in a process of its own, and writes docs/benchmarks.md. What is
 measured is the engine's public door; what it is compared with is written here, apart from the engine.

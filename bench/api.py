@@ -1,34 +1,30 @@
-"""Requests a second for submit and poll, against a bare Flask handler in the same run.
+"""Requests a second for submit and poll, against bare Flask handlers in the same run.
 
-Run by path: `python bench/api.py [--json]`. Two gunicorn servers with the API's own settings, the API and a
-bare Flask application, share one Valkey (append-only file, synced each second, as in the service). A few
-processes send one request after the other over connections that stay open. Cases take turns in rounds, so
-that what else the machine does meets all of them; the figures are medians over the rounds.
+Run as `python -m bench.api [--json]`. Two gunicorn servers with the API's own settings, the API and a bare
+Flask application, share one Valkey, run as the service runs it. Cases take turns in rounds, so that what else
+the machine does meets all of them; the figures are medians over the rounds, the ratios medians of each
+round's.
 
 No worker listens, so the API rings bells for the first submits only, as it does while workers are busy.
 """
-# ruff: noqa: E402 - this file's folder has to leave the path before anything is imported
-
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # instead of bench/, where this file would pass for the package `api`
 
 import argparse
 import json
-import multiprocessing
 import os
-import socket
 import statistics
 import tempfile
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
+import redis
 from celery import Celery
 from flask import Flask, request
 
+from bench import machine
+from bench.load import Loaded, exchange, load, message
+from bench.section import Section, Table, ratio
 from shared.jobs.keys import Key
 from shared.jobs.record import PaintProgress, Queue, Stage
 from shared.jobs.store import JobStore
@@ -36,25 +32,44 @@ from shared.jobs.workers import WorkerInfo, Workers
 from shared.redis import connect
 from shared.settings import Settings, settings
 from tests.support.api import ApiServer
-from tests.support.valkey import start_valkey
+from tests.support.rig import PRODUCTION
+from tests.support.valkey import ValkeyServer, start_valkey
 
-BODY = {
-    "content": "https://example.org/bridge.jpg",
-    "styles": ["https://example.org/starry.jpg"],
-    "spec": {"preset": "painting", "size": 768, "seed": 7},
-    "metadata": {"order": "A-17"},
-}
+STYLES = 5
 WARM_UP_SECONDS = 0.3
 STATIC, HGETALL, DELAY = "bare: static JSON", "bare: HGETALL", "bare: delay()"
-HEALTH, POLL, UNCHANGED, SUBMIT = "API: /healthz", "API: poll", "API: poll, unchanged (304)", "API: submit"
+HEALTH, SUBMIT = "API: /healthz", "API: submit"
+POLL, WAITING, UNCHANGED = "API: poll, painting", "API: poll, waiting", "API: poll, unchanged (304)"
 #: What each case of the API is compared with.
-AGAINST = {HEALTH: STATIC, POLL: HGETALL, UNCHANGED: HGETALL, SUBMIT: DELAY}
+AGAINST = {HEALTH: STATIC, POLL: HGETALL, WAITING: HGETALL, UNCHANGED: HGETALL, SUBMIT: DELAY}
+TICK = os.sysconf("SC_CLK_TCK")
+
+PROSE = """
+The bare cases are Flask handlers under the same gunicorn settings: one returns static JSON, one makes one
+`HGETALL` with redis-py and returns it as JSON, one calls `delay()` of a plain Celery task with the request's
+body. API, bare application, Valkey (`appendfsync always`, for both) and what sends the requests share {cores}
+cores; polls go to {jobs} jobs in turn. *busy* is the share of one core that the server's process used,
+*sender* what the sending processes used: where the first is near 1 and far above the second, the server is
+measured, whose interpreter computes on one core. No worker listens during the run, so a submit rings only
+the first few bells. A submit is one script in Redis and waits for one sync of the append-only file; callers
+at the same time share a sync.
+"""
+
+
+def body(number: int) -> dict[str, Any]:
+    """A request for a job, as one of many: its own content, one of a few styles."""
+    return {
+        "content": f"https://pictures.example.org/customers/4711/{number:06}-at-dawn.jpg",
+        "styles": [f"https://pictures.example.org/styles/{number % STYLES}.jpg"],
+        "spec": {"preset": "painting", "size": 768, "seed": 7},
+        "metadata": {"order": f"A-{number}"},
+    }
 
 
 def bare() -> Flask:
     """What the API is measured against: the least that Flask, redis-py and Celery can do."""
     app = Flask("bare")
-    redis = connect(settings())
+    client = redis.Redis.from_url(settings().redis_url, decode_responses=True)
     celery = Celery("bare", broker=settings().redis_url)
     celery.conf.task_ignore_result = True
 
@@ -68,7 +83,7 @@ def bare() -> Flask:
 
     @app.get("/hgetall/<uid>")
     def hgetall(uid: str) -> dict[str, Any]:
-        return redis.hgetall(Key.JOB + uid)  # type: ignore[return-value]
+        return client.hgetall(Key.JOB + uid)  # type: ignore[return-value]
 
     @app.post("/delay")
     def delay() -> tuple[dict[str, Any], int]:
@@ -82,174 +97,206 @@ class Case:
     """One kind of request.
 
     Attributes:
-        name: for the table. port: of its server. message: the request's bytes.
+        name: for the table. port: of its server. messages: the requests' bytes, sent in turn.
     """
 
     name: str
     port: int
-    message: bytes
+    messages: Sequence[bytes]
+
+
+@dataclass
+class Rounds:
+    """What the rounds of one case came to: requests a second, latencies, shares of a core."""
+
+    rates: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    sender: list[float] = field(default_factory=list)
+
+    def add(self, found: Loaded, server_seconds: float) -> None:
+        """One round more."""
+        self.rates.append(found.per_second)
+        self.latencies += found.latencies
+        self.busy.append(server_seconds / found.seconds)
+        self.sender.append(found.sender_seconds / found.seconds)
 
 
 @dataclass(frozen=True)
-class Figures:
+class Figure:
     """What one case came to; `ratio` is its share of the requests a second of what it is compared with."""
 
+    name: str
+    connections: int
     per_second: float
     p50_ms: float
     p99_ms: float
-    against: str | None = None
-    ratio: float | None = None
+    busy: float
+    sender: float
+    against: str | None
+    ratio: float | None
+
+
+class Servers:
+    """The API, the bare application and their Valkey. Use it as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        self.valkey: ValkeyServer = start_valkey(self._folder / "valkey", options=PRODUCTION)
+        self.config = Settings(data_dir=self._folder, redis_url=self.valkey.url)
+        try:
+            self._api = ApiServer(self._folder, self.valkey.url).__enter__()
+            self._bare = ApiServer(self._folder, self.valkey.url, application="bench.api:bare()").__enter__()
+        except BaseException:
+            self.valkey.kill()
+            raise
+        self.api, self.bare = (int(one.url.rpartition(":")[2]) for one in (self._api, self._bare))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._api.stop()
+        self._bare.stop()
+        self.valkey.kill()
+
+    def processor_seconds(self, port: int) -> float:
+        """Processor time that the worker process of a server has used."""
+        return _processor_seconds((self._api if port == self.api else self._bare).workers()[0])
+
+
+def measure(servers: Servers, options: argparse.Namespace) -> list[Figure]:
+    """Every case at every number of connections."""
+    figures = []
+    for connections in options.connections:
+        rounds: dict[str, Rounds] = {}
+        for _ in range(options.rounds):
+            for case in _cases(servers, options.jobs):
+                load(case.port, case.messages, WARM_UP_SECONDS, connections)
+                before = servers.processor_seconds(case.port)
+                found = load(case.port, case.messages, options.seconds, connections)
+                spent = servers.processor_seconds(case.port) - before
+                rounds.setdefault(case.name, Rounds()).add(found, spent)
+        figures += [_figure(name, connections, rounds) for name in rounds]
+    return figures
+
+
+def _figure(name: str, connections: int, rounds: Mapping[str, Rounds]) -> Figure:
+    own, other = rounds[name], AGAINST.get(name)
+    cuts = statistics.quantiles(own.latencies, n=100)
+    share = (
+        statistics.median(a / b for a, b in zip(own.rates, rounds[other].rates, strict=True))
+        if other
+        else None
+    )
+    median = statistics.median
+    return Figure(
+        name,
+        connections,
+        median(own.rates),
+        cuts[49] * 1e3,
+        cuts[98] * 1e3,
+        median(own.busy),
+        median(own.sender),
+        other,
+        share,
+    )
+
+
+def _cases(servers: Servers, count: int) -> list[Case]:
+    """The cases on an emptied store with one live painter and so many jobs being painted, so many waiting."""
+    with connect(servers.config) as client:
+        client.flushdb()
+        Workers(client).advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 600)
+        submits = [message("POST", servers.api, "/v1/jobs", body=body(number)) for number in range(count)]
+        painted = [json.loads(exchange(servers.api, one)[1])["id"] for one in submits]
+        store = JobStore(client, servers.config)
+        for _ in range(count):
+            _paint(store)
+        waiting = [json.loads(exchange(servers.api, one)[1])["id"] for one in submits]
+    polls = [message("GET", servers.api, f"/v1/jobs/{one}") for one in painted]
+    tags = [_etag(exchange(servers.api, one)[0]) for one in polls]
+    return [
+        Case(STATIC, servers.bare, [message("GET", servers.bare, "/healthz")]),
+        Case(HEALTH, servers.api, [message("GET", servers.api, "/healthz")]),
+        Case(HGETALL, servers.bare, [message("GET", servers.bare, f"/hgetall/{one}") for one in painted]),
+        Case(POLL, servers.api, polls),
+        Case(WAITING, servers.api, [message("GET", servers.api, f"/v1/jobs/{one}") for one in waiting]),
+        Case(
+            UNCHANGED,
+            servers.api,
+            [
+                message("GET", servers.api, f"/v1/jobs/{one}", f"If-None-Match: {tag}")
+                for one, tag in zip(painted, tags, strict=True)
+            ],
+        ),
+        Case(
+            DELAY, servers.bare, [message("POST", servers.bare, "/delay", body=body(n)) for n in range(count)]
+        ),
+        Case(SUBMIT, servers.api, submits),
+    ]
+
+
+def _paint(store: JobStore) -> None:
+    """Bring the next job to the middle of its life."""
+    intake = store.claim(Queue.INTAKE, "intake")
+    assert intake
+    store.advance(intake, intake.job.content, intake.job.styles, {"fetch": 0.2})
+    claim = store.claim(Queue.PAINT, "painter", ["compact"])
+    assert claim
+    progress = PaintProgress(100, 430, 1, 3, {"content": 0.1, "style": 0.2, "tv": 0.01})
+    store.renew(claim, progress, Stage.PAINTING)
+
+
+def _etag(head: str) -> str:
+    return next(line.partition(": ")[2] for line in head.splitlines() if line.lower().startswith("etag:"))
+
+
+def _processor_seconds(pid: int) -> float:
+    """User and system time of a process so far (proc(5), stat)."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / TICK
+
+
+def section(options: argparse.Namespace) -> Section:
+    """Measure, and tell."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as own, Servers(Path(own)) as servers:
+        figures = measure(servers, options)
+    rows = [
+        [
+            f"`{one.name}`",
+            str(one.connections),
+            f"{one.per_second:.0f}",
+            f"{one.p50_ms:.1f}",
+            f"{one.p99_ms:.1f}",
+            f"{one.busy:.2f}",
+            f"{one.sender:.2f}",
+            f"{ratio(one.ratio)} of `{one.against}`" if one.ratio else "-",
+        ]
+        for one in figures
+    ]
+    columns = ("case", "connections", "requests a second", "p50 ms", "p99 ms", "busy", "sender", "ratio")
+    return Section(
+        "The API",
+        machine.command("bench.api"),
+        PROSE.format(cores=machine.cores(), jobs=options.jobs),
+        machine.describe(options.threads),
+        [Table(columns, rows)],
+        [asdict(one) for one in figures],
+    )
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = machine.options(__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("var"), help="on the disk to measure")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one case in one round")
-    parser.add_argument("--connections", type=int, default=8)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        valkey = start_valkey(Path(folder) / "valkey")
-        try:
-            config = Settings(data_dir=Path(folder), redis_url=valkey.url)
-            with ApiServer(Path(folder), valkey.url) as api, _bare_server(Path(folder), valkey.url) as plain:
-                rates, latencies = _measure(config, _port(api), _port(plain), arguments)
-        finally:
-            valkey.kill()
-    figures = _figures(rates, latencies)
-    if arguments.json:
-        about = {"cores": os.cpu_count(), "connections": arguments.connections, "threads": config.api_threads}
-        print(json.dumps(about | {"cases": {name: asdict(one) for name, one in figures.items()}}))
-    else:
-        _print(figures, arguments.connections)
-
-
-def _bare_server(folder: Path, redis_url: str) -> ApiServer:
-    return ApiServer(folder, redis_url, application="bench.api:bare()")
-
-
-def _port(server: ApiServer) -> int:
-    return int(server.url.rpartition(":")[2])
-
-
-def _measure(
-    config: Settings, api: int, plain: int, arguments: argparse.Namespace
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Requests a second by round, and all latencies in seconds, by case."""
-    rates: dict[str, list[float]] = {}
-    latencies: dict[str, list[float]] = {}
-    for _ in range(arguments.rounds):
-        for case in _cases(config, api, plain):
-            _load(case, WARM_UP_SECONDS, arguments.connections)
-            found = _load(case, arguments.seconds, arguments.connections)
-            rates.setdefault(case.name, []).append(len(found) / arguments.seconds)
-            latencies.setdefault(case.name, []).extend(found)
-    return rates, latencies
-
-
-def _cases(config: Settings, api: int, plain: int) -> list[Case]:
-    """The cases on an emptied store with one live painter and one job that is being painted."""
-    redis = connect(config)
-    redis.flushdb()
-    Workers(redis).advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 600)
-    job_id, uid, etag = _job_being_painted(api, JobStore(redis, config))
-    poll = f"/v1/jobs/{job_id}"
-    return [
-        Case(STATIC, plain, _message("GET", "/healthz")),
-        Case(HEALTH, api, _message("GET", "/healthz")),
-        Case(HGETALL, plain, _message("GET", f"/hgetall/{uid}")),
-        Case(POLL, api, _message("GET", poll)),
-        Case(UNCHANGED, api, _message("GET", poll, f"If-None-Match: {etag}")),
-        Case(DELAY, plain, _message("POST", "/delay", body=BODY)),
-        Case(SUBMIT, api, _message("POST", "/v1/jobs", body=BODY)),
-    ]
-
-
-def _job_being_painted(api: int, store: JobStore) -> tuple[str, str, str]:
-    """ID, internal ID and ETag of a job in the middle of its life."""
-    with socket.create_connection(("127.0.0.1", api)) as connection:
-        job_id = json.loads(_exchange(connection, _message("POST", "/v1/jobs", body=BODY))[1])["id"]
-        intake = store.claim(Queue.INTAKE, "intake")
-        assert intake
-        store.advance(intake, intake.job.content, intake.job.styles, {"fetch": 0.2})
-        claim = store.claim(Queue.PAINT, "painter", ["compact"])
-        assert claim
-        progress = PaintProgress(100, 430, 1, 3, {"content": 0.1, "style": 0.2, "tv": 0.01})
-        store.renew(claim, progress, Stage.PAINTING)
-        head, _ = _exchange(connection, _message("GET", f"/v1/jobs/{job_id}"))
-    etag = next(line.partition(": ")[2] for line in head.splitlines() if line.lower().startswith("etag:"))
-    return job_id, claim.job.uid, etag
-
-
-def _load(case: Case, seconds: float, connections: int) -> list[float]:
-    """Latencies in seconds of all requests that the processes got answered in the time."""
-    context = multiprocessing.get_context("fork")
-    with context.Pool(connections) as pool:
-        found = pool.starmap(_requests, [(case.port, case.message, seconds)] * connections)
-    return [latency for one in found for latency in one]
-
-
-def _requests(port: int, message: bytes, seconds: float) -> list[float]:
-    latencies = []
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        now = time.perf_counter()
-        end = now + seconds
-        while now < end:
-            head, _ = _exchange(connection, message)
-            if head[9:12] not in ("200", "202", "304"):
-                raise RuntimeError(head)
-            before, now = now, time.perf_counter()
-            latencies.append(now - before)
-    return latencies
-
-
-def _exchange(connection: socket.socket, message: bytes) -> tuple[str, bytes]:
-    """Send one request and read its answer: head and body."""
-    connection.sendall(message)
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += _some(connection)
-    head_bytes, _, body = data.partition(b"\r\n\r\n")
-    head = head_bytes.decode("latin-1")
-    length = next((line for line in head.splitlines() if line.lower().startswith("content-length:")), ":0")
-    while len(body) < int(length.partition(":")[2]):
-        body += _some(connection)
-    return head, body
-
-
-def _some(connection: socket.socket) -> bytes:
-    data = connection.recv(65_536)
-    if not data:
-        raise ConnectionError("the server closed the connection")
-    return data
-
-
-def _message(method: str, path: str, *headers: str, body: object = None) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]
-    data = b"" if body is None else json.dumps(body).encode()
-    if data:
-        lines += ["Content-Type: application/json", f"Content-Length: {len(data)}"]
-    return "\r\n".join([*lines, "", ""]).encode() + data
-
-
-def _figures(rates: dict[str, list[float]], latencies: dict[str, list[float]]) -> dict[str, Figures]:
-    figures = {}
-    for name, found in rates.items():
-        cuts = statistics.quantiles(latencies[name], n=100)
-        other = AGAINST.get(name)
-        ratio = statistics.median(a / b for a, b in zip(found, rates[other], strict=True)) if other else None
-        figures[name] = Figures(statistics.median(found), cuts[49] * 1e3, cuts[98] * 1e3, other, ratio)
-    return figures
-
-
-def _print(figures: dict[str, Figures], connections: int) -> None:
-    print(f"{os.cpu_count()} cores, shared by server, Valkey and {connections} connections\n")
-    print(f"{'case':<28}{'requests/s':>11}{'p50 ms':>9}{'p99 ms':>9}   ratio")
-    for name, one in figures.items():
-        ratio = f"{one.ratio:.2f} of {one.against}" if one.ratio else ""
-        print(f"{name:<28}{one.per_second:>11.0f}{one.p50_ms:>9.2f}{one.p99_ms:>9.2f}   {ratio}")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--jobs", type=int, default=200, help="that are polled in turn, in each state")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    section(options).publish(as_json=options.json)
 
 
 if __name__ == "__main__":

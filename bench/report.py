@@ -5,17 +5,15 @@ all that is kept there. A section that was taken on another machine or day says 
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench import machine
-from bench.section import Section, Table, line, parse
+from bench.section import Section, line, parse
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "var" / "bench"
@@ -33,8 +31,6 @@ class Bench:
 
     def command(self, options: argparse.Namespace) -> list[str]:
         """What to run."""
-        if self.name == "api":
-            return [sys.executable, "bench/api.py", "--json", *(self.quick if options.quick else ())]
         command = [sys.executable, "-m", f"bench.{self.name}", "--json", "--threads", str(options.threads)]
         if self.name == "peers":
             command += ["--peers", str(options.peers)]
@@ -56,7 +52,7 @@ BENCHES = (
     Bench("batches", ("--size", "64", "--steps", "2", "--batches", "1", "2", "--rounds", "1")),
     Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),
     Bench("durability", ("--rounds", "1", "--seconds", "0.2", "--submitters", "1")),
-    Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2")),
+    Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2", "--jobs", "3")),
 )
 
 OPENING = """
@@ -67,12 +63,6 @@ measured:
 
 Each section is one process with as many threads as there are cores, and says what was run. Such machines
 are noisy: read the ratios, which compare with something in the same run, before the seconds.
-"""
-
-API_PROSE = """
-{connections} connections on the same {cores} cores as server and Valkey. The bare cases are Flask handlers
-under the same gunicorn settings: one returns static JSON, one makes one `HGETALL`, one calls `delay()` of a
-plain Celery task. No worker listens during the run, so a submit rings only the first few bells.
 """
 
 CLOSING = """
@@ -98,24 +88,6 @@ Seconds by picture, with the pictures: [gallery](gallery.md).
 """
 
 
-def api_section(text: str, about: Mapping[str, Any]) -> Section:
-    """The section of what `bench/api.py --json` printed."""
-    data = json.loads(text)
-    rows = [
-        [
-            f"`{name}`",
-            f"{case['per_second']:.0f}",
-            f"{case['p50_ms']:.1f}",
-            f"{case['p99_ms']:.1f}",
-            f"{case['ratio']:.2f} of `{case['against']}`" if case["ratio"] else "",
-        ]
-        for name, case in data["cases"].items()
-    ]
-    prose = API_PROSE.format(connections=data["connections"], cores=data["cores"])
-    table = Table(("case", "requests a second", "p50 ms", "p99 ms", "ratio"), rows)
-    return Section("The API", "python bench/api.py", prose, about, [table], data)
-
-
 def page(sections: Sequence[Section]) -> str:
     """The page: fixed words around the sections, the machine once, and again where a section's differs."""
     first = sections[0].machine
@@ -132,8 +104,6 @@ def run(bench: Bench, options: argparse.Namespace) -> Section:
     """Run one in a process of its own. Raises CalledProcessError when it fails."""
     command = bench.command(options)
     done = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
-    if bench.name == "api":
-        return api_section(done.stdout, machine.describe(options.threads))
     return parse(done.stdout)
 
 

@@ -1,7 +1,6 @@
 """How this service talks to Redis: bounded waits, no hidden repetition, and one fault for every outage."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import redis
@@ -41,23 +40,31 @@ def connect(settings: Settings) -> redis.Redis:
     return client
 
 
-@contextmanager
-def translated() -> Iterator[None]:
+class translated(waiting):  # noqa: N801 - as `waiting`, which it is
     """Turn what redis-py raises when Redis is away, loading, full or read-only into `StoreUnavailable`.
 
     Other errors of redis-py are errors of ours and pass unchanged.
     """
-    try:
-        with waiting():
-            yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
-    except (redis.OutOfMemoryError, redis.ReadOnlyError) as error:
-        raise StoreUnavailable("Redis takes no writes now") from error
-    except redis.ResponseError as error:
-        if str(error).startswith(_REFUSALS):
-            raise StoreUnavailable("Redis cannot serve now") from error
-        raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if isinstance(error, redis.RedisError) and (fault := _fault(error)) is not None:
+            raise fault from error
+
+
+def _fault(error: redis.RedisError) -> StoreUnavailable | None:
+    """What the service calls an outage; None for an error of ours."""
+    match error:
+        case redis.ConnectionError() | redis.TimeoutError():
+            return StoreUnavailable(f"Redis does not answer: {type(error).__name__}")
+        case redis.OutOfMemoryError() | redis.ReadOnlyError():
+            return StoreUnavailable("Redis takes no writes now")
+        case redis.ResponseError() if str(error).startswith(_REFUSALS):
+            return StoreUnavailable("Redis cannot serve now")
+        case _:
+            return None
 
 
 def _patient(kind: type[Any]) -> type[Any]:

@@ -7,7 +7,7 @@
 -- that it is due again if its sender is lost. `delivery_list:<state>:<owner>` has the owner's, by order.
 --
 -- Keys, for any script that begins, ends or purges a job: delivery:<id>, deliveries, delivery_line:<line>,
---   delivery_list:<state>:<owner>, delivery_order.
+--   delivery_list:<state>:<owner>, delivery_order, tally.
 
 local JOB_EVENTS = {'job.processing', 'job.succeeded', 'job.failed', 'job.canceled', 'job.expired'}
 local BATCH_EVENTS = {'batch.completed', 'batch.failed', 'batch.canceled'}
@@ -60,6 +60,7 @@ local function move_delivery(delivery, state)
   redis.call('ZREM', K.delivery_list .. delivery.state .. ':' .. delivery.owner, delivery.id)
   redis.call('ZADD', K.delivery_list .. state .. ':' .. delivery.owner, delivery.order, delivery.id)
   redis.call('HSET', K.delivery .. delivery.id, 'state', state)
+  recount('deliveries', delivery.state, state)
   delivery.state = state
 end
 
@@ -68,6 +69,7 @@ end
 local function new_delivery(id, fields, time)
   if redis.call('EXISTS', K.delivery .. id) == 1 then return end
   fields.state = 'waiting'
+  recount('deliveries', nil, fields.state)
   fields.order = redis.call('INCR', K.delivery_order)
   for name, value in pairs(fields) do redis.call('HSET', K.delivery .. id, name, value) end
   redis.call('ZADD', K.delivery_list .. 'waiting:' .. fields.owner, fields.order, id)
@@ -106,6 +108,7 @@ end
 -- Forget one, wherever it stands.
 local function forget_delivery(delivery)
   leave_line(delivery)
+  recount('deliveries', delivery.state)
   redis.call('ZREM', K.delivery_list .. delivery.state .. ':' .. delivery.owner, delivery.id)
   redis.call('DEL', K.delivery .. delivery.id)
 end

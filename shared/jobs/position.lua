@@ -1,25 +1,10 @@
 #!lua flags=no-writes
--- A job's place among those that wait in its lane, given that owners take turns.
+-- A job's place among those that wait in its lane, given that owners take turns. One that follows another has the
+-- place of that one, and the first once nothing stands before it.
 --
 -- Arguments: uid, max_owners (owners looked at; with more of them waiting the place is a lower bound).
--- Keys: job:<uid>, wait:<lane>:<owner>, turns:<lane>, wait:<lane>:<each owner>.
+-- Keys: job:<uid>, recipes:<owner>, wait:<lane>:<owner>, turns:<lane>, wait:<lane>:<each owner>.
 -- Returns the place, the first being 1; nil when the job does not wait.
 
 local job = load_job(arg.uid)
-if not job or not job.stage or later_schema(job) then return nil end
-local lane = lane_of(job)
-local before = redis.call('ZRANK', K.wait .. lane .. ':' .. job.owner, job.uid)
-if not before then return nil end
-
--- By the time this owner has been served `before` times, each other one has been served as often, and once
--- more where their turn comes first.
-local place, ahead = before + 1, 1
-local owners = redis.call('ZRANGE', K.turns .. lane, 0, arg.max_owners - 1)
-for _, owner in ipairs(owners) do
-  if owner == job.owner then
-    ahead = 0
-  else
-    place = place + math.min(redis.call('ZCARD', K.wait .. lane .. ':' .. owner), before + ahead)
-  end
-end
-return place
+return job and place_of(job)

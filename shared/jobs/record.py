@@ -9,10 +9,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
+from shared.engine_version import ENGINE_VERSION
 from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
+from shared.jobs.eta import work_of
 from shared.spec import Spec
 
 #: Version of the record's layout. A worker finishes records of earlier versions and leaves later ones
@@ -22,6 +25,9 @@ from shared.spec import Spec
 #: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`.
 #: 4: the present one.
 SCHEMA = 4
+
+#: Specs and pictures kept as read: those of many records are the same, and polls come again and again.
+_KEPT_AS_READ = 2048
 
 T = TypeVar("T")
 
@@ -199,7 +205,9 @@ class NewJob:
         batch_id: uid of the batch that it is an item of.
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
-        fresh: paint it anew, even if the same picture has been painted already.
+        fresh: paint it for itself, even if the same picture is being painted or has been.
+        retention_seconds: for which it is to be kept once it has ended, where that is less than the setting.
+        request_id: of the request that made it, for the log; kept until the job ends.
     """
 
     uid: str
@@ -220,6 +228,8 @@ class NewJob:
     custom_id: str | None = None
     webhook: Webhook | None = None
     fresh: bool = False
+    retention_seconds: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -227,9 +237,17 @@ class NewJob:
         return Inputs(self.content, self.styles, self.init)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock."""
+    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
+
+    Of what `NewJob` does not have:
+
+    Attributes:
+        following: True while it waits for another job that does the same work.
+        reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
+        output_expires_at: until when a job that has succeeded has its output.
+    """
 
     uid: str
     id: str
@@ -244,31 +262,37 @@ class Job:
     metadata: Mapping[str, str]
     body_hash: str
     priority: int
-    attempt: int
-    attempt_errors: tuple[AttemptError, ...]
-    cancel_requested: bool
+    attempt: int = 0
+    attempt_errors: tuple[AttemptError, ...] = ()
+    cancel_requested: bool = False
     created_at: float
     deadline_at: float
-    started_at: float | None
-    completed_at: float | None
-    expires_at: float | None
-    worker: str | None
-    progress: PaintProgress | None
-    checkpoint: Checkpoint | None
-    preview_key: str | None
-    output: Output | None
-    error: ErrorInfo | None
-    seconds: Mapping[str, float]
-    evaluations: int | None
-    batch: int | None
-    loss: Mapping[str, float]
-    retry_of: str | None
-    init: Picture | None
-    batch_id: str | None
-    custom_id: str | None
-    webhook: Webhook | None
-    webhook_off: bool
-    fresh: bool
+    started_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    progress: PaintProgress | None = None
+    checkpoint: Checkpoint | None = None
+    preview_key: str | None = None
+    preview_step: int | None = None
+    output: Output | None = None
+    error: ErrorInfo | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    evaluations: int | None = None
+    batch: int | None = None
+    loss: Mapping[str, float] = field(default_factory=dict)
+    retry_of: str | None = None
+    init: Picture | None = None
+    batch_id: str | None = None
+    custom_id: str | None = None
+    webhook: Webhook | None = None
+    webhook_off: bool = False
+    fresh: bool = False
+    following: bool = False
+    reused_from: str | None = None
+    retention_seconds: float | None = None
+    output_expires_at: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -302,8 +326,8 @@ class Job:
             status=Status(fields["status"]),
             stage=Stage(fields["stage"]) if get("stage") else None,
             spec=_spec(fields["spec"], int(fields["schema"])),
-            content=Picture.from_plain(json.loads(fields["content"])),
-            styles=tuple(map(Picture.from_plain, json.loads(fields["styles"]))),
+            content=_picture(fields["content"]),
+            styles=_pictures(fields["styles"]),
             metadata=json.loads(fields["metadata"]),
             body_hash=fields["body_hash"],
             priority=int(fields["priority"]),
@@ -319,6 +343,7 @@ class Job:
             progress=_optional(PaintProgress, get("progress")),
             checkpoint=_optional(Checkpoint, get("checkpoint")),
             preview_key=get("preview_key") or None,
+            preview_step=int(step) if (step := get("preview_step")) else None,
             output=_optional(Output, get("output")),
             error=_optional(ErrorInfo, get("error")),
             seconds=_json(get("seconds"), {}),
@@ -326,30 +351,36 @@ class Job:
             batch=int(batch) if (batch := get("batch")) else None,
             loss=_json(get("loss"), {}),
             retry_of=get("retry_of") or None,
-            init=Picture.from_plain(json.loads(init)) if (init := get("init")) else None,
+            init=_picture(init) if (init := get("init")) else None,
             batch_id=get("batch_id") or None,
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
             webhook_off=get("webhook_off") == "1",
             fresh=get("fresh") == "1",
+            retention_seconds=_seconds(get("retention")),
+            output_expires_at=_seconds(get("output_expires_at")) or _seconds(get("expires_at")),
+            request_id=get("request_id") or None,
+            following=get("following") == "1",
+            reused_from=get("reused_from") or None,
         )
 
 
 def new_record(job: NewJob) -> dict[str, str]:
     """A new job's hash, but for what the submitting script adds: its state, times and order."""
+    spec = job.spec.model_dump_json()
     record = {
         "uid": job.uid,
         "id": job.id,
         "owner": job.owner,
         "schema": str(SCHEMA),
-        "spec": job.spec.model_dump_json(),
+        "spec": spec,
         "content": to_json(job.content),
         "styles": to_json(job.styles),
         "metadata": to_json(job.metadata),
         "body_hash": job.body_hash,
         "priority": str(job.priority),
         "lane": f"paint.{job.spec.backbone}",
-        "recipe": recipe_of(job.spec, job.inputs),
+        "recipe": _recipe(spec, job.inputs),
     }
     optional = {
         "retry_of": job.retry_of,
@@ -358,9 +389,46 @@ def new_record(job: NewJob) -> dict[str, str]:
         "custom_id": job.custom_id,
         "webhook": job.webhook and to_json(job.webhook),
         "fresh": "1" if job.fresh else None,
+        "retention": str(round(job.retention_seconds * 1000)) if job.retention_seconds else None,
+        "idempotency_key": job.idempotency_key,
+        "request_id": job.request_id,
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }
     return record | {name: value for name, value in optional.items() if value}
+
+
+def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
+    """A job just made, as `Job.from_hash` would read it: the store need not send back what it was sent.
+
+    Args:
+        job: what was written.
+        added: fields of the record that the submitting script added.
+    """
+    return Job(
+        uid=job.uid,
+        id=job.id,
+        owner=job.owner,
+        schema=SCHEMA,
+        version=int(added["version"]),
+        status=Status(added["status"]),
+        stage=Stage(added["stage"]),
+        spec=job.spec,
+        content=job.content,
+        styles=job.styles,
+        metadata=job.metadata,
+        body_hash=job.body_hash,
+        priority=job.priority,
+        created_at=int(added["created_at"]) / 1000,
+        deadline_at=int(added["deadline_at"]) / 1000,
+        retry_of=job.retry_of,
+        init=job.init,
+        batch_id=job.batch_id,
+        custom_id=job.custom_id,
+        webhook=job.webhook,
+        fresh=job.fresh,
+        retention_seconds=job.retention_seconds,
+        request_id=job.request_id,
+    )
 
 
 def bucket_for(spec: Spec, content: Picture) -> str | None:
@@ -370,12 +438,23 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
     return bucket_of(spec, content.width, content.height)
 
 
+def work_for(spec: Spec, content: Picture) -> float | None:
+    """What a job asks of its painter (`eta.work_of`); None where the size is not known."""
+    if content.width is None or content.height is None:
+        return None
+    return work_of(spec, content.width, content.height)
+
+
 def recipe_of(spec: Spec, inputs: Inputs) -> str:
-    """Names what is made of what: equal for jobs that would do the same work.
+    """Names what is made of what, and by which engine: equal for jobs that would do the same work.
 
     Pictures count by their content once all of them are in, before that by where they come from. Those that
     came inside a request all come from one place, so they count by their content always.
     """
+    return _recipe(spec.model_dump_json(), inputs)
+
+
+def _recipe(spec: str, inputs: Inputs) -> str:
     by_content = inputs.stored
     pictures = [
         [
@@ -385,7 +464,8 @@ def recipe_of(spec: Spec, inputs: Inputs) -> str:
         ]
         for pointer, picture in inputs.each()
     ]
-    return hashlib.sha256(f"{spec.model_dump_json()}{json.dumps(pictures)}".encode()).hexdigest()
+    text = f"{ENGINE_VERSION} {spec}{json.dumps(pictures)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data
@@ -396,8 +476,8 @@ def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping):
         return dict(value)
-    parts = {part.name: getattr(value, part.name) for part in fields(value)}
-    return {name: part for name, part in parts.items() if part is not None}
+    # In the order of the class, which the hashes of what is written depend on.
+    return {name: part for name, part in vars(value).items() if part is not None}
 
 
 def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401
@@ -410,10 +490,26 @@ def _optional(kind: type[T], text: str | None) -> T | None:
 
 def _made(kind: type[T], plain: Mapping[str, Any]) -> T:
     """A dataclass from what `to_json` wrote; what only a later version knows is passed over."""
-    known = {part.name for part in fields(kind)}  # type: ignore[arg-type]
+    known = _names(kind)  # type: ignore[arg-type] # classes are hashable
     return kind(**{name: value for name, value in plain.items() if name in known})
 
 
+@cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(part.name for part in fields(kind))
+
+
+@lru_cache(_KEPT_AS_READ)
+def _picture(text: str) -> Picture:
+    return Picture.from_plain(json.loads(text))
+
+
+@lru_cache(_KEPT_AS_READ)
+def _pictures(text: str) -> tuple[Picture, ...]:
+    return tuple(map(Picture.from_plain, json.loads(text)))
+
+
+@lru_cache(_KEPT_AS_READ)
 def _spec(text: str, schema: int) -> Spec:
     """A record's spec, in which what it does not say is what it meant when the record was written."""
     if schema in (3, SCHEMA):

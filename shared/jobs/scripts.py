@@ -19,8 +19,9 @@ from shared.redis import translated
 #: What a script returns: an array.
 Reply = list[Any]
 
-#: Files of shared functions, in this order: each may use those before it.
-PARTS = ("deliveries", "prelude")
+#: Files of shared functions, in this order: each may use those before it, and declares what it calls of a
+#: later one.
+PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places", "sharing")
 
 _FOLDER = Path(__file__).parent
 
@@ -56,7 +57,7 @@ class Scripts:
 
     def __init__(self, client: redis.Redis, defaults: Mapping[str, object]) -> None:
         self._client = client
-        self._defaults = dict(defaults)
+        self._defaults = json.dumps(defaults, ensure_ascii=False)
 
     def run(self, script: str, **arguments: object) -> Reply:
         """Run a script; arguments that are None are left out.
@@ -64,8 +65,8 @@ class Scripts:
         Raises:
             StoreUnavailable: Redis does not answer or refuses; the script ran whole or not at all.
         """
-        given = self._defaults | {key: value for key, value in arguments.items() if value is not None}
-        text, argument = source(script), json.dumps(given, ensure_ascii=False)
+        given = json.dumps({k: v for k, v in arguments.items() if v is not None}, ensure_ascii=False)
+        text, argument = source(script), _joined(self._defaults, given)
         with translated():
             try:
                 reply: Any = self._client.evalsha(digest(text), 0, argument)
@@ -74,3 +75,8 @@ class Scripts:
                 reply = self._client.eval(text, 0, argument)
         answer: Reply = reply
         return answer
+
+
+def _joined(defaults: str, given: str) -> str:
+    """Two JSON objects as one. Of a name that both have, what is given comes last and counts (cjson)."""
+    return given if defaults == "{}" else defaults if given == "{}" else f"{defaults[:-1]}, {given[1:]}"

@@ -13,12 +13,16 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from redis import Redis
+
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
-from shared.jobs.inputs import InputStore
+from shared.jobs.census import BOUNDS
+from shared.jobs.flights import FlightStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
-from shared.jobs.policy import milliseconds
+from shared.jobs.policy import bridging, milliseconds
 from shared.jobs.record import (
+    SCHEMA,
     Checkpoint,
     Inputs,
     Job,
@@ -29,14 +33,17 @@ from shared.jobs.record import (
     Queue,
     Stage,
     Status,
+    accepted,
     bucket_for,
     new_record,
     recipe_of,
     to_json,
+    work_for,
 )
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
-from shared.jobs.scripts import Reply
+from shared.jobs.scripts import Reply, Scripts
 from shared.redis import translated
+from shared.settings import Settings
 
 __all__ = [
     "Claim",
@@ -52,17 +59,24 @@ __all__ = [
 
 #: Jobs that one script call handles at most: Redis serves nobody else meanwhile.
 BATCH = 200
+#: Calls in one round of the reaper that attend to followers of ended leaders.
+SETTLE_ROUNDS = 100
 MAX_PAGE = 1000
 MAX_OWNERS = 1000
 #: Milliseconds that a turn lasts at least.
 _SHORTEST_TURN = 50
 
 
-class JobStore(InputStore):
+class JobStore(FlightStore):
     """All jobs and their inputs, in one Redis; safe to share between threads.
 
     Every method may raise `StoreUnavailable`.
     """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        super().__init__(redis, settings)
+        # What only reads needs to be told little.
+        self._reading = Scripts(redis, {"schema": SCHEMA, "max_owners": MAX_OWNERS})
 
     # Callers' side.
 
@@ -74,28 +88,43 @@ class JobStore(InputStore):
             IdempotencyMismatch: the key was used with another body.
             Quarantined: such a job has ended its workers before.
         """
-        outcome, ring, record, *error = self._scripts.run(
+        outcome, ring, record, *more = self._scripts.run(
             "submit",
             record=new_record(job),
             stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
             deadline=milliseconds(job.deadline_seconds),
             idempotency_key=job.idempotency_key,
+            max_owners=MAX_OWNERS,
         )
         if outcome == "conflict":
             raise Conflict(f"the ID {job.id!r} belongs to another job")
         if outcome == "mismatch":
             raise IdempotencyMismatch("this Idempotency-Key was used with another body within 24 hours")
         if outcome == "quarantined":
-            raise Quarantined(json.loads(error[0])["detail"])
+            raise Quarantined(json.loads(more[0])["detail"])
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
-        return Submitted(_job(record), created=outcome == "created", ring=bool(ring), queue=queue)
+        fields = _fields(record)
+        return Submitted(
+            Job.from_hash(fields) if "uid" in fields else accepted(job, fields),
+            created=outcome == "created",
+            ring=bool(ring),
+            queue=queue,
+            position=more[0] if more else None,
+        )
 
     def get(self, owner: str, id: str) -> Job:  # noqa: A002 - the caller's word
         """The job that an owner calls `id`. Raises `NotFound`."""
-        record = self._scripts.run("get", owner=owner, id=id)
+        record = self._reading.run("get", owner=owner, id=id)
         if not record:
             raise _not_found(id)
         return _job(record)
+
+    def look(self, owner: str, id: str) -> tuple[Job, int | None]:  # noqa: A002
+        """As `get` and `position`, both of one moment. Raises `NotFound`."""
+        reply = self._reading.run("look", owner=owner, id=id)
+        if not reply:
+            raise _not_found(id)
+        return _job(reply[0]), reply[1] if len(reply) > 1 else None
 
     def by_uid(self, uid: str) -> Job | None:
         """The job of an internal ID."""
@@ -142,7 +171,7 @@ class JobStore(InputStore):
 
         None when it does not wait. With more than 1000 owners waiting it may be further back.
         """
-        place: Any = self._scripts.run("position", uid=job.uid, max_owners=MAX_OWNERS)
+        place: Any = self._reading.run("position", uid=job.uid)
         return None if place is None else int(place)
 
     def cancel(self, owner: str, id: str) -> Job:  # noqa: A002
@@ -158,7 +187,7 @@ class JobStore(InputStore):
         outcome, record = reply
         if outcome == "conflict":
             # A later Impasto's record need not be readable.
-            status = dict(zip(record[::2], record[1::2], strict=True))["status"]
+            status = _fields(record)["status"]
             raise Conflict(f"the job is {status} and cannot be canceled")
         return _job(record)
 
@@ -177,7 +206,11 @@ class JobStore(InputStore):
             raise Conflict("the job has not ended; cancel it first")
         job = _job(record)
         keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        return Purged(tuple(key for key in keys if key))
+        # Who ends an attempt tidies up after it; who loses one cannot. An output that others need stays.
+        kept = job.status is Status.SUCCEEDED and job.output is None
+        strays = ("checkpoints",) if kept else ("outputs", "checkpoints")
+        prefixes = tuple(f"{part}/{job.uid}/" for part in strays) if job.attempt_errors else ()
+        return Purged(tuple(key for key in keys if key), prefixes)
 
     # Workers' side.
 
@@ -230,10 +263,17 @@ class JobStore(InputStore):
         progress: PaintProgress | None = None,
         stage: Stage | None = None,
         preview_key: str | None = None,
+        preview_step: int | None = None,
     ) -> Renewal:
         """Prolong the lease, and show how far the work has come. Raises `LeaseLostError`."""
-        shown = progress and to_json(progress)
-        reply = self._fenced("renew", claim, progress=shown, stage=stage, preview_key=preview_key)
+        reply = self._fenced(
+            "renew",
+            claim,
+            progress=progress and to_json(progress),
+            stage=stage,
+            preview_key=preview_key,
+            preview_step=preview_step,
+        )
         return Renewal(cancel=bool(reply[0]))
 
     def pin(self, claim: Claim, inputs: Inputs) -> None:
@@ -273,6 +313,7 @@ class JobStore(InputStore):
             "advance",
             claim,
             seconds=to_json(seconds),
+            bounds=BOUNDS,
             bucket=bucket_for(spec, content),
             recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
             **_pictures(content, styles, init),
@@ -296,6 +337,10 @@ class JobStore(InputStore):
         """
         return bool(self._fenced("release", claim)[0])
 
+    def set_aside(self, claim: Claim, seconds: float) -> None:
+        """Give the job back uncharged; it waits again after so many seconds. Raises `LeaseLostError`."""
+        self._fenced("set_aside", claim, delay=milliseconds(seconds))
+
     def finish(
         self,
         claim: Claim,
@@ -315,6 +360,8 @@ class JobStore(InputStore):
             evaluations=evaluations,
             loss=to_json(loss),
             batch=batch,
+            work=work_for(claim.job.spec, claim.job.content),
+            bounds=BOUNDS,
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:
@@ -334,19 +381,29 @@ class JobStore(InputStore):
 
     # Housekeeping.
 
-    def reap(self) -> Reaped:
-        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may."""
-        ended = self._scripts.run("reap", limit=BATCH)
+    def reap(self, *, regular: bool = False) -> Reaped:
+        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may.
+
+        Args:
+            regular: this is a round of those that come every `reap_seconds`; if it comes late, Redis may have
+                been away, and leases are treated accordingly.
+        """
+        ended = self._scripts.run("reap", limit=BATCH, **(bridging(self._settings) if regular else {}))
         rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
         expired, canceled = self._scripts.run("expire", limit=BATCH)
+        settled = self._settled()
         self._scripts.run("drop_uploads", limit=BATCH)
         return Reaped(
             requeued=ended.count(Status.QUEUED) + rejoined,
-            failed=ended.count(Status.FAILED),
+            failed=ended.count(Status.FAILED) + settled.count(Status.FAILED),
             canceled=ended.count(Status.CANCELED) + canceled,
             expired=ended.count(Status.EXPIRED) + expired,
             rang=self._bells_wanted(),
         )
+
+    def was_away(self) -> None:
+        """Redis did not answer this worker for a good part of a lease: what that cost is no job's fault."""
+        self._scripts.run("away")
 
     def take_turn(self, name: str, worker: str, seconds: float) -> bool:
         """Whether it is this worker's turn at something that one worker does in each interval.
@@ -369,6 +426,23 @@ class JobStore(InputStore):
         names = self._scripts.run("due", limit=limit)
         return list(zip(names[::2], names[1::2], strict=True))
 
+    def trim_changes(self, seconds: float) -> None:
+        """Forget changes that are older than so many seconds: they name jobs that may be purged by now."""
+        with translated():
+            now: Any = self._redis.time()
+            oldest = round((now[0] - seconds) * 1000 + now[1] / 1000)
+            self._redis.xtrim(Key.CHANGES, minid=oldest, approximate=False)
+
+    def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
+        """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""
+        jobs, keys = self._scripts.run("expire_outputs", limit=limit)
+        return jobs, keys
+
+    def shared(self, output_key: str) -> bool:
+        """Whether jobs other than its maker name an output."""
+        with translated():
+            return bool(self._redis.exists(Key.SHARERS + output_key))
+
     def counts(self) -> Mapping[str, int]:
         """Jobs by status."""
         with translated():
@@ -388,6 +462,16 @@ class JobStore(InputStore):
         intake = int(lanes.pop(Queue.INTAKE, 0))
         return {Queue.INTAKE: intake, Queue.PAINT: sum(map(int, lanes.values()))}
 
+    def _settled(self) -> Reply:
+        """What became of followers of ended leaders: the status that each has now."""
+        settled: Reply = []
+        for _ in range(SETTLE_ROUNDS):
+            some = self._scripts.run("settle_followers", limit=BATCH)
+            if not some:
+                break
+            settled += some
+        return settled
+
     def _fenced(self, script: str, claim: Claim, **arguments: object) -> Reply:
         reply = self._scripts.run(script, uid=claim.job.uid, fence=claim.fence, **arguments)
         if not reply:
@@ -402,8 +486,13 @@ class JobStore(InputStore):
 
 
 def _job(flat: Sequence[str]) -> Job:
+    """The job of a record as a script returns it."""
+    return Job.from_hash(_fields(flat))
+
+
+def _fields(flat: Sequence[str]) -> dict[str, str]:
     """A record as a script returns it: names and values in turn."""
-    return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _pictures(content: Picture, styles: Sequence[Picture], init: Picture | None) -> dict[str, str | None]:

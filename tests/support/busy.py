@@ -140,13 +140,19 @@ class Crowd:
         studio = self._studio
         hook = Webhook(f"https://hooks-{chance.randrange(3)}.example.org/") if chance.random() < 0.5 else None
         if chance.random() < 0.5:
-            name = f"own-{time.monotonic_ns()}"
-            picture = f"picture {chance.randrange(9)}"
-            job = studio.submit(picture, owner=owner, id=name, webhook=hook)
+            job = studio.submit(
+                f"picture {chance.randrange(9)}",
+                owner=owner,
+                id=f"own-{time.monotonic_ns()}",
+                webhook=hook,
+                fresh=chance.random() < 0.3,
+                priority=chance.choice((0, 0, 5)),
+            )
         else:
             name = f"picture {chance.randrange(9)}"
             source = f"upload:{studio.upload(name, owner)}" if chance.random() < 0.3 else name
-            new: NewJob = new_job(owner, content=Picture(source), webhook=hook)
+            fresh = chance.random() < 0.3
+            new: NewJob = new_job(owner, content=Picture(source), webhook=hook, fresh=fresh)
             job = studio.store.submit(new).job
         if chance.random() < 0.1:
             studio.store.cancel(owner, job.id)

@@ -15,7 +15,7 @@ from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import Attempt, Load, Outcome
 from shared.jobs.keys import Key
-from shared.jobs.record import NewJob, Queue, Webhook
+from shared.jobs.record import NewJob, Queue, Webhook, new_record
 from shared.jobs.store import Claim, LeaseLostError
 from shared.spec import Spec
 from tests.integration.jobs.steps import Steps
@@ -32,6 +32,8 @@ FREEZES = st.sampled_from([False, False, True])
 DEADLINES = st.sampled_from([100_000, 100_000, 100_000, 20])
 #: Jobs of one size are companions.
 SIZES = st.sampled_from([512, 512, 256])
+#: Jobs that are not fresh share with their like.
+FRESH = st.sampled_from([False, False, True])
 #: What a claim may be used for, the first ones more often.
 WRITES = (
     *("advance", "finish", "renew", "fail") * 2,
@@ -56,15 +58,20 @@ class Schedules(Steps):
 
     @initialize(
         target=jobs,
-        kinds=st.lists(st.tuples(st.sampled_from(OWNERS), st.booleans(), SIZES), min_size=3, max_size=9),
+        kinds=st.lists(
+            st.tuples(st.sampled_from(OWNERS), st.booleans(), SIZES, FRESH), min_size=3, max_size=9
+        ),
     )
-    def an_open_house(self, kinds: list[tuple[str, bool, int]]) -> Any:
-        jobs = [new_job(owner, skip_intake=stored, spec=sized(size)) for owner, stored, size in kinds]
+    def an_open_house(self, kinds: list[tuple[str, bool, int, bool]]) -> Any:
+        jobs = [
+            new_job(owner, skip_intake=stored, spec=sized(size), fresh=fresh)
+            for owner, stored, size, fresh in kinds
+        ]
         return multiple(*map(self.accept, jobs))
 
-    @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES)
-    def submit_by_url(self, owner: str, priority: int, deadline: float) -> NewJob:
-        job = new_job(owner, priority=priority, deadline_seconds=deadline, webhook=HOOK)
+    @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES, fresh=FRESH)
+    def submit_by_url(self, owner: str, priority: int, deadline: float, fresh: bool) -> NewJob:
+        job = new_job(owner, priority=priority, deadline_seconds=deadline, webhook=HOOK, fresh=fresh)
         return self.accept(replace(job, id=f"own-{job.uid}", idempotency_key=f"key-{job.uid}"))
 
     @rule(
@@ -74,8 +81,9 @@ class Schedules(Steps):
         deadline=DEADLINES,
         pictures=st.tuples(st.sampled_from(PICTURES), st.sampled_from(PICTURES)),
         backbone=st.sampled_from(BACKBONES),
-        masked=st.booleans(),
+        masked=st.sampled_from([False, False, True]),
         size=SIZES,
+        fresh=FRESH,
     )
     def submit_stored(
         self,
@@ -86,9 +94,12 @@ class Schedules(Steps):
         backbone: str,
         masked: bool,
         size: int,
+        fresh: bool,
     ) -> NewJob:
         spec = sized(size, backbone)
-        job = new_job(owner, priority=priority, deadline_seconds=deadline, skip_intake=True, spec=spec)
+        job = new_job(
+            owner, priority=priority, deadline_seconds=deadline, skip_intake=True, spec=spec, fresh=fresh
+        )
         style, init = clean(pictures[1]), None
         if masked:
             style, init = replace(style, mask=clean(pictures[0]), region=style), clean(pictures[0])
@@ -99,9 +110,12 @@ class Schedules(Steps):
             if picture.sha256:
                 self.keep(picture.source)
         few = self.client.llen(Queue.PAINT if job.skip_intake else Queue.INTAKE) < self.config.bells
+        self.before = snapshot(self.client)
+        made = self.made(self.before, new_record(job)) if job.skip_intake else None
         submitted = self.store.submit(job)
         assert submitted.created
-        assert submitted.ring == few
+        self.expect_sharing(submitted.job, made)
+        assert submitted.ring == (few and made is None)
         assert submitted.queue == (Queue.PAINT if job.skip_intake else Queue.INTAKE)
         self.asked[job.uid] = job
         if submitted.ring:
@@ -155,14 +169,21 @@ class Schedules(Steps):
             with pytest.raises(NotFound):
                 self.store.purge(job.owner, job.id)
         elif record["status"] in TERMINAL:
-            self.store.purge(job.owner, job.id)
+            self.forget_objects(self.store.purge(job.owner, job.id))
             del self.ended[job.uid], self.asked[job.uid]
             assert self.store.by_uid(job.uid) is None
         else:
             with pytest.raises(Conflict):
                 self.store.purge(job.owner, job.id)
-            place = self.store.position(self.store.get(job.owner, job.id))
-            assert (place is not None) == ("waiting" in self.before.place(job.uid)[0])
+            place, stands = (
+                self.store.position(self.store.get(job.owner, job.id)),
+                self.before.place(job.uid)[0],
+            )
+            if "following" in stands:
+                leader = self.before.records[self.made(self.before, record) or job.uid]
+                stands = self.before.place(leader["uid"])[0]
+                assert place == 1 or leader["status"] == "queued"
+            assert (place is not None) == ("waiting" in stands or place == 1)
             self.unchanged()
 
     # Workers.

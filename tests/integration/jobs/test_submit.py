@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from shared.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
-from shared.jobs.record import Queue, Status
+from shared.jobs.record import Picture, Queue, Status, Webhook
 from shared.jobs.store import JobStore
 from tests.support.audit import audit
 from tests.support.clock import START, Clock
@@ -24,6 +24,42 @@ def test_a_job_by_url_waits_for_intake(store: JobStore) -> None:
     assert (job.created_at, job.deadline_at) == (START / 1000, START / 1000 + 3600)
     assert job.started_at is job.completed_at is job.expires_at is job.error is job.output is None
     assert store.get("ann", job.id) == store.by_uid(job.uid) == job
+
+
+def test_what_submit_gives_is_what_the_store_keeps(store: JobStore) -> None:
+    everything = new_job(
+        id="poster",
+        styles=(
+            replace(clean("s"), weight=0.5, mask=clean("m"), region=Picture("https://example.org/r.png")),
+        ),
+        init=clean("i"),
+        metadata={"order": "A-17 ü"},
+        priority=3,
+        retry_of="job_0",
+        batch_id="batch_0",
+        custom_id="first",
+        webhook=Webhook("https://example.org/hook", ("job.succeeded",)),
+        fresh=True,
+    )
+    for job in (everything, new_job(), new_job(skip_intake=True)):
+        submitted = store.submit(job)
+        assert store.by_uid(job.uid) == submitted.job
+        again = store.submit(job)  # the answer was lost
+        assert (again.job, again.position) == (submitted.job, submitted.position)
+
+
+def test_a_look_is_the_record_and_the_place_of_one_moment(store: JobStore) -> None:
+    places = []
+    for job in (new_job(), new_job(id="poster"), new_job(priority=1)):
+        submitted = store.submit(job)
+        places.append(submitted.position)
+        assert store.look("ann", job.id) == (store.get("ann", job.id), submitted.position)
+        assert submitted.position == store.position(submitted.job)
+    assert places == [1, 2, 1]
+    claim = claim_intake(store)
+    assert store.look("ann", claim.job.id) == (store.get("ann", claim.job.id), None)
+    with pytest.raises(NotFound):
+        store.look("bob", claim.job.id)
 
 
 def test_a_job_whose_pictures_are_stored_skips_intake(store: JobStore) -> None:

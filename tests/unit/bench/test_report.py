@@ -1,6 +1,5 @@
 """Results become tables and a page."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -42,22 +41,6 @@ def test_a_section_from_another_machine_or_day_says_so() -> None:
     old = Section("L-BFGS", "python -m bench.lbfgs", "More.", MACHINE | {"cores": 64}, [TABLE])
     page = report.page([SECTION, old])
     assert "## L-BFGS\n\nTaken on: processor EPYC; cores 64\n\n`python -m bench.lbfgs`" in page
-
-
-def test_the_apis_own_json_becomes_a_section() -> None:
-    cases = {
-        "bare: HGETALL": {"per_second": 973.4, "p50_ms": 7.0, "p99_ms": 17.9, "against": None, "ratio": None},
-        "API: poll": {
-            "per_second": 608.2,
-            "p50_ms": 11.6,
-            "p99_ms": 25.3,
-            "against": "bare: HGETALL",
-            "ratio": 0.64,
-        },
-    }
-    section = report.api_section(json.dumps({"cores": 2, "connections": 8, "cases": cases}), MACHINE)
-    assert section.prose.strip().startswith("8 connections on the same 2 cores")
-    assert section.tables[0].rows[1] == ["`API: poll`", "608", "11.6", "25.3", "0.64 of `bare: HGETALL`"]
 
 
 def test_a_command_is_told_without_this_machines_paths(monkeypatch: pytest.MonkeyPatch) -> None:

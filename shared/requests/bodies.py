@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, NoReturn, TypeVar
 
-from flask import request
 from pydantic import BaseModel, ValidationError
 
-from api.models import JobWebhook, Style
 from shared.backbones import BACKBONES
-from shared.errors import Fault, InvalidRequest, MalformedRequest, UnsupportedMediaType
+from shared.errors import Fault, InvalidRequest, MalformedRequest
+from shared.requests.models import JobWebhook, Style
 from shared.spec import SpecRequest
 
-JSON_BYTES = 2**20
 M = TypeVar("M", bound=BaseModel)
 Loc = tuple[str | int, ...]
 
@@ -48,42 +46,39 @@ class Parsed(Generic[M]):
         )
 
 
-def read(kind: type[M]) -> Parsed[M]:
-    """Read the request's body.
-
-    Raises:
-        UnsupportedMediaType: it does not say that it is JSON.
-        MalformedRequest: it is not JSON; says where.
-        RequestEntityTooLarge: by Werkzeug, when it has more than a MiB.
-    """
-    if not request.is_json:
-        raise UnsupportedMediaType("Send JSON, with the header `Content-Type: application/json`.")
-    return parse(kind, whole(JSON_BYTES))
-
-
-def whole(limit: int) -> bytes:
-    """The request's body.
-
-    Raises:
-        RequestEntityTooLarge: by Werkzeug, when it has more than `limit` bytes.
-    """
-    request.max_content_length = limit
-    data = request.get_data(cache=False)
-    if request.content_length is None:
-        request.stream.read(1)  # Werkzeug has cut a body without a length: it says so now
-    return data
-
-
 def parse(kind: type[M], data: bytes) -> Parsed[M]:
-    """Read and validate JSON; see `read`."""
-    tree = _tree(data)
+    """Read and validate JSON.
+
+    Raises:
+        MalformedRequest: it is not JSON; says where.
+    """
+    tree = read_tree(data)
     try:
         return Parsed(tree, kind.model_validate_json(data))
     except ValidationError as error:
         return Parsed(tree, None, _faults(error, kind))
 
 
-def _tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
+def validated(kind: type[M], tree: Any, told: type[BaseModel] | None = None) -> Parsed[M]:  # noqa: ANN401
+    """Validate what was read by `read_tree`, or put together from such parts.
+
+    Args:
+        kind: the model.
+        tree: any JSON.
+        told: the model whose fields a caller is told of; `kind` by default.
+    """
+    try:
+        return Parsed(tree, kind.model_validate(tree))
+    except ValidationError as error:
+        return Parsed(tree, None, _faults(error, told or kind))
+
+
+def read_tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """JSON as plain data.
+
+    Raises:
+        MalformedRequest: it is not JSON; says where.
+    """
     twice: list[tuple[dict[str, Any], str]] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from api.bodies import Parsed
-from api.models import BatchWebhook, JobWebhook
 from shared.errors import WebhookRefused
 from shared.jobs.record import Webhook
+from shared.requests.bodies import Parsed
+from shared.requests.models import BatchWebhook, JobWebhook
 from shared.settings import Settings
 from shared.webhooks.events import check_receiver
 

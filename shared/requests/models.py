@@ -1,12 +1,14 @@
-"""What the API takes: one strict model a body. Unknown fields are errors.
+"""What callers send: one strict model a body. Unknown fields are errors.
 
 Only what a field can say about itself is checked here; whether an upload is there or a worker is live is the
-business of `api.submit`.
+business of `shared.requests.check`.
 """
 
 import hashlib
 import json
-from typing import Annotated, Any
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,13 +25,21 @@ from pydantic_core import PydanticCustomError
 from shared.spec import SpecRequest
 from shared.webhooks.events import BatchEvent, JobEvent
 
+if TYPE_CHECKING:
+    _Spec = BaseModel  # a model that is made at run time is no type
+else:
+    _Spec = SpecRequest
+
 UPLOAD_SCHEME = "upload:"
 DATA_SCHEME = "data:"
 _URL_LENGTH = 8192
+_BLANK = re.compile(r"[\x00-\x20]")
 #: A bound for the schema; the service's own, lower one is `Settings.max_styles`.
 _STYLES = 64
 #: Seconds.
 LONGEST_DEADLINE = 30 * 86_400.0
+#: Seconds; the service's own time is a setting.
+LONGEST_RETENTION = 3650 * 86_400.0
 _IMAGE_FORMS = "an http or https URL, `upload:<id>` from POST /v1/uploads, or a data URI"
 
 
@@ -42,7 +52,7 @@ def _image(value: str) -> str:
         sound = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port)
     except ValueError:
         sound = False
-    if not sound or any(character <= " " for character in value):
+    if not sound or _BLANK.search(value):
         raise PydanticCustomError("image", "an image is {forms}", {"forms": _IMAGE_FORMS})
     if len(value) > _URL_LENGTH:
         raise PydanticCustomError("image", "a URL may have {limit} characters", {"limit": _URL_LENGTH})
@@ -156,6 +166,9 @@ MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
 
+CustomId = Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class JobRequest(Body):
     """A picture to paint."""
 
@@ -168,7 +181,7 @@ class JobRequest(Body):
     init: Image | None = None
     """The picture to start from; given with `spec.init` = `picture`, and only then."""
 
-    spec: SpecRequest = Field(default_factory=SpecRequest)  # type: ignore[valid-type]
+    spec: _Spec = Field(default_factory=SpecRequest)
     """How to paint; every field has a default."""
 
     metadata: dict[MetadataKey, MetadataValue] = Field(default={}, max_length=16)
@@ -180,15 +193,22 @@ class JobRequest(Body):
     deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
 
+    fresh: bool = False
+    """Paint it for this job. By default a job shares the picture of another of the same owner that is kept or
+    being made, where it would make the same: from the same pictures by content, by the same spec and seed."""
+
     webhook: JobWebhook | None = None
     """Who is told when painting begins and when the job ends."""
 
-    @property
+    retention_seconds: float | None = Field(default=None, ge=1, le=LONGEST_RETENTION, allow_inf_nan=False)
+    """Seconds for which the ended job and its picture are kept; no longer than the service's own time."""
+
+    @cached_property
     def weighted_styles(self) -> list[Style]:
         """The styles, all in the long form."""
         return [Style(image=style) if isinstance(style, str) else style for style in self.styles]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of what is asked for: the same for a body that only writes the same thing differently."""
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
@@ -197,3 +217,10 @@ class JobRequest(Body):
             for style in self.weighted_styles
         ]
         return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class ItemRequest(JobRequest):
+    """An item of a batch with the batch's defaults in it: a job's request, and its name."""
+
+    custom_id: CustomId | None = None
+    """What the caller calls the item: unique within the batch, and given back with its job."""

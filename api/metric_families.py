@@ -223,8 +223,8 @@ def _deliveries(census: Census) -> Iterator[Metric]:
     standing = dict.fromkeys(("waiting", "delivered", "failed", "disabled"), 0) | census.of("deliveries")
     yield _gauge(
         "impasto_webhook_deliveries",
-        "Deliveries of webhooks that are kept: `waiting` to be sent, now or again; `delivered`; `failed`, given "
-        "up; `disabled`, the receiver has answered 410.",
+        "Deliveries of webhooks that are kept: `waiting` to be sent, now or again; `delivered`; `failed`, "
+        "given up; `disabled`, the receiver has answered 410.",
         _by_name(standing),
         "state",
     )

@@ -425,7 +425,8 @@ class JobStore(FlightStore):
         """Forget changes that are older than so many seconds: they name jobs that may be purged by now."""
         with translated():
             now: Any = self._redis.time()
-            self._redis.xtrim(Key.CHANGES, minid=round((now[0] - seconds) * 1000 + now[1] / 1000), approximate=False)
+            oldest = round((now[0] - seconds) * 1000 + now[1] / 1000)
+            self._redis.xtrim(Key.CHANGES, minid=oldest, approximate=False)
 
     def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
         """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""

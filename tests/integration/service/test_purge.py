@@ -11,7 +11,8 @@ import pytest
 
 from shared.audit import audit
 from shared.bells import message
-from shared.jobs.flights import COPY_SECONDS
+from shared.jobs.batches import BatchStore
+from shared.jobs.flights import BATCH_SECONDS, COPY_SECONDS
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Status
 from tests.integration.service.support import LONG, SMALL, mask, picture
@@ -53,12 +54,14 @@ class Guest:
         key = f"key-{self.name}-{len(self.ids)}"
         metadata = {f"meta-{self.name}": f"{self.name} said so"}
         headers = {"Idempotency-Key": key} if method == "POST" else {}
-        whole = {"spec": SMALL, "metadata": metadata} | body | self.extra
+        hook = f"/{self.name}-hook"
+        common = {"spec": SMALL, "metadata": metadata, "webhook": {"url": self.web.route(hook, status(204))}}
+        whole = common | body | self.extra
         answer = self.http.request(method, path, json=whole, headers=headers)
         assert answer.status_code == 202, answer.text
         job_id: str = answer.json()["id"]
         self.ids.append(job_id)
-        self.words |= {job_id, *headers.values(), *metadata, *metadata.values()}
+        self.words |= {job_id, hook, *headers.values(), *metadata, *metadata.values()}
         return job_id
 
     def url(self, what: str, number: int) -> str:
@@ -125,6 +128,30 @@ class Guest:
         self.ended(waiting, Status.CANCELED)
         return long
 
+    def bring_batch(self) -> str:
+        """A batch of three, one of which fails; returns its ID once it has ended."""
+        key, style = f"key-{self.name}-batch", self.url("style", 1)
+        gone = self.web.route(f"/{self.name}-gone.png", status(404))
+        items = [
+            {"custom_id": f"item-{self.name}-{number}", "content": content}
+            for number, content in enumerate((self.url("content", 0), self.data(2), gone))
+        ]
+        defaults = {"styles": [style], "spec": SMALL, "metadata": {f"meta-{self.name}": "said so"}}
+        body = {"items": items, "defaults": defaults, "metadata": {f"about-{self.name}": "the batch"}}
+        answer = self.http.post("/v1/batches", json=body, headers={"Idempotency-Key": key})
+        assert answer.status_code == 202, answer.text
+        batch: str = answer.json()["id"]
+        self.words |= {batch, key, f"meta-{self.name}", f"about-{self.name}"}
+        self.words |= {item["custom_id"] for item in items}
+
+        def completed() -> bool:
+            return bool(self.http.get(f"/v1/batches/{batch}").json()["status"] == "completed")
+
+        wait_for(completed, "the batch to be completed", SECONDS)
+        for item in self.http.get(f"/v1/batches/{batch}/items").json()["items"]:
+            self.job(item["id"])
+        return batch
+
     def cancel(self, job_id: str) -> None:
         self.http.post(f"/v1/jobs/{job_id}/cancel")
         self.ended(job_id, Status.CANCELED)
@@ -163,7 +190,15 @@ def test_of_what_is_deleted_or_has_expired_nothing_is_left(rig: Rig, web: Web) -
 
     rig.worker(Queue.CHORES)
     for guest in (deleter, leaver):
-        wait_for(lambda guest=guest: _tidied(rig, guest), f"all of {guest.name} to be gone", SECONDS)
+        _wait_until_gone(rig, guest)
+
+    with httpx.Client(base_url=url, timeout=30) as http:
+        batcher = Guest(rig, http, web, "batcher", 200)
+        batch = batcher.bring_batch()
+        assert len(batcher.traces()) > 20
+        BatchStore(rig.client, rig.config).delete("local", batch)
+        assert http.get(f"/v1/batches/{batch}").status_code == 404
+    _wait_until_gone(rig, batcher)
     assert [str(finding) for finding in audit(rig.client, rig.objects, rig.config)] == []
     assert [stat.key for stat in rig.objects.list("") if not stat.key.startswith("styles/")] == []
 
@@ -171,15 +206,24 @@ def test_of_what_is_deleted_or_has_expired_nothing_is_left(rig: Rig, web: Web) -
 def _let_time_pass(rig: Rig) -> None:
     """What is kept for a while whatever becomes of its job, and goes by itself, is taken for gone."""
     for key in rig.client.scan_iter(Key.FETCH + "*"):
-        assert 0 < rig.client.pttl(key) <= COPY_SECONDS * 1000
+        assert 0 < rig.client.pttl(key) <= max(COPY_SECONDS, BATCH_SECONDS) * 1000
         rig.client.delete(key)
     rig.store.trim_changes(-1)  # as chores do after `tidy.CHANGES_SECONDS`
 
 
-def _tidied(rig: Rig, guest: Guest) -> bool:
-    """Whether nothing is left; chores are asked to go on if not, instead of waiting for their half minute."""
-    if not guest.traces():
-        return True
-    if not rig.client.llen(Queue.CHORES):
-        rig.client.lpush(Queue.CHORES, message(Queue.CHORES))
-    return False
+def _wait_until_gone(rig: Rig, guest: Guest) -> None:
+    """Wait until nothing is left. Chores are asked to go on, instead of being waited for."""
+    left: set[str] = set()
+
+    def nothing() -> bool:
+        nonlocal left
+        _let_time_pass(rig)
+        left = guest.traces()
+        if left and not rig.client.llen(Queue.CHORES):
+            rig.client.lpush(Queue.CHORES, message(Queue.CHORES))
+        return not left
+
+    try:
+        wait_for(nothing, f"all of {guest.name} to be gone", SECONDS)
+    finally:
+        assert sorted(left) == []

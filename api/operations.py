@@ -84,7 +84,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path."""
+    """One method of one path.
+
+    Attributes:
+        body: the JSON document that it takes, or pictures.
+        faults: those that it can answer with, beside what every operation can.
+        lines: True where the body may come as NDJSON too.
+    """
 
     method: Literal["get", "post", "put", "delete"]
     path: str
@@ -95,6 +101,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | Literal["picture"] | None = None
     faults: tuple[type[Fault], ...] = ()
+    lines: bool = False
 
     @property
     def guarded(self) -> bool:
@@ -104,13 +111,13 @@ class Operation:
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Location": (
-        "Address of the job, of the picture, or of the delivery.",
+        "Address of the job, the batch, the picture, or the delivery.",
         {"type": "string", "format": "uri"},
     ),
     "Retry-After": ("Seconds until another poll may show something new.", {"type": "integer", "minimum": 1}),
     "ETag": ("Send it back as `If-None-Match` to be told 304 while nothing has changed.", {"type": "string"}),
     APPLIED: ("`wait=n` when the request waits, or has waited.", {"type": "string"}),
-    REPLAYED_HEADER: ("`true` when an earlier request has made this job.", {"type": "string"}),
+    REPLAYED_HEADER: ("`true` when an earlier request has made this job or batch.", {"type": "string"}),
 }
 
 _JOB_ID = Parameter("id", "path", "The job's ID.", {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"})
@@ -229,6 +236,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 {"type": "integer", "minimum": 1, "default": 100},
             ),
             Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"}),
+            Parameter("batch", "query", "Only jobs of this batch.", {"type": "string"}),
         ),
         faults=(InvalidRequest, StoreUnavailable),
     ),

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
 #: Seconds after which a caller may try again when a part of the service is away.
 AWAY_SECONDS = 2
+#: Bytes of a body that is too large that are read all the same.
+MAX_DISCARDED = 2**26
 #: Faults that one answer lists.
 MAX_ERRORS = 1000
 
@@ -88,7 +90,8 @@ def problem(faults: Sequence[Fault], request_id: str) -> Response:
             if fault.pointer is not None
         ],
     )
-    response = Response(document.model_dump_json(), status=kind.status, content_type=PROBLEM_TYPE)
+    body = document.model_dump_json(exclude_none=True)
+    response = Response(body, status=kind.status, content_type=PROBLEM_TYPE)
     response.headers["Cache-Control"] = "no-store"
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(AWAY_SECONDS)
@@ -153,8 +156,16 @@ def _http_exception(error: HTTPException) -> Response:
         if value := error.get_response().headers.get(name):
             response.headers[name] = value
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        response.headers["Connection"] = "close"  # the rest of the body is not read
+        _discard()
+        response.headers["Connection"] = "close"  # what is left of the body is not read
     return response
+
+
+def _discard() -> None:
+    """Take a body that nobody wants: who closes a connection on what still comes in loses its own answer."""
+    stream, taken = request.environ["wsgi.input"], 0
+    while taken < MAX_DISCARDED and (block := stream.read(2**16)):
+        taken += len(block)
 
 
 def _detail(status: int, error: HTTPException) -> str:

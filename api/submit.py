@@ -7,7 +7,7 @@ from api.services import Services
 from shared import logs
 from shared.errors import StoreUnavailable
 from shared.ids import new_id
-from shared.jobs.record import Job, NewJob
+from shared.jobs.record import Job, NewJob, Status
 from shared.jobs.store import Submitted
 from shared.requests.bodies import Parsed
 from shared.requests.check import Checker, job_of
@@ -97,6 +97,8 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
+            # Who runs again what succeeded wants another picture, not the one there is.
+            fresh=job.fresh or job.status is Status.SUCCEEDED,
             webhook=job.webhook,
             retention_seconds=job.retention_seconds,
         ),

@@ -28,7 +28,7 @@ class FieldError(View):
     """What is wrong, and what would be right."""
 
     line: int | None = None
-    """Line of a body that is read line by line, from 1; the pointer is one into that line."""
+    """Line, from 1, of a body that is read line by line: the pointer is one into that line. Else left out."""
 
 
 class Problem(View):
@@ -284,6 +284,10 @@ class JobView(View):
 
     retry_of: str | None
     """ID of the job that this one repeats."""
+
+    reused_from: str | None
+    """ID of the job whose picture this one shares, since it would have made the same; null where it was
+    painted for this job. That job may be deleted by now: the picture stays as long as any job has it."""
 
     batch: str | None
     """ID of the batch that the job is an item of."""

@@ -64,6 +64,7 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         priority=job.priority,
         cancel_requested=job.cancel_requested,
         retry_of=job.retry_of,
+        reused_from=job.reused_from,
         batch=job.batch_id,
         custom_id=job.custom_id,
         created_at=timestamp(job.created_at),

@@ -165,6 +165,10 @@ class AsyncImpasto:
         """See `Impasto.presets`."""
         return await self._transport.run(self._calls.jobs.presets())
 
+    async def webhook_secrets(self) -> tuple[str, ...]:
+        """See `Impasto.webhook_secrets`."""
+        return await self._transport.run(self._calls.jobs.webhook_secrets())
+
 
 class AsyncBatches:
     """As `Batches`."""

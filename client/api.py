@@ -250,6 +250,10 @@ class Impasto:
         """The named specs that a spec can start from."""
         return self._transport.run(self._calls.jobs.presets())
 
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """What your webhooks are signed with, for `client.webhooks.verify`; the present secret first."""
+        return self._transport.run(self._calls.jobs.webhook_secrets())
+
 
 class Batches:
     """Calls about batches: many jobs that are handed in, watched and collected as one."""

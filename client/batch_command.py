@@ -126,16 +126,16 @@ def batch(
         )
     except OtherRunError as error:
         raise click.UsageError(str(error)) from error
-    way: Way = ByJobs(client, run)
     try:
         with run:
-            if via == "batches" or (via == "auto" and ByBatches.offered(client)):
-                way = ByBatches(client, run, progress, part)
-            way.paint(run.begin())
-            fates = run.finish()
-    except KeyboardInterrupt:
-        progress.close()
-        _interrupted(way, cancel=cancel_on_interrupt)
+            batches = via == "batches" or (via == "auto" and ByBatches.offered(client))
+            way: Way = ByBatches(client, run, progress, part) if batches else ByJobs(client, run)
+            try:
+                way.paint(run.begin())
+                fates = run.finish()
+            except KeyboardInterrupt:
+                progress.close()
+                _interrupted(way, cancel=cancel_on_interrupt)
     finally:
         progress.close()
     lines = summary(fates)

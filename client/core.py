@@ -193,6 +193,9 @@ class Core:
             content=call.body if isinstance(call.body, bytes) else None,
             stream=body,
         )
+        if body is not None:
+            # httpx names the host only where it has made the body.
+            request.headers["Host"] = url.netloc.decode("ascii")
         limits = httpx.Timeout(self._timeout, read=self._timeout + call.longer)
         request.extensions["timeout"] = limits.as_dict()
         return request

@@ -22,6 +22,8 @@ PART_PICTURES = 500
 _OPEN_PARTS, _OPEN_JOBS = 20, 2000
 #: Seconds between two looks at a batch: at first, and at most.
 _SOON_SECONDS, _LATE_SECONDS = 1.0, 5.0
+#: Seconds to wait before each look for jobs that were on their way when they were to be canceled.
+_LATECOMERS_SECONDS = (0.0, 0.5, 1.0, 2.0)
 #: After so many seconds a key may be forgotten by the service, which keeps it for a day.
 _KEY_SECONDS = 20 * 3600.0
 #: Name in a batch's metadata, for finding it again without its key.
@@ -62,12 +64,19 @@ class ByJobs:
 
     def cancel(self) -> int:
         """See `Way`."""
-        jobs = [
-            facts["job"]
-            for _, facts in self._run.ledger.all("file")
-            if "job" in facts and "status" not in facts
-        ]
-        return sum(_canceled(self._impasto, job) for job in jobs)
+        known = self._run.ledger.all("file")
+        noted = {facts["job"] for _, facts in known if "job" in facts and "status" not in facts}
+        ended = {facts.get("job") for _, facts in self._run.ledger.all("file") if "status" in facts}
+        # What is being handed in this moment is met a little later.
+        left, canceled = (noted | set(self._names)) - ended, 0
+        for pause in _LATECOMERS_SECONDS:
+            time.sleep(pause)
+            outcomes = {job: _canceled(self._impasto, job) for job in sorted(left)}
+            canceled += sum(outcome is True for outcome in outcomes.values())
+            left = {job for job, outcome in outcomes.items() if outcome is None}
+            if not left:
+                break
+        return canceled
 
     def _paint(self, names: Sequence[str]) -> None:
         watched = self._accepted(names)
@@ -185,8 +194,11 @@ class ByBatches:
 
     def cancel(self) -> int:
         """See `Way`."""
-        open_parts = [facts for _, facts in self._run.ledger.all(_PART) if "batch" in facts]
-        return sum(_canceled(self._impasto.batches, part["batch"]) for part in open_parts)
+        for key, facts in list(self._run.ledger.all(_PART)):
+            if "batch" not in facts:
+                self._send(key)  # it may have got there: its key tells
+        parts = [facts for _, facts in self._run.ledger.all(_PART)]
+        return sum(_canceled(self._impasto.batches, part["batch"]) is True for part in parts)
 
     def _go_on(self, names: Sequence[str]) -> deque[str]:
         """Take up the parts of an earlier run; returns the pictures that are in none."""
@@ -350,11 +362,14 @@ class ByBatches:
         )
 
 
-def _canceled(calls: Any, id: str) -> bool:  # noqa: A002, ANN401 - jobs or batches
+def _canceled(calls: Any, id: str) -> bool | None:  # noqa: A002, ANN401 - jobs or batches
+    """Cancel one; returns whether that was still possible, None where there is none."""
     try:
         calls.cancel(id)
     except ApiError as error:
-        if error.status not in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND):
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        if error.status != HTTPStatus.CONFLICT:
             raise
         return False
     return True

@@ -99,6 +99,11 @@ class Jobs:
             for one in answer["presets"]
         )
 
+    def webhook_secrets(self) -> Plan[tuple[str, ...]]:
+        """See `Impasto.webhook_secrets`."""
+        answer = read_json((yield from self._core.request(Call("GET", "v1/webhooks/secret"))))
+        return (answer["secret"], *(one["secret"] for one in answer.get("previous", ())))
+
     def _submit(self, request: Request, key: str) -> Plan[Job]:
         body = yield from self._pictures.body(request)
         body.setdefault("styles", [])

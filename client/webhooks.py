@@ -13,10 +13,10 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from client.errors import WebhookError
 
@@ -46,8 +46,16 @@ class WebhookEvent:
     raw: Mapping[str, Any]
 
 
+class Headers(Protocol):
+    """A request's headers, as any framework has them: a mapping will do, and so will werkzeug's."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Names and values."""
+        ...
+
+
 def verify(
-    headers: Mapping[str, str],
+    headers: Headers,
     body: bytes | str,
     secret: str | Sequence[str],
     *,

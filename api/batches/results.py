@@ -18,8 +18,8 @@ _STRETCH = 500
 def result_lines(batch: Batch, found: Services) -> Iterator[bytes]:
     """The lines of `results.ndjson`.
 
-    An item whose job was deleted has no status any more. One that is no job yet is queued, one that never
-    will be one is canceled.
+    An item whose job was deleted has no status any more. One that is no job yet is queued, one that will
+    never be one is canceled.
     """
     names = _Names(BatchFile(found.objects, batch.uid, Kind.ITEMS))
     for start in range(0, batch.total, _STRETCH):

@@ -2,8 +2,8 @@
 -- Make jobs of the next lines of a batch and move its cursor behind them, all or nothing.
 -- Without allow-oom: a full server refuses before anything is written.
 --
--- Arguments: uid, holder, from (lines that are jobs already), jobs (at most 200; each a table of record, stage and
---   deadline in ms after the batch's acceptance), lease, retention (ms), bells, quarantined (JSON).
+-- Arguments: uid, holder, from (lines that are jobs already), jobs (at most 100; each a table of record, stage and
+--   deadline in ms after the batch's acceptance), lease, retention (ms), schema, bells, quarantined (JSON).
 -- Keys: batch:<uid>, batch_items:<uid>:queued, batch_work, batch_ended, batch_unheld; those of `submit`; those of
 --   ending a job.
 -- Returns {lines that are jobs now, ring of intake, ring of paint}; empty when the claim is lost or the batch was
@@ -14,7 +14,7 @@ if not batch or batch.status ~= 'processing' or batch.cancel_requested == '1' th
 if tonumber(batch.loaded) ~= arg.from then return {} end
 
 local time = now()
-local entries, refused = {}, {}
+local entries = {}
 for i, given in ipairs(arg.jobs) do
   local job = given.record
   job.owner = batch.owner
@@ -23,7 +23,6 @@ for i, given in ipairs(arg.jobs) do
   accept_job(job, given.stage, batch.created_at + given.deadline, time)
   entries[#entries + 1] = job.batch_index
   entries[#entries + 1] = job.uid
-  if quarantined(job.recipe) then refused[#refused + 1] = job end
 end
 local loaded = arg.from + #arg.jobs
 redis.call('ZADD', items_of(batch.uid, 'queued'), unpack(entries))
@@ -37,7 +36,13 @@ if loaded == tonumber(batch.total) then
 else
   redis.call('ZADD', K.batch_work, time + arg.lease, batch.uid)
 end
-for _, job in ipairs(refused) do
-  end_job(job, time, 'failed', {error = quarantine_error(quarantined(job.recipe))})
+-- One that succeeds at once, as another has, is counted from one status to the other.
+for _, given in ipairs(arg.jobs) do
+  local job = given.record
+  if quarantined(job.recipe) then
+    end_job(job, time, 'failed', {error = quarantine_error(quarantined(job.recipe))})
+  else
+    join(job, time)
+  end
 end
 return {loaded, bell_wanted('intake'), bell_wanted('paint')}

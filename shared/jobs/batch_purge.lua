@@ -4,7 +4,7 @@
 -- Arguments: limit (jobs in one call), statuses (each that there is), grace (ms), schema, batch_schema.
 -- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>, batch_idempotency:<key>:<owner>,
 --   tally; those of `purge`.
--- Returns {uid, 1 when the batch itself is gone, record of each job as it was}; empty when none is due.
+-- Returns {uid, 1 when the batch itself is gone, record of each job as purge_job has it}; empty when none is due.
 
 local MAX_LOOKS = 50
 
@@ -38,8 +38,7 @@ for _, status in ipairs(arg.statuses) do
       elseif later_schema(job) or not job.completed_at then
         later = true
       else
-        reply[#reply + 1] = redis.call('HGETALL', K.job .. uid)
-        purge_job(job, time)
+        reply[#reply + 1] = purge_job(job, time)
       end
     end
   end

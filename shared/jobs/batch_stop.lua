@@ -23,7 +23,10 @@ local function some(status, after)
 end
 
 local queued = some('queued', '-inf')
-for _, job in ipairs(queued) do end_job(job, time, 'canceled', {}) end
+for _, listed in ipairs(queued) do
+  local job = load_job(listed.uid) -- it may have followed one that was canceled just now
+  if job.status == 'queued' then end_job(job, time, 'canceled', {}) end
+end
 if #queued == 0 then
   local working, last = some('processing', batch.stopped and '(' .. batch.stopped or '-inf')
   for _, job in ipairs(working) do

@@ -26,7 +26,7 @@ from shared.redis import translated
 from shared.settings import Settings
 
 #: Jobs that one script call makes, cancels or purges at most: Redis serves nobody else meanwhile.
-CHUNK = 200
+CHUNK = 100
 #: Inputs that one call keeps or lets go.
 INPUTS = 500
 MAX_PAGE = 1000
@@ -285,7 +285,7 @@ class BatchStore:
 
     def stop(self, claim: BatchClaim) -> bool:
         """Cancel some jobs of a batch that is to stop; True while there is more to do."""
-        reply = self._held("batch_stop", claim, limit=CHUNK)
+        reply = self._held("batch_stop", claim, limit=CHUNK // 2)
         return bool(reply and reply[0])
 
     def purge_due(self) -> Purge | None:
@@ -294,7 +294,7 @@ class BatchStore:
         Returns:
             None when no batch is due.
         """
-        reply = self._scripts.run("batch_purge", limit=CHUNK // 2, statuses=list(Status))
+        reply = self._scripts.run("batch_purge", limit=CHUNK, statuses=list(Status))
         if not reply:
             return None
         uid, gone, *records = reply

@@ -11,7 +11,7 @@
 
 -- What is passed over may be many: a later Impasto writes, while workers of this one still serve. So the first of
 -- a line are looked at, and where all of them are passed over some at a place that changes with each call.
-local WINDOW = 64
+local MAX_WINDOW = 64
 local FIRST, OWNERS = 192, 256 -- jobs of one owner, owners of a lane, looked at in one call
 local MOST_ENDED = 16
 
@@ -19,7 +19,7 @@ local ended = 0
 
 -- The first that can be claimed of those at these places, and whether there are more behind.
 local function in_window(set, from, time)
-  local uids = redis.call('ZRANGE', set, from, from + WINDOW - 1)
+  local uids = redis.call('ZRANGE', set, from, from + MAX_WINDOW - 1)
   for _, uid in ipairs(uids) do
     local read = redis.call('HMGET', K.job .. uid, 'schema', 'deadline_at', 'recipe')
     if read[1] and claimable({schema = read[1], deadline_at = read[2]}, time) then
@@ -31,12 +31,12 @@ local function in_window(set, from, time)
       end_job(load_job(uid), time, 'failed', {error = quarantine_error(minutes)})
     end
   end
-  return nil, #uids == WINDOW
+  return nil, #uids == MAX_WINDOW
 end
 
 local function next_job(owner, time)
   local set = K.wait .. owner.lane .. ':' .. owner.name
-  for from = 0, FIRST - 1, WINDOW do
+  for from = 0, FIRST - 1, MAX_WINDOW do
     local job, more = in_window(set, from, time)
     if job or not more then return job end
   end

@@ -9,8 +9,11 @@
 
 local time = now()
 local ended = {expired = 0, canceled = 0}
-for _, job in ipairs(jobs_due(K.deadlines, time)) do
-  if job.status == 'processing' then
+for _, due in ipairs(jobs_due(K.deadlines, time)) do
+  local job = load_job(due.uid) -- it may have followed one that has ended since
+  if job.completed_at then
+    redis.call('ZREM', K.deadlines, job.uid)
+  elseif job.status == 'processing' then
     redis.call('ZREM', K.deadlines, job.uid)
   else
     end_overdue(job, time)

@@ -13,6 +13,9 @@
 --     these were what named it). It is counted again, with what follows for its deletion. While nothing was
 --     named or let go since, they are still all; otherwise there may be others, and a count is only ever raised.
 --   unused: sha256. Who is named is not deleted; who is not is, after the grace time.
+--   recipe: owner, recipe, uid. A recipe that names no job, or one that does not make it, names none.
+--   group: owner, recipe. Followers without a leader are attended to.
+--   sharer: key, uid. Who names an output shares it; who does not does not.
 --   upload: owner, upload_id. One without an end is given the retention time; an end without one goes.
 --   delivery: id. It stands where its state says; one that tells of nothing that is there goes.
 --   delivery_entry: key, id. A list or line loses what is no delivery.
@@ -39,6 +42,7 @@ local function reindex(job)
   redis.call('ZADD', K.list .. job.status .. ':' .. job.owner, job.order, uid)
   if job.id ~= uid then redis.call('HSET', K.ids .. job.owner, job.id, uid) end
 
+  if job.recipe and not job.following then redis.call('ZREM', following_of(job), uid) end
   if job.completed_at then
     for _, key in ipairs({K.leases, K.delayed, K.deadlines}) do redis.call('ZREM', key, uid) end
     redis.call('ZADD', K.ended, job.expires_at, uid)
@@ -59,6 +63,12 @@ local function reindex(job)
   end
   redis.call('ZREM', K.leases, uid)
   if job.fence then save(job, {fence = false}) end
+  if job.following then
+    leave_waiting(job)
+    redis.call('ZREM', K.delayed, uid)
+    redis.call('ZADD', following_of(job), rank_of(job), uid)
+    return 1
+  end
   local waits = redis.call('ZSCORE', K.wait .. lane_of(job) .. ':' .. job.owner, uid)
   if waits then
     redis.call('ZREM', K.delayed, uid)
@@ -145,6 +155,30 @@ end
 
 function mend.unused()
   return settle_unused(arg.sha256)
+end
+
+function mend.recipe()
+  local job = load_job(arg.uid)
+  if job and (later_schema(job) or (job.owner == arg.owner and job.recipe == arg.recipe and not job.following)) then
+    return 0
+  end
+  if redis.call('HGET', K.recipes .. arg.owner, arg.recipe) ~= arg.uid then return 0 end
+  return redis.call('HDEL', K.recipes .. arg.owner, arg.recipe)
+end
+
+function mend.group()
+  if redis.call('EXISTS', K.following .. arg.recipe .. ':' .. arg.owner) == 0 then return 0 end
+  return redis.call('ZADD', K.settling, time, arg.recipe .. ':' .. arg.owner)
+end
+
+function mend.sharer()
+  local job = load_job(arg.uid)
+  if job and later_schema(job) then return 0 end
+  local output = job and job.output and cjson.decode(job.output)
+  if output and output.key == arg.key then
+    return redis.call('ZADD', K.sharers .. arg.key, job.output_expires_at or job.expires_at, job.uid)
+  end
+  return redis.call('ZREM', K.sharers .. arg.key, arg.uid)
 end
 
 function mend.upload()

@@ -90,12 +90,26 @@ local function lane_of(job)
   return job.stage == 'fetching' and 'intake' or job.lane
 end
 
+-- Whether a job takes part in sharing.lua. Workers of schema 3 and before know nothing of it.
+local function shares(job)
+  return job.recipe and job.fresh ~= '1' and tonumber(job.schema) >= 4
+end
+
+-- Where the jobs stand that follow the one that makes this job's recipe.
+local function following_of(job)
+  return K.following .. job.recipe .. ':' .. job.owner
+end
+
+-- A job's place in its line: by priority, its own or that of a job which follows it, then by age.
+local function rank_of(job)
+  -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
+  return (9 - math.max(job.priority, job.lift or 0)) * 1e13 + job.order
+end
+
 -- An owner who has nothing waiting yet joins at the end of the line: behind each other owner once.
 local function wait(job, time)
   local lane = lane_of(job)
-  -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
-  local place = (9 - job.priority) * 1e13 + job.order
-  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, place, job.uid)
+  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, rank_of(job), job.uid)
   redis.call('HINCRBY', K.waiting, lane, 1)
   redis.call('HSET', K.job .. job.uid, 'waiting_since', time)
   if not redis.call('ZSCORE', K.turns .. lane, job.owner) then
@@ -103,12 +117,21 @@ local function wait(job, time)
   end
 end
 
-local function stop_waiting(job)
+-- Returns the turn that its owner gives up who has nothing else waiting; nil where the owner has.
+local function leave_waiting(job)
   local lane = lane_of(job)
   local set = K.wait .. lane .. ':' .. job.owner
   if redis.call('ZREM', set, job.uid) == 0 then return end
   redis.call('HINCRBY', K.waiting, lane, -1)
-  if redis.call('EXISTS', set) == 0 then redis.call('ZREM', K.turns .. lane, job.owner) end
+  if redis.call('EXISTS', set) == 1 then return end
+  local turn = redis.call('ZSCORE', K.turns .. lane, job.owner)
+  redis.call('ZREM', K.turns .. lane, job.owner)
+  return turn
+end
+
+local function stop_waiting(job)
+  if not job.following then return leave_waiting(job) end
+  redis.call('ZREM', following_of(job), job.uid)
 end
 
 -- Claiming: what one call looks at is bounded, so that Redis serves the others meanwhile.
@@ -189,10 +212,18 @@ end
 
 -- Ending.
 
--- Give a job its final state. What it asked for shortens what the settings give it and its output.
--- Needs arg.retention and, where it has an output, arg.output_retention (ms).
+local hand_over -- in sharing.lua
+
+-- What nobody asks of a job that has ended.
+local GONE_AT_THE_END = {
+  'lane', 'bucket', 'fences', 'together', 'waiting_since', 'waited', 'request_id', 'following', 'lift',
+}
+
+-- Give a job its final state, and those that follow it what this means for them. What it asked for shortens what
+-- the settings give it and its output. Needs arg.retention, where it has an output arg.output_retention (ms), where
+-- it did not succeed arg.schema and arg.quarantined.
 local function end_job(job, time, status, changes)
-  stop_waiting(job)
+  local turn, lane = stop_waiting(job), lane_of(job)
   redis.call('ZREM', K.delayed, job.uid)
   redis.call('ZREM', K.leases, job.uid)
   redis.call('ZREM', K.deadlines, job.uid)
@@ -201,6 +232,7 @@ local function end_job(job, time, status, changes)
   move_status(job, status)
   tally('ended:' .. status)
   if status == 'failed' then tally('failed:' .. cjson.decode(changes.error).code) end
+  local recipe = shares(job) and not job.following and job.recipe
   changes.status = status
   changes.stage = false
   changes.fence = false
@@ -210,9 +242,16 @@ local function end_job(job, time, status, changes)
     changes.output_expires_at = time + arg.output_retention
     redis.call('ZADD', K.output_ends, changes.output_expires_at, job.uid)
   end
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited', 'request_id'}) do changes[name] = false end
+  -- By its recipe a job that has been painted is found by others like it.
+  if status ~= 'succeeded' or not shares(job) then changes.recipe = false end
+  for _, name in ipairs(GONE_AT_THE_END) do changes[name] = false end
   save(job, changes)
   tell_receiver(job, 'job.' .. status, time)
+  if recipe then
+    hand_over(job, recipe, time)
+    -- One that leads in its place has its place: the owner had something waiting all along.
+    if turn then redis.call('ZADD', K.turns .. lane, 'XX', turn, job.owner) end
+  end
 end
 
 -- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.
@@ -366,7 +405,7 @@ end
 
 -- Beginning and forgetting.
 
--- Write the record of a new job and let it wait for its first stage. `job` has the fields that Python gives.
+-- Write the record of a new job, which is to `join` those that wait next. `job` has the fields that Python gives.
 local function accept_job(job, stage, deadline_at, time)
   job.status = 'queued'
   job.stage = stage
@@ -385,14 +424,29 @@ local function accept_job(job, stage, deadline_at, time)
   redis.call('HINCRBY', K.counts, 'queued', 1)
   redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
   for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
+end
+
+local wait_for_paint, give_up_output -- in sharing.lua
+
+-- A job that was accepted begins to wait. Returns whether it does: it may have succeeded, or another does its work.
+local function join(job, time)
+  if job.stage == 'waiting' then return wait_for_paint(job, time) end
   wait(job, time)
+  return true
 end
 
 local forget_in_batch -- in batches.lua
 
--- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries.
--- Needs arg.grace.
+-- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries, its share
+-- in its output. Returns the record as it was, but for an output that other jobs need. Needs arg.grace.
 local function purge_job(job, time)
+  local needed, record = give_up_output(job), {}
+  for name, value in pairs(job) do
+    if name ~= 'output' or not needed then
+      record[#record + 1] = name
+      record[#record + 1] = value
+    end
+  end
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   forget_deliveries('job', job)
   redis.call('DEL', K.job .. job.uid)
@@ -404,4 +458,5 @@ local function purge_job(job, time)
   local remembered = job.idempotency_key and K.idempotency .. job.idempotency_key .. ':' .. job.owner
   if remembered and redis.call('GET', remembered) == job.uid then redis.call('DEL', remembered) end
   forget_in_batch(job)
+  return record
 end

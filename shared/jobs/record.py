@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
+from shared.engine_version import ENGINE_VERSION
 from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
 from shared.jobs.eta import work_of
@@ -204,7 +205,7 @@ class NewJob:
         batch_id: uid of the batch that it is an item of.
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
-        fresh: paint it anew, even if the same picture has been painted already.
+        fresh: paint it for itself, even if the same picture is being painted or has been.
         retention_seconds: for which it is to be kept once it has ended, where that is less than the setting.
         request_id: of the request that made it, for the log; kept until the job ends.
     """
@@ -240,7 +241,12 @@ class NewJob:
 class Job:
     """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
 
-    A job that has succeeded and has no output had one until `output_expires_at`.
+    Of what `NewJob` does not have:
+
+    Attributes:
+        following: True while it waits for another job that does the same work.
+        reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
+        output_expires_at: until when a job that has succeeded has its output.
     """
 
     uid: str
@@ -282,6 +288,8 @@ class Job:
     webhook: Webhook | None = None
     webhook_off: bool = False
     fresh: bool = False
+    following: bool = False
+    reused_from: str | None = None
     retention_seconds: float | None = None
     output_expires_at: float | None = None
     request_id: str | None = None
@@ -352,6 +360,8 @@ class Job:
             retention_seconds=_seconds(get("retention")),
             output_expires_at=_seconds(get("output_expires_at")) or _seconds(get("expires_at")),
             request_id=get("request_id") or None,
+            following=get("following") == "1",
+            reused_from=get("reused_from") or None,
         )
 
 
@@ -436,7 +446,7 @@ def work_for(spec: Spec, content: Picture) -> float | None:
 
 
 def recipe_of(spec: Spec, inputs: Inputs) -> str:
-    """Names what is made of what: equal for jobs that would do the same work.
+    """Names what is made of what, and by which engine: equal for jobs that would do the same work.
 
     Pictures count by their content once all of them are in, before that by where they come from. Those that
     came inside a request all come from one place, so they count by their content always.
@@ -454,7 +464,8 @@ def _recipe(spec: str, inputs: Inputs) -> str:
         ]
         for pointer, picture in inputs.each()
     ]
-    return hashlib.sha256(f"{spec}{json.dumps(pictures)}".encode()).hexdigest()
+    text = f"{ENGINE_VERSION} {spec}{json.dumps(pictures)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data

@@ -77,7 +77,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Purged:
-    """What belonged to a purged job alone.
+    """What nobody needs once a job is purged.
 
     Attributes:
         keys: of objects; absent ones among them are fine.
@@ -117,6 +117,7 @@ class Tally:
         stale: a write was refused, since its fence was not the current one.
         lost: a lease ran out, and the job was taken from its worker.
         released: a worker that leaves put its job back, uncharged.
+        reused: a job succeeded with the output of another; it is among the finished.
         shared: a picture, or why there is none, was taken from another job's fetch.
         delivered: a webhook was taken by its receiver.
         undelivered: an attempt to deliver one failed.
@@ -128,6 +129,7 @@ class Tally:
     stale: int = 0
     lost: int = 0
     released: int = 0
+    reused: int = 0
     shared: int = 0
     delivered: int = 0
     undelivered: int = 0

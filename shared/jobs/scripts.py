@@ -21,7 +21,7 @@ Reply = list[Any]
 
 #: Files of shared functions, in this order: each may use those before it, and declares what it calls of a
 #: later one.
-PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places")
+PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places", "sharing")
 
 _FOLDER = Path(__file__).parent
 

@@ -59,6 +59,8 @@ __all__ = [
 
 #: Jobs that one script call handles at most: Redis serves nobody else meanwhile.
 BATCH = 200
+#: Calls in one round of the reaper that attend to followers of ended leaders.
+SETTLE_ROUNDS = 100
 MAX_PAGE = 1000
 MAX_OWNERS = 1000
 #: Milliseconds that a turn lasts at least.
@@ -204,9 +206,11 @@ class JobStore(FlightStore):
             raise Conflict("the job has not ended; cancel it first")
         job = _job(record)
         keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        # Who ends an attempt tidies up after it; who loses one cannot.
-        strays = (f"outputs/{job.uid}/", f"checkpoints/{job.uid}/") if job.attempt_errors else ()
-        return Purged(tuple(key for key in keys if key), strays)
+        # Who ends an attempt tidies up after it; who loses one cannot. An output that others need stays.
+        kept = job.status is Status.SUCCEEDED and job.output is None
+        strays = ("checkpoints",) if kept else ("outputs", "checkpoints")
+        prefixes = tuple(f"{part}/{job.uid}/" for part in strays) if job.attempt_errors else ()
+        return Purged(tuple(key for key in keys if key), prefixes)
 
     # Workers' side.
 
@@ -387,10 +391,11 @@ class JobStore(FlightStore):
         ended = self._scripts.run("reap", limit=BATCH, **(bridging(self._settings) if regular else {}))
         rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
         expired, canceled = self._scripts.run("expire", limit=BATCH)
+        settled = self._settled()
         self._scripts.run("drop_uploads", limit=BATCH)
         return Reaped(
             requeued=ended.count(Status.QUEUED) + rejoined,
-            failed=ended.count(Status.FAILED),
+            failed=ended.count(Status.FAILED) + settled.count(Status.FAILED),
             canceled=ended.count(Status.CANCELED) + canceled,
             expired=ended.count(Status.EXPIRED) + expired,
             rang=self._bells_wanted(),
@@ -433,6 +438,11 @@ class JobStore(FlightStore):
         jobs, keys = self._scripts.run("expire_outputs", limit=limit)
         return jobs, keys
 
+    def shared(self, output_key: str) -> bool:
+        """Whether jobs other than its maker name an output."""
+        with translated():
+            return bool(self._redis.exists(Key.SHARERS + output_key))
+
     def counts(self) -> Mapping[str, int]:
         """Jobs by status."""
         with translated():
@@ -451,6 +461,16 @@ class JobStore(FlightStore):
             lanes: Any = self._redis.hgetall(Key.WAITING)
         intake = int(lanes.pop(Queue.INTAKE, 0))
         return {Queue.INTAKE: intake, Queue.PAINT: sum(map(int, lanes.values()))}
+
+    def _settled(self) -> Reply:
+        """What became of followers of ended leaders: the status that each has now."""
+        settled: Reply = []
+        for _ in range(SETTLE_ROUNDS):
+            some = self._scripts.run("settle_followers", limit=BATCH)
+            if not some:
+                break
+            settled += some
+        return settled
 
     def _fenced(self, script: str, claim: Claim, **arguments: object) -> Reply:
         reply = self._scripts.run(script, uid=claim.job.uid, fence=claim.fence, **arguments)

@@ -82,6 +82,7 @@ class BatchCheck:
         self._place = place or Place()
         self._names: dict[str, Place] = {}
         self._told: set[tuple[str, str]] = set()
+        self._unsound: set[str] = set()
         self._items: list[tuple[ItemRequest, Spec]] = []
         self.faults: list[Fault] = []
         self.head = self._head(head)
@@ -92,12 +93,12 @@ class BatchCheck:
         return len(self._items)
 
     def add(self, items: Sequence[tuple[Place, Any]]) -> None:
-        """Check these items, each with its place.
+        """Check these items, each with its place; none where it is not known what they leave out.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        for start in range(0, len(items), _PORTION):
+        for start in range(0, len(items) if self._readable else 0, _PORTION):
             portion = items[start : start + _PORTION]
             trees = [self._merged(tree) for _, tree in portion]
             self._checker.foresee(trees)
@@ -138,15 +139,16 @@ class BatchCheck:
     def _head(self, head: Mapping[str, Any]) -> BatchHead | None:
         """Validate the head. Its defaults are an item's, so they are checked as one."""
         given = head.get("defaults")
+        self._readable = given is None or isinstance(given, dict)
         self._defaults: dict[str, Any] = _given(given) if isinstance(given, dict) else {}
         defaults = validated(BatchDefaults, given) if given is not None else Parsed(None, None)
         rest = {name: value for name, value in head.items() if name != "defaults"}
         parsed = validated(BatchHead, rest, BatchRequest)
         for fault in defaults.faults:
             self._told.add((fault.pointer or "", fault.detail))
+            self._unsound.add((fault.pointer or "").removeprefix("/").partition("/")[0])
             fault.pointer = f"/defaults{fault.pointer}"
         self.faults += map(self._place.of, [*defaults.faults, *parsed.faults])
-        self._unsound = {(fault.pointer or "").split("/")[2] for fault in defaults.faults if fault.pointer}
         return None if self.faults else parsed.model
 
     def _merged(self, item: Any) -> Any:  # noqa: ANN401 - any JSON

@@ -271,6 +271,7 @@ def job_of(
         custom_id=custom_id,
         webhook=webhook_of(body.webhook),
         retention_seconds=body.retention_seconds,
+        fresh=body.fresh,
     )
 
 

@@ -193,6 +193,10 @@ class JobRequest(Body):
     deadline_seconds: float | None = Field(default=None, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds from now after which the job is ended if it has not by then; a setting by default."""
 
+    fresh: bool = False
+    """Paint it for this job. By default a job shares the picture of another of the same owner that is kept or
+    being made, where it would make the same: from the same pictures by content, by the same spec and seed."""
+
     webhook: JobWebhook | None = None
     """Who is told when painting begins and when the job ends."""
 

@@ -77,7 +77,9 @@ class BatchWork:
         """Make jobs of the lines from `at` on; returns where that came to, and whether to go on."""
         batch = claim.batch
         lines = self._lines(batch, at)
-        loaded = self._batches.load(claim, at, [_job(line, at + i, batch) for i, line in enumerate(lines)])
+        loaded = self._batches.load(
+            claim, at, [job_of_line(line, at + i, batch) for i, line in enumerate(lines)]
+        )
         if loaded is None:
             return at, False
         for queue in loaded.ring:
@@ -118,7 +120,7 @@ class BatchWork:
                 self._objects.delete(key)
 
 
-def _job(line: bytes, index: int, batch: Batch) -> dict[str, Any]:
+def job_of_line(line: bytes, index: int, batch: Batch) -> dict[str, Any]:
     """A job as the loading script takes it, made from the line of this number."""
     job: dict[str, Any] = json.loads(line)
     uid = new_id("job")

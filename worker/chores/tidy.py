@@ -98,7 +98,7 @@ class Tidy:
             job = self._store.by_uid(_uid(stat))
         except UnreadableRecordError:
             return False
-        return not _named(job, stat)
+        return not (_named(job, stat) or self._store.shared(stat.key))
 
     def _sweep(self, prefix: str, seconds: float, unwanted: Callable[[ObjectStat], bool]) -> int:
         """Delete objects below the prefix that are older than so many seconds and unwanted."""

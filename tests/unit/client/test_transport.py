@@ -2,15 +2,18 @@
 
 import hashlib
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from client import ApiError, DamagedError, Impasto, UnreachableError
+from client import ApiError, DamagedError, Impasto, ImpastoError, UnreachableError
 from client.core import Call, Core
 from client.errors import FieldError
 from client.retries import Retries
@@ -35,6 +38,9 @@ class Caller:
 
     def save(self, url: str, path: Path, *options: Any, **more: Any) -> None:
         self._transport.run(self._core.save(url, path, *options, **more))
+
+    def remove(self, path: str) -> None:
+        self._transport.run(self._core.remove(path))
 
     def close(self) -> None:
         self._transport.close()
@@ -184,3 +190,44 @@ def test_one_attempt_means_one_request(web: Web) -> None:
     with closing(Caller(web.url, retries=Retries(attempts=1))) as once, pytest.raises(ApiError):
         once.request("GET", "x")
     assert len(web.seen) == 1
+
+
+@pytest.mark.parametrize("bad", [status(502), status(504), drop], ids=["502", "504", "dropped"])
+def test_a_request_that_may_have_been_done_is_not_sent_twice(web: Web, transport: Caller, bad: Any) -> None:
+    web.route("/x", bad)
+    with pytest.raises(ImpastoError):
+        transport.request("POST", "x", json={})
+    assert len(web.seen) == 1
+    with pytest.raises(ImpastoError):
+        transport.request("POST", "x", json={}, headers={"Idempotency-Key": "k"})
+    assert len(web.seen) == 1 + QUICK.attempts
+
+
+def test_a_request_that_was_not_done_is_sent_again_whatever_it_is(web: Web, transport: Caller) -> None:
+    web.route("/x", in_turn(status(503), status(429, Retry_After="0"), answer_json({})))
+    transport.request("POST", "x", json={})
+    assert len(web.seen) == 3
+
+
+def test_a_delete_that_was_done_before_its_answer_was_lost_is_done(web: Web, transport: Caller) -> None:
+    web.route("/x", in_turn(drop, problem(404, "not_found")))
+    transport.remove("x")
+    assert [seen.method for seen in web.seen] == ["DELETE", "DELETE"]
+    with pytest.raises(ApiError, match="not_found"):
+        transport.remove("x")
+
+
+def test_a_retry_after_may_be_a_date(web: Web, transport: Caller) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+    web.route("/x", in_turn(status(503, Retry_After=later), answer_json({})))
+    began = time.monotonic()
+    transport.request("GET", "x")
+    assert time.monotonic() - began > 10 * QUICK.longest_seconds
+
+
+def test_attempts_end_with_the_total_time(web: Web) -> None:
+    web.route("/x", status(503))
+    patient = Retries(attempts=10_000, first_seconds=0.01, longest_seconds=0.01, total_seconds=0.2)
+    with closing(Caller(web.url, retries=patient)) as caller, pytest.raises(ApiError):
+        caller.request("GET", "x")
+    assert 1 < len(web.seen) < 100

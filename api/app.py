@@ -5,10 +5,13 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
+    deliveries,
     documentation,
+    events,
     health,
     hosts,
     jobs,
+    metrics,
     page,
     problems,
     request_ids,
@@ -17,16 +20,21 @@ from api import (
     uploads,
     waits,
 )
+from api.batches import routes as batches
 from shared.logs import set_up_logging
 from shared.settings import Settings
 from shared.settings import settings as read_settings
 
 _ROOMS = (
     jobs.blueprint,
+    events.blueprint,
     results.blueprint,
+    batches.blueprint,
     uploads.blueprint,
+    deliveries.blueprint,
     catalogue.blueprint,
     health.blueprint,
+    metrics.blueprint,
     documentation.blueprint,
     page.blueprint,
 )
@@ -37,6 +45,8 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("api", static_folder=None)
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
+    found = app.extensions[services.KEY]
+    metrics.attach(app, settings, found.redis, found.hub)
     waits.register(app, settings.api_redis_seconds)
     request_ids.register(app)
     hosts.register(app)

@@ -4,12 +4,15 @@ Without tokens everything belongs to `local`, and the API may be reached over lo
 (`check_binding`). Keys, scopes and tenants would come in here.
 """
 
+from collections.abc import Mapping
 from hmac import compare_digest
 
 from flask import Flask, g, request
+from pydantic import SecretStr
 
 from api.hosts import loopback
 from api.services import services
+from shared import logs
 from shared.errors import Unauthorized
 from shared.settings import Settings
 
@@ -42,13 +45,21 @@ def register(app: Flask) -> None:
 
 def _authenticate() -> None:
     if request.path.startswith(_GUARDED):
-        g.owner = _owner(request.headers.get("Authorization", ""))
+        tokens = services().settings.api_tokens
+        g.owner = owner_of(request.headers.get("Authorization", ""), tokens) if tokens else LOCAL_OWNER
+        logs.add(owner=g.owner)
 
 
-def _owner(authorization: str) -> str:
-    tokens = services().settings.api_tokens
-    if not tokens:
-        return LOCAL_OWNER
+def owner_of(authorization: str, tokens: Mapping[str, SecretStr]) -> str:
+    """Whose token a request brings.
+
+    Args:
+        authorization: its header of that name.
+        tokens: by owner; at least one.
+
+    Raises:
+        Unauthorized: it brings none of them.
+    """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Send the header `Authorization: Bearer <token>`.")

@@ -8,9 +8,9 @@ import re
 
 from flask import request
 
-from api.bodies import Parsed
-from api.models import LONGEST_DEADLINE, JobRequest
 from shared.errors import InvalidRequest
+from shared.requests.bodies import Parsed
+from shared.requests.models import LONGEST_DEADLINE, JobRequest
 
 CANCEL_AFTER_HEADER = "Cancel-After"
 #: Seconds, or whole hours, minutes and seconds with their units.

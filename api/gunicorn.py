@@ -4,12 +4,17 @@ Threads, not processes, serve requests at a time: they wait for Redis and the ob
 Several processes are a matter of `--workers` or of several containers.
 """
 
+import resource
 import sys
+from contextlib import suppress
+from typing import Any
 
-from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn import glogging, util  # type: ignore[import-untyped]
 
 from api import problems
 from api.auth import OpenToAllError, check_binding
+from api.services import hub_of
+from shared.logs import set_up_logging
 from shared.settings import settings
 
 _settings = settings()
@@ -17,6 +22,25 @@ try:
     check_binding(_settings)
 except OpenToAllError as error:
     sys.exit(f"impasto: {error}")
+
+# A caller that waits costs a descriptor.
+with suppress(OSError, ValueError):
+    _most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_most, _most))
+
+set_up_logging(_settings)
+
+
+class Lines(glogging.Logger):  # type: ignore[misc]
+    """Gunicorn's log, written as all others are."""
+
+    def setup(self, cfg: object) -> None:
+        """Hand every line on to the root logger."""
+        super().setup(cfg)
+        for one in (self.error_log, self.access_log):
+            one.handlers.clear()
+            one.propagate = True
+
 
 _host = f"[{_settings.api_host}]" if ":" in _settings.api_host else _settings.api_host
 bind = f"{_host}:{_settings.api_port}"
@@ -28,6 +52,8 @@ keepalive = 15
 #: On SIGTERM, requests under way may end; an upload takes longest.
 graceful_timeout = 30
 loglevel = _settings.log_level.lower()
+logger_class = Lines
+#: The application logs its requests itself: api/traffic.py.
 accesslog = None
 #: No header of a request changes who asked or where: a proxy in front sets IMPASTO_PUBLIC_URL instead.
 forwarded_allow_ips = ""
@@ -35,9 +61,18 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 
 
-def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn's signature
+def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn's, which has no types
     """Answer what is not HTTP, or has too long an address or header, with a problem instead of a page.
 
-    Such requests never reach the application.
+    Such requests never reach the application. Those that wait, and gunicorn knows nothing of, are told to go
+    once the worker is.
     """
     util.write_error = problems.write_unreadable
+    if (hub := hub_of(worker.wsgi)) is not None:
+        hub.leaving = lambda: not worker.alive
+
+
+def worker_exit(server: object, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's signature
+    """Answer whoever waits, so that they come back to another process."""
+    if (hub := hub_of(worker.wsgi)) is not None:
+        hub.close()

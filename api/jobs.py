@@ -2,20 +2,23 @@
 
 import logging
 import re
-import time
+from collections.abc import Mapping
+from http import HTTPStatus
 
 from flask import Blueprint, Response, g, request
-from werkzeug.http import parse_etags
+from werkzeug.datastructures import ETags
 
-from api import links, wire
-from api.bodies import Parsed, read
+from api import links, preferences, queries, wire
 from api.deadlines import with_deadline
-from api.models import JobRequest
+from api.incoming import read
 from api.problems import raise_all
 from api.replies import reply
 from api.services import services
 from api.submit import Name, resubmit, retry_hash, submit
 from api.views import JobPage
+from api.waiting.held import Held, deadline_in
+from api.waiting.jobs import JobPoll
+from api.waiting.sinks import Headers, Sink
 from shared.errors import (
     Conflict,
     Fault,
@@ -25,29 +28,31 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
 )
-from shared.jobs.record import Job, Queue, Status
-from shared.jobs.store import Purged, Submitted
+from shared.jobs.erase import erase
+from shared.jobs.eta import Outlook
+from shared.jobs.record import Job, Status
+from shared.jobs.store import Purged
+from shared.requests.bodies import Parsed
+from shared.requests.models import JobRequest
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("jobs", __name__)
 
-IDEMPOTENCY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 #: Unreserved characters of RFC 3986, so that an ID needs no escaping in an address.
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}")
-_LIMIT, _MAX_LIMIT = 100, 1000
-_QUERY = ("status", "limit", "page_token")
+_QUERY = ("status", "batch", "limit", "page_token")
 
 
 @blueprint.post("/v1/jobs")
 def create() -> Response:
     """Submit a job under an ID made here."""
     parsed = with_deadline(read(JobRequest))
-    name = Name.made_here(g.owner, _idempotency_key(parsed.faults))
+    name = Name.made_here(g.owner, queries.idempotency_key(parsed.faults))
     if parsed.model and (earlier := _replayed(name, parsed.model.fingerprint)):
         return _replay(earlier)
-    return _accepted(submit(parsed, name, services()))
+    submitted = submit(parsed, name, services())
+    return _accepted(submitted.job, submitted.position, created=submitted.created)
 
 
 @blueprint.put("/v1/jobs/<job_id>")
@@ -58,32 +63,31 @@ def put(job_id: str) -> Response:
         detail = "A job's ID is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"
         parsed.faults.append(InvalidRequest(detail, pointer="/path/id"))
     elif existing := _same(job_id, parsed):
-        return _show(existing)
+        return _show_in_time(*existing)
     submitted = submit(parsed, Name.given(g.owner, job_id), services())
-    return _accepted(submitted) if submitted.created else _view(submitted.job, submitted.position, 200)
+    if submitted.created:
+        return _accepted(submitted.job, submitted.position, created=True)
+    return _show_in_time(submitted.job, submitted.position)
 
 
 @blueprint.get("/v1/jobs/<job_id>")
 def poll(job_id: str) -> Response:
-    """A job as it stands."""
-    return _view(*services().store.look(g.owner, job_id), 200)
+    """A job as it stands, or once it has changed."""
+    return _show_in_time(*services().store.look(g.owner, job_id))
 
 
 @blueprint.get("/v1/jobs")
 def index() -> Response:
     """The owner's jobs, newest first."""
-    faults: list[Fault] = [
-        InvalidRequest(
-            f"There is no parameter {name}; there are {', '.join(_QUERY)}.", pointer=f"/query/{name}"
-        )
-        for name in request.args
-        if name not in _QUERY
-    ]
-    status, limit = _status(faults), _limit(faults)
+    faults = queries.only(_QUERY)
+    status, limit = queries.status(faults), queries.limit(faults)
     raise_all(faults)
-    token = request.args.get("page_token")
+    token, batch = request.args.get("page_token"), request.args.get("batch")
     try:
-        page = services().store.list(g.owner, status=status, limit=limit, page_token=token)
+        if batch is None:
+            page = services().store.list(g.owner, status=status, limit=limit, page_token=token)
+        else:
+            page = services().batches.newest(g.owner, batch, status=status, limit=limit, page_token=token)
     except InvalidRequest as fault:
         fault.pointer = "/query/page_token"
         raise
@@ -91,7 +95,9 @@ def index() -> Response:
         JobPage(
             jobs=[wire.job_view(job, None) for job in page.jobs],
             next_page_token=page.next_token,
-            next_url=links.next_page(page.next_token, status, limit) if page.next_token else None,
+            next_url=links.next_page(page.next_token, limit, status=status, batch=batch)
+            if page.next_token
+            else None,
         )
     )
 
@@ -107,7 +113,7 @@ def cancel(job_id: str) -> Response:
 def retry(job_id: str) -> Response:
     """Run an ended job again, as a new one that names it."""
     faults: list[Fault] = []
-    key = _idempotency_key(faults)
+    key = queries.idempotency_key(faults)
     raise_all(faults)
     job = services().store.get(g.owner, job_id)
     if not job.status.terminal:
@@ -115,7 +121,8 @@ def retry(job_id: str) -> Response:
     name = Name.made_here(g.owner, key)
     if earlier := _replayed(name, retry_hash(job)):
         return _replay(earlier)
-    return _accepted(resubmit(job, name, services()))
+    submitted = resubmit(job, name, services())
+    return _accepted(submitted.job, submitted.position, created=submitted.created)
 
 
 @blueprint.delete("/v1/jobs/<job_id>")
@@ -125,20 +132,20 @@ def delete(job_id: str) -> Response:
     return Response(status=204)
 
 
-def _same(job_id: str, parsed: Parsed[JobRequest]) -> Job | None:
-    """The job that an earlier PUT of the same body made.
+def _same(job_id: str, parsed: Parsed[JobRequest]) -> tuple[Job, int | None] | None:
+    """The job that an earlier PUT of the same body made, and its place where it waits.
 
     Asked for before anything that may have changed since is checked, such as the live workers.
     """
     if parsed.model is None:
         return None
     try:
-        job = services().store.get(g.owner, job_id)
+        job, position = services().store.look(g.owner, job_id)
     except NotFound:
         return None
     if job.body_hash != parsed.model.fingerprint:
         raise Conflict(f"The ID {job_id} belongs to a job with another body; use another ID.")
-    return job
+    return job, position
 
 
 def _replayed(name: Name, body_hash: str) -> Job | None:
@@ -151,78 +158,82 @@ def _replayed(name: Name, body_hash: str) -> Job | None:
     return job
 
 
-def _accepted(submitted: Submitted) -> Response:
-    response = _view(submitted.job, submitted.position, 202)
-    response.headers["Location"] = links.job(submitted.job.id)
-    if not submitted.created:
-        response.headers[REPLAYED_HEADER] = "true"
-    return response
+def _accepted(job: Job, position: int | None, *, created: bool) -> Response:
+    headers = {"Location": links.job(job.id)} | ({} if created else {REPLAYED_HEADER: "true"})
+    if held := _held(job, 202, None, headers):
+        return held
+    try:
+        outlook = services().outlooks.at(job, position)
+    except StoreUnavailable:
+        outlook = None  # accepted all the same, and whoever asks again need not be told otherwise
+    return _view(job, outlook, 202, None, headers)
 
 
 def _replay(job: Job) -> Response:
     """What an earlier request was answered, with the job as it is now."""
     try:
-        position = _position(job)
+        position = services().store.position(job) if job.status is Status.QUEUED else None
     except StoreUnavailable:
-        position = None  # accepted all the same, and whoever asks again need not be told otherwise
-    return _accepted(Submitted(job, created=False, ring=False, queue=Queue.INTAKE, position=position))
+        position = None
+    return _accepted(job, position, created=False)
 
 
 def _show(job: Job, status: int = 200) -> Response:
-    return _view(job, _position(job), status)
+    return _view(job, services().outlooks.of(job), status, _known(), {})
 
 
-def _position(job: Job) -> int | None:
-    return services().store.position(job) if job.status is Status.QUEUED else None
+def _show_in_time(job: Job, position: int | None) -> Response:
+    """The job once it has changed from what the caller knows of it, or has ended."""
+    known = _known()
+    response = _view(job, services().outlooks.at(job, position), 200, known, {})
+    knows = known is not None and bool(known)
+    if knows and response.status_code != HTTPStatus.NOT_MODIFIED:
+        return response
+    return _held(job, 200, known, {}, until_ended=not knows) or response
 
 
-def _view(job: Job, position: int | None, status: int) -> Response:
-    etag = wire.etag(job, position)
-    polled = request.method in ("GET", "HEAD")
-    if polled and (given := request.headers.get("If-None-Match")) and parse_etags(given).contains_weak(etag):
+def _held(
+    job: Job, status: int, known: ETags | None, headers: Mapping[str, str], *, until_ended: bool = True
+) -> Response | None:
+    """An answer for later, where the caller would rather wait, there is something to wait for, and room."""
+    seconds, hub = preferences.wait_seconds(), services().hub
+    if seconds is None or request.method == "HEAD" or job.status.terminal or hub.full or hub.left:
+        return None
+    base, deadline = links.base(), deadline_in(seconds)
+
+    def begin(sink: Sink, given: Headers) -> JobPoll:
+        def render(now: Job, outlook: Outlook | None) -> Response:
+            return _view(now, outlook, status, known, headers)
+
+        return JobPoll(sink, job, base, given, render, until_ended=until_ended, deadline=deadline)
+
+    return preferences.apply_wait(Held(begin, stream=False), seconds)
+
+
+def _known() -> ETags | None:
+    """Entity tags of what the caller has; None where the answer shall have none."""
+    return request.if_none_match if request.method in ("GET", "HEAD") else None
+
+
+def _view(
+    job: Job, outlook: Outlook | None, status: int, known: ETags | None, headers: Mapping[str, str]
+) -> Response:
+    """The job, or 304 where that is what the caller has: `known` is as `_known` says."""
+    etag = wire.etag(job, outlook)
+    if known is not None and known.contains_weak(etag):
         response = Response(status=304)
     else:
-        response = reply(wire.job_view(job, position), status)
-    if polled:
+        response = reply(wire.job_view(job, outlook), status, headers)
+    if known is not None:
         response.headers["ETag"] = f'W/"{etag}"'
-    if (seconds := wire.retry_after(job, position, time.time())) is not None:
+    if (seconds := wire.retry_after(job, outlook)) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response
 
 
-def _idempotency_key(faults: list[Fault]) -> str | None:
-    key = request.headers.get(IDEMPOTENCY_HEADER)
-    if key is None or _KEY.fullmatch(key):
-        return key
-    detail = "An idempotency key is 1 to 255 visible ASCII characters, such as a UUID."
-    faults.append(InvalidRequest(detail, pointer=f"/headers/{IDEMPOTENCY_HEADER}"))
-    return None
-
-
-def _status(faults: list[Fault]) -> Status | None:
-    given = request.args.get("status")
-    if given is None:
-        return None
-    if given in list(Status):
-        return Status(given)
-    faults.append(InvalidRequest(f"A status is one of {', '.join(Status)}.", pointer="/query/status"))
-    return None
-
-
-def _limit(faults: list[Fault]) -> int:
-    """The page's size; more than is given at a time is cut down, as AIP-158 has it."""
-    given = request.args.get("limit", str(_LIMIT))
-    if given.isascii() and given.isdigit() and len(given) <= 9 and int(given) > 0:
-        return min(int(given), _MAX_LIMIT)
-    detail = f"A limit is a whole number from 1; more than {_MAX_LIMIT} gives {_MAX_LIMIT}."
-    faults.append(InvalidRequest(detail, pointer="/query/limit"))
-    return _LIMIT
-
-
 def _delete_objects(purged: Purged) -> None:
     """Best effort: the record is gone already, and chores sweep objects that no record names."""
-    for key in purged.keys:
-        try:
-            services().objects.delete(key)
-        except StorageUnavailable as fault:
-            log.warning("request %s: %s is left behind: %s", g.request_id, key, fault.detail)
+    try:
+        erase(services().objects, purged)
+    except StorageUnavailable as fault:
+        log.warning("request %s: objects are left behind: %s", g.request_id, fault.detail)

@@ -8,11 +8,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from api.batches.incoming import NDJSON
+from api.batches.operations import BATCH_OPERATIONS
 from api.operations import HEADERS, OPERATIONS, Answer, Operation, Parameter, faults_of
+from api.outgoing import MESSAGES, webhooks
 from api.problems import PROBLEM_TYPE
 from api.version import VERSION
 from api.views import Problem
 from shared.errors import Fault
+
+EVERY_OPERATION = (*OPERATIONS, *BATCH_OPERATIONS)
 
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
@@ -25,13 +30,14 @@ _DESCRIPTION = (
 def document() -> dict[str, Any]:
     """The whole document, the same for every installation: paths are relative to where it was fetched."""
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    for operation in EVERY_OPERATION:
+        paths.setdefault(operation.path, {})[operation.method] = _typed(_operation(operation))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Impasto", "version": VERSION, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
         "paths": paths,
+        "webhooks": webhooks(_REF),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
@@ -56,10 +62,11 @@ def every_fault() -> list[type[Fault]]:
 
 def _schemas() -> dict[str, Any]:
     wanted: dict[type[BaseModel], JsonSchemaMode] = {Problem: "serialization"}
-    for operation in OPERATIONS:
+    for operation in EVERY_OPERATION:
         if isinstance(operation.body, type):
             wanted[operation.body] = "validation"
         wanted.update((view, "serialization") for answer in operation.answers for view in answer.views)
+    wanted.update((message, "serialization") for message in MESSAGES.values())
     _, definitions = models_json_schema(list(wanted.items()), ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
@@ -73,6 +80,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         made["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
         made["requestBody"] = _body(operation.body)
+    if operation.lines:
+        made["requestBody"]["content"][NDJSON] = {}
     if operation.guarded:
         made["security"] = [{}, {"token": []}]
     made["responses"] = {str(answer.status): _answer(answer) for answer in operation.answers}
@@ -133,6 +142,23 @@ def _problems(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
         }
         for status, kinds in sorted(by_status.items())
     }
+
+
+def _typed(operation: dict[str, Any]) -> dict[str, Any]:
+    """Say of each answer without a model what it is: generators of clients leave out what has no schema."""
+    for described in operation["responses"].values():
+        for media, content in described.get("content", {}).items():
+            content.setdefault("schema", _schema_of(media))
+    return operation
+
+
+def _schema_of(media: str) -> dict[str, Any]:
+    if media == "application/json":
+        return {"type": "object"}
+    if media.startswith("text/") or media.endswith("ndjson"):
+        return {"type": "string"}
+    # JSON Schema has no bytes; what generators know by `format` is older than what 3.1 says instead.
+    return {"type": "string", "format": "binary", "contentMediaType": media}
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

@@ -9,8 +9,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from api.deadlines import CANCEL_AFTER_HEADER, PATTERN
-from api.jobs import IDEMPOTENCY_HEADER, REPLAYED_HEADER
-from api.models import JobRequest
+from api.delivery_views import DeliveryPageView, DeliveryView, SecretsView
+from api.events import LAST_ID
+from api.jobs import REPLAYED_HEADER
+from api.preferences import APPLIED, HEADER, MOST_SECONDS
+from api.queries import IDEMPOTENCY_HEADER
 from api.views import (
     BackboneList,
     Health,
@@ -31,6 +34,7 @@ from shared.errors import (
     InvalidRequest,
     MalformedRequest,
     NotFound,
+    OutputExpired,
     PictureTooLarge,
     PictureUnreadable,
     Quarantined,
@@ -38,12 +42,16 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
     TooLarge,
+    TooManyWaiting,
     Unauthorized,
     UnsupportedMediaType,
     UntrustedHost,
     UploadNotFound,
+    WebhookRefused,
 )
+from shared.jobs.delivery import DeliveryState
 from shared.jobs.record import Status
+from shared.requests.models import JobRequest, WebhookTest
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path."""
+    """One method of one path.
+
+    Attributes:
+        body: the JSON document that it takes, or pictures.
+        faults: those that it can answer with, beside what every operation can.
+        lines: True where the body may come as NDJSON too.
+    """
 
     method: Literal["get", "post", "put", "delete"]
     path: str
@@ -87,18 +101,23 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | Literal["picture"] | None = None
     faults: tuple[type[Fault], ...] = ()
+    lines: bool = False
 
     @property
     def guarded(self) -> bool:
         """Whether it asks for a token where tokens are set."""
-        return self.path.startswith("/v1/")
+        return self.path.startswith("/v1/") or self.path == "/metrics"
 
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "Location": ("Address of the job, or of the picture.", {"type": "string", "format": "uri"}),
+    "Location": (
+        "Address of the job, the batch, the picture, or the delivery.",
+        {"type": "string", "format": "uri"},
+    ),
     "Retry-After": ("Seconds until another poll may show something new.", {"type": "integer", "minimum": 1}),
     "ETag": ("Send it back as `If-None-Match` to be told 304 while nothing has changed.", {"type": "string"}),
-    REPLAYED_HEADER: ("`true` when an earlier request has made this job.", {"type": "string"}),
+    APPLIED: ("`wait=n` when the request waits, or has waited.", {"type": "string"}),
+    REPLAYED_HEADER: ("`true` when an earlier request has made this job or batch.", {"type": "string"}),
 }
 
 _JOB_ID = Parameter("id", "path", "The job's ID.", {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"})
@@ -115,6 +134,16 @@ _CANCEL_AFTER = Parameter(
     "`deadline_seconds` in the body; give one of them.",
     {"type": "string", "pattern": PATTERN},
 )
+_WAIT = Parameter(
+    HEADER,
+    "header",
+    f"`wait=n`: wait up to n seconds ({MOST_SECONDS} at most) for the job to end; with `If-None-Match`, for "
+    "it to change.",
+    {"type": "string", "examples": ["wait=30"]},
+)
+_LAST_ID = Parameter(
+    LAST_ID, "header", "The `id` of the last event that was read; those after it follow.", {"type": "string"}
+)
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
 _RANGE = Parameter(
     "Range",
@@ -122,9 +151,9 @@ _RANGE = Parameter(
     "One part of the picture, such as `bytes=0-1023`; what is not one valid range is ignored.",
     {"type": "string"},
 )
-_UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After"))
+_UNCHANGED = Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After", APPLIED))
 _ACCEPTED = Answer(
-    202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", REPLAYED_HEADER)
+    202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", APPLIED, REPLAYED_HEADER)
 )
 #: Media types of results.
 _RESULTS = ("image/png", "image/jpeg", "image/webp")
@@ -139,9 +168,12 @@ _SUBMIT_FAULTS = (
     UploadNotFound,
     PictureUnreadable,
     PictureTooLarge,
+    WebhookRefused,
     StoreUnavailable,
     StorageUnavailable,
 )
+
+_DELIVERY_ID = Parameter("id", "path", "The message's ID.", {"type": "string"})
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -151,7 +183,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Submit a job",
         (_ACCEPTED,),
         "The pictures are fetched and painted after the answer: poll the address in `Location`.",
-        (_KEY, _CANCEL_AFTER),
+        (_KEY, _CANCEL_AFTER, _WAIT),
         JobRequest,
         (*_SUBMIT_FAULTS, IdempotencyMismatch),
     ),
@@ -162,12 +194,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Submit a job under your own ID",
         (
             Answer(
-                200, "The job was there already, from the same body.", (JobView,), headers=("Retry-After",)
+                200,
+                "The job was there already, from the same body.",
+                (JobView,),
+                headers=("Retry-After", APPLIED),
             ),
-            Answer(202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After")),
+            Answer(202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", APPLIED)),
         ),
         "May be sent again at any time: the same body changes nothing, another is a conflict.",
-        (_JOB_ID, _CANCEL_AFTER),
+        (_JOB_ID, _CANCEL_AFTER, _WAIT),
         JobRequest,
         (*_SUBMIT_FAULTS, Conflict),
     ),
@@ -176,9 +211,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/jobs/{id}",
         "getJob",
         "Poll a job",
-        (Answer(200, "The job as it stands.", (JobView,), headers=("ETag", "Retry-After")), _UNCHANGED),
+        (
+            Answer(200, "The job as it stands.", (JobView,), headers=("ETag", "Retry-After", APPLIED)),
+            _UNCHANGED,
+        ),
         "A job that failed is a 200 with its `error` inside.",
-        (_JOB_ID, _NONE_MATCH),
+        (_JOB_ID, _NONE_MATCH, _WAIT),
         faults=(NotFound, StoreUnavailable),
     ),
     Operation(
@@ -198,6 +236,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 {"type": "integer", "minimum": 1, "default": 100},
             ),
             Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"}),
+            Parameter("batch", "query", "Only jobs of this batch.", {"type": "string"}),
         ),
         faults=(InvalidRequest, StoreUnavailable),
     ),
@@ -243,6 +282,19 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "get",
+        "/v1/jobs/{id}/events",
+        "streamJob",
+        "Be told of each change of a job",
+        (
+            Answer(200, "Server-sent events, until the job has ended.", media=("text/event-stream",)),
+            Answer(204, "The job has ended, and its last event has been read."),
+        ),
+        "Events `job` say how the job is; `gap`, that some are no longer kept; `end`, that no more come.",
+        (_JOB_ID, _LAST_ID),
+        faults=(NotFound, StoreUnavailable, TooManyWaiting),
+    ),
+    Operation(
+        "get",
         "/v1/jobs/{id}/output",
         "getOutput",
         "Get the finished picture",
@@ -265,7 +317,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         "A range may be asked for. With `Accept: application/json` its address is answered instead.",
         (_JOB_ID, _NONE_MATCH, _RANGE),
-        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(NotFound, OutputExpired, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "get",
@@ -300,6 +352,81 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "get",
+        "/v1/webhooks/secret",
+        "getWebhookSecret",
+        "Get the secret of your webhooks",
+        (Answer(200, "What they are signed with.", (SecretsView,)),),
+        "Made by the first who asks, or by the first delivery.",
+        faults=(StoreUnavailable,),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/secret/rotate",
+        "rotateWebhookSecret",
+        "Sign webhooks with a new secret",
+        (Answer(200, "The new secret, and those that sign beside it.", (SecretsView,)),),
+        "The one before goes on signing for 24 hours, so that receivers can be told of the new one.",
+        faults=(StoreUnavailable,),
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks/deliveries",
+        "listDeliveries",
+        "List deliveries of webhooks",
+        (Answer(200, "Some deliveries, the latest event first.", (DeliveryPageView,)),),
+        "They are kept as long as the job or batch that they tell of.",
+        (
+            Parameter("job", "query", "Only those of the job with this ID.", {"type": "string"}),
+            Parameter(
+                "batch",
+                "query",
+                "Only those of the batch with this ID and of its jobs; pages may then be short.",
+                {"type": "string"},
+            ),
+            Parameter(
+                "state", "query", "Only those in this state.", {"enum": list(DeliveryState), "type": "string"}
+            ),
+            Parameter(
+                "limit",
+                "query",
+                "Deliveries on a page; 1000 at most.",
+                {"type": "integer", "minimum": 1, "default": 100},
+            ),
+            Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"}),
+        ),
+        faults=(NotFound, InvalidRequest, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks/deliveries/{id}",
+        "getDelivery",
+        "Get a delivery",
+        (Answer(200, "The delivery, with each attempt.", (DeliveryView,)),),
+        parameters=(_DELIVERY_ID,),
+        faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/deliveries/{id}/redeliver",
+        "redeliver",
+        "Send a webhook once more",
+        (Answer(202, "It is sent now, and after that by the whole schedule.", (DeliveryView,)),),
+        "Whatever came of it. The `webhook-id` stays the same.",
+        (_DELIVERY_ID,),
+        faults=(NotFound, Conflict, StoreUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/test",
+        "testWebhook",
+        "Send a test event",
+        (Answer(202, "It is sent once; poll it.", (DeliveryView,), headers=("Location",)),),
+        "The address is held to the same rules as a job's.",
+        body=WebhookTest,
+        faults=(TooLarge, UnsupportedMediaType, InvalidRequest, WebhookRefused, StoreUnavailable),
+    ),
+    Operation(
+        "get",
         "/v1/backbones",
         "listBackbones",
         "List backbones",
@@ -325,6 +452,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Whether jobs can be accepted",
         (Answer(200, "Job store and object store answer.", (Readiness,)),),
         faults=(StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/metrics",
+        "metrics",
+        "Numbers for Prometheus",
+        (Answer(200, "Every metric, in Prometheus' text format.", media=("text/plain",)),),
+        "Asks for a token of its own or an owner's, as the service is set up; 404 where it is switched off.",
+        faults=(NotFound,),
     ),
     Operation(
         "get",

@@ -12,7 +12,7 @@ from socket import socket
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from api import links
+from api import links, metrics
 from api.views import FieldError, Problem
 from shared.errors import (
     Fault,
@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
 #: Seconds after which a caller may try again when a part of the service is away.
 AWAY_SECONDS = 2
+#: Bytes of a body that is too large that are read all the same.
+MAX_DISCARDED = 2**26
+#: Faults that one answer lists.
+MAX_ERRORS = 1000
 
 _OF_STATUS: dict[int, type[Fault]] = {
     404: NotFound,
@@ -60,33 +64,46 @@ def raise_all(faults: Sequence[Fault]) -> None:
 
 
 def answer(faults: Sequence[Fault]) -> Response:
+    """The problem document for one fault or several of the request that is served."""
+    return problem(faults, g.request_id)
+
+
+def problem(faults: Sequence[Fault], request_id: str) -> Response:
     """The problem document for one fault or several of one request.
 
     Faults of one kind keep their code; different kinds are an `invalid_request`, told apart by their details.
     """
     kinds = {type(fault) for fault in faults}
     kind = kinds.pop() if len(kinds) == 1 else InvalidRequest
-    detail = faults[0].detail if len(faults) == 1 else f"{len(faults)} faults, each listed in `errors`."
-    problem = Problem(
+    metrics.note_problem(kind.code)
+    detail = faults[0].detail if len(faults) == 1 else _several(len(faults))
+    document = Problem(
         type=f"{links.base()}/docs#{kind.code}",
         title=kind.title,
         status=kind.status,
         detail=detail,
         code=kind.code,
-        request_id=g.request_id,
+        request_id=request_id,
         errors=[
-            FieldError(pointer=fault.pointer, detail=fault.detail)
-            for fault in faults
+            FieldError(pointer=fault.pointer, detail=fault.detail, line=fault.line)
+            for fault in faults[:MAX_ERRORS]
             if fault.pointer is not None
         ],
     )
-    response = Response(problem.model_dump_json(), status=kind.status, content_type=PROBLEM_TYPE)
+    body = document.model_dump_json(exclude_none=True)
+    response = Response(body, status=kind.status, content_type=PROBLEM_TYPE)
     response.headers["Cache-Control"] = "no-store"
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(AWAY_SECONDS)
     if kind is Unauthorized:
         response.headers["WWW-Authenticate"] = 'Bearer realm="impasto"'
     return response
+
+
+def _several(count: int) -> str:
+    if count > MAX_ERRORS:
+        return f"{count} faults, of which `errors` lists the first {MAX_ERRORS}."
+    return f"{count} faults, each listed in `errors`."
 
 
 def register(app: Flask) -> None:
@@ -107,7 +124,7 @@ def write_unreadable(connection: socket, status: int, reason: str, detail: str) 
         detail: what gunicorn found; may quote the request.
     """
     kind = MalformedRequest if status < HTTPStatus.INTERNAL_SERVER_ERROR else InternalFault
-    problem = Problem(
+    document = Problem(
         type=f"/docs#{kind.code}",
         title=kind.title,
         status=status,
@@ -115,7 +132,7 @@ def write_unreadable(connection: socket, status: int, reason: str, detail: str) 
         code=kind.code,
         request_id=new_id("req"),
     )
-    body = problem.model_dump_json().encode()
+    body = document.model_dump_json().encode()
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: {PROBLEM_TYPE}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -139,8 +156,16 @@ def _http_exception(error: HTTPException) -> Response:
         if value := error.get_response().headers.get(name):
             response.headers[name] = value
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        response.headers["Connection"] = "close"  # the rest of the body is not read
+        _discard()
+        response.headers["Connection"] = "close"  # what is left of the body is not read
     return response
+
+
+def _discard() -> None:
+    """Take a body that nobody wants: who closes a connection on what still comes in loses its own answer."""
+    stream, taken = request.environ["wsgi.input"], 0
+    while taken < MAX_DISCARDED and (block := stream.read(2**16)):
+        taken += len(block)
 
 
 def _detail(status: int, error: HTTPException) -> str:

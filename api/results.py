@@ -9,8 +9,8 @@ from api import links
 from api.replies import reply
 from api.services import services
 from api.views import OutputAddress
-from shared.errors import NotFound
-from shared.jobs.record import Job, Output
+from shared.errors import NotFound, OutputExpired
+from shared.jobs.record import Job, Output, Status
 from shared.objects import ObjectMissingError
 
 blueprint = Blueprint("results", __name__)
@@ -29,6 +29,10 @@ def output(job_id: str) -> Response:
     with its token.
     """
     job = services().store.get(g.owner, job_id)
+    if job.output is None and job.status is Status.SUCCEEDED:
+        raise OutputExpired(
+            "The picture is no longer kept: `output_expires_at` has passed. Retry the job for another."
+        )
     if job.output is None:
         raise NotFound(f"The job is {job.status}; it has no picture{'' if job.status.terminal else ' yet'}.")
     settings, filename = services().settings, _filename(job, job.output)

@@ -1,6 +1,5 @@
 """What requests are served with: settings, stores, live workers, bells. Built once a process."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,38 +7,20 @@ from flask import Flask, current_app
 from redis import Redis
 
 from api.bellringer import Bellringer
+from api.waiting.hub import Hub
+from api.waiting.lately import Lately
 from shared import bells
+from shared.jobs.batches import BatchStore
+from shared.jobs.deliveries import DeliveryStore
+from shared.jobs.outlooks import Outlooks
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
-from shared.jobs.workers import WorkerInfo, Workers
+from shared.jobs.workers import LivePainters, Workers
 from shared.objects import ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings
 
-_KEY = "impasto"
-#: Seconds for which the list of live workers is believed, so that a burst of submits asks Redis once.
-_LIVE_SECONDS = 1.0
-
-
-class LivePainters:
-    """The live paint workers, asked for at most once a second unless `fresh`."""
-
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
-        self._seen: tuple[float, tuple[WorkerInfo, ...]] = (float("-inf"), ())
-
-    def list(self, *, fresh: bool = False) -> tuple[WorkerInfo, ...]:
-        """Every live paint worker.
-
-        Args:
-            fresh: ask Redis now; for the moment before a caller is refused.
-        """
-        now = time.monotonic()
-        asked_at, found = self._seen
-        if fresh or now - asked_at > _LIVE_SECONDS:
-            found = tuple(info for info in self._workers.live() if info.queue == Queue.PAINT)
-            self._seen = (now, found)
-        return found
+KEY = "impasto"
 
 
 @dataclass(frozen=True)
@@ -49,25 +30,44 @@ class Services:
     settings: Settings
     redis: Redis
     store: JobStore
+    batches: BatchStore
+    deliveries: DeliveryStore
     objects: ObjectStore
     painters: LivePainters
     ring: Callable[[Queue], None]
+    outlooks: Outlooks
+    hub: Hub
+    lately: Lately
 
 
 def attach(app: Flask, settings: Settings) -> None:
     """Build the services for an application. Nothing is connected to yet."""
     redis = connect(settings)
-    app.extensions[_KEY] = Services(
+    store = JobStore(redis, settings)
+    batches = BatchStore(redis, settings)
+    outlooks = Outlooks(redis, store, settings.intake_slots)
+    app.extensions[KEY] = Services(
         settings=settings,
         redis=redis,
-        store=JobStore(redis, settings),
+        store=store,
+        batches=batches,
+        deliveries=DeliveryStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
         ring=Bellringer(bells.ring, settings.bells).ring,
+        outlooks=outlooks,
+        hub=Hub(settings, redis, outlooks.of),
+        lately=Lately(batches.by_uid),
     )
+
+
+def hub_of(app: object) -> Hub | None:
+    """Who waits at an application of ours; None for another one."""
+    found = getattr(app, "extensions", {}).get(KEY)
+    return found.hub if isinstance(found, Services) else None
 
 
 def services() -> Services:
     """The services of the application that serves this request."""
-    found: Services = current_app.extensions[_KEY]
+    found: Services = current_app.extensions[KEY]
     return found

@@ -1,33 +1,18 @@
-"""From a request to a record: what a body alone cannot say is checked here, and the job is written.
+"""From a request to a record: what was checked is written as a job, and a worker is woken."""
 
-A backbone is chosen, uploads are looked up, data URIs are cleaned and kept. All faults of a request are
-found before any is answered, and nothing is stored for a request that has one.
-"""
-
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from api.bodies import Parsed, escape
-from api.catalogue import AUTO, BACKBONE_POINTER, choose
-from api.models import DATA_SCHEME, UPLOAD_SCHEME, JobRequest
 from api.problems import raise_all
 from api.services import Services
-from shared.backbones import BACKBONES, Backbone
-from shared.errors import (
-    BackboneUnavailable,
-    Fault,
-    InvalidRequest,
-    PictureTooLarge,
-    PictureUnreadable,
-    StoreUnavailable,
-    UploadNotFound,
-)
+from shared import logs
+from shared.errors import StoreUnavailable
 from shared.ids import new_id
-from shared.jobs.record import Inputs, Job, NewJob, Picture
+from shared.jobs.record import Job, NewJob, Status
 from shared.jobs.store import Submitted
-from shared.pictures import CleanPicture, PictureLimits, clean, keep, parse_data_uri
-from shared.spec import Spec, resolve, unresolvable
+from shared.requests.bodies import Parsed
+from shared.requests.check import Checker, job_of
+from shared.requests.choosing import choose
+from shared.requests.models import JobRequest
 
 
 @dataclass(frozen=True)
@@ -65,10 +50,9 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
         Faults: every fault of the request.
         Fault: the store refuses or does not answer.
     """
+    checker = Checker(name.owner, services)
     try:
-        spec = _spec(parsed, services)
-        _check_init(parsed, spec)
-        found = _look_up(parsed, name.owner, services)
+        spec = checker.check(parsed)
     except StoreUnavailable:
         raise_all(parsed.faults)  # what is wrong already stays wrong once the store is back
         raise
@@ -76,25 +60,18 @@ def submit(parsed: Parsed[JobRequest], name: Name, services: Services) -> Submit
     body = parsed.model
     if body is None or spec is None:
         raise AssertionError("a request without faults has a model and a spec")
-    inputs = _inputs(body, found, services)
-    return _write(
-        NewJob(
-            uid=name.uid,
-            id=name.id,
-            owner=name.owner,
-            spec=spec,
-            content=inputs.content,
-            styles=inputs.styles,
-            init=inputs.init,
-            metadata=body.metadata,
-            body_hash=body.fingerprint,
-            skip_intake=inputs.stored,
-            deadline_seconds=body.deadline_seconds or services.settings.deadline_seconds,
-            priority=body.priority,
-            idempotency_key=name.idempotency_key,
-        ),
-        services,
+    job = job_of(
+        body,
+        spec,
+        checker.inputs(body),
+        services.settings,
+        owner=name.owner,
+        uid=name.uid,
+        id=name.id,
+        body_hash=body.fingerprint,
+        idempotency_key=name.idempotency_key,
     )
+    return _write(job, services)
 
 
 def resubmit(job: Job, name: Name, services: Services) -> Submitted:
@@ -120,6 +97,10 @@ def resubmit(job: Job, name: Name, services: Services) -> Submitted:
             priority=job.priority,
             idempotency_key=name.idempotency_key,
             retry_of=job.id,
+            # Who runs again what succeeded wants another picture, not the one there is.
+            fresh=job.fresh or job.status is Status.SUCCEEDED,
+            webhook=job.webhook,
+            retention_seconds=job.retention_seconds,
         ),
         services,
     )
@@ -131,131 +112,9 @@ def retry_hash(job: Job) -> str:
 
 
 def _write(job: NewJob, services: Services) -> Submitted:
-    submitted = services.store.submit(job)
+    request_id = logs.known("request_id")
+    submitted = services.store.submit(replace(job, request_id=str(request_id) if request_id else None))
+    logs.add(job=submitted.job.uid)
     if submitted.ring:
         services.ring(submitted.queue)
     return submitted
-
-
-def _spec(parsed: Parsed[JobRequest], services: Services) -> Spec | None:
-    """Resolve what is sound of the spec; faults are added to `parsed`."""
-    given = parsed.tree.get("spec", {}) if isinstance(parsed.tree, dict) else {}
-    if not isinstance(given, dict) or not parsed.sound(BACKBONE_POINTER):
-        return None
-    sound = {name: value for name, value in given.items() if parsed.sound(f"/spec/{escape(name)}")}
-    backbone = _backbone(sound.get("backbone") or AUTO, parsed, services)
-    if backbone is None:
-        return None
-    errors = [error for error in unresolvable(sound, backbone) if parsed.sound(f"/spec/{error.field}")]
-    parsed.faults += [InvalidRequest(f"{error}.", pointer=f"/spec/{error.field}") for error in errors]
-    return None if parsed.faults else resolve(sound, backbone)
-
-
-def _backbone(name: str, parsed: Parsed[JobRequest], services: Services) -> Backbone | None:
-    """The backbone that the spec is held against: one that is not available too, to find every fault."""
-    try:
-        return choose(name, services.painters)
-    except (InvalidRequest, BackboneUnavailable) as fault:
-        parsed.faults.append(fault)
-        return BACKBONES.get(name)
-
-
-def _check_init(parsed: Parsed[JobRequest], spec: Spec | None) -> None:
-    """A picture to start from goes with a spec that starts from one; faults are added to `parsed`."""
-    tree = parsed.tree if isinstance(parsed.tree, dict) else {}
-    given = tree.get("spec", {})
-    if not (isinstance(given, dict) and parsed.sound("/spec/init") and parsed.sound("/init")):
-        return
-    wanted = spec.init if spec else given.get("init") or Spec().init
-    if wanted == "picture" and tree.get("init") is None:
-        remedy = "Name the picture to start from here, or set `spec.init` to content, style or noise."
-        parsed.faults.append(InvalidRequest(remedy, pointer="/init"))
-    elif wanted != "picture" and tree.get("init") is not None:
-        remedy = (
-            f"`spec.init` is {wanted}, so this picture would go unused: set it to picture, or leave this out."
-        )
-        parsed.faults.append(InvalidRequest(remedy, pointer="/init"))
-
-
-def _look_up(parsed: Parsed[JobRequest], owner: str, services: Services) -> dict[str, Picture | CleanPicture]:
-    """Every picture of the request by what names it, each looked at once; faults are added to `parsed`."""
-    styles = parsed.tree.get("styles") if isinstance(parsed.tree, dict) else None
-    limit = services.settings.max_styles
-    if isinstance(styles, list) and len(styles) > limit and parsed.sound("/styles"):
-        parsed.faults.append(InvalidRequest(f"A job may name {limit} styles here.", pointer="/styles"))
-    looked_at: dict[str, Picture | CleanPicture | Fault] = {}
-    for pointer, source in _sources(parsed.tree):
-        if not parsed.sound(pointer):
-            continue
-        if source not in looked_at:
-            looked_at[source] = _look_at(source, looked_at, owner, services)
-        found = looked_at[source]
-        if isinstance(found, Fault):
-            parsed.faults.append(type(found)(found.detail, pointer=pointer))
-    return {source: found for source, found in looked_at.items() if not isinstance(found, Fault)}
-
-
-def _look_at(
-    source: str, others: Collection[str], owner: str, services: Services
-) -> Picture | CleanPicture | Fault:
-    """One picture, or what is wrong with it. `others` were looked at before."""
-    # A picture inside the request is decoded while its sender waits: as many as in one call for uploads.
-    limit = services.settings.max_styles + 1
-    if source.startswith(DATA_SCHEME) and sum(one.startswith(DATA_SCHEME) for one in others) >= limit:
-        return InvalidRequest(
-            f"A request may hold {limit} pictures as data URIs here; bring this one in by POST /v1/uploads."
-        )
-    try:
-        return _picture(source, owner, services)
-    except (UploadNotFound, PictureUnreadable, PictureTooLarge) as fault:
-        return fault
-
-
-def _sources(tree: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSON
-    """Each image that the body names, with its JSON pointer. What is unsound is left to the caller."""
-    if not isinstance(tree, dict):
-        return
-    yield "/content", tree.get("content")
-    styles = tree.get("styles")
-    for index, style in enumerate(styles if isinstance(styles, list) else ()):
-        if isinstance(style, dict):
-            yield f"/styles/{index}/image", style.get("image")
-            for part in ("mask", "region"):
-                if style.get(part) is not None:
-                    yield f"/styles/{index}/{part}", style[part]
-        else:
-            yield f"/styles/{index}", style
-    if tree.get("init") is not None:
-        yield "/init", tree["init"]
-
-
-def _inputs(body: JobRequest, found: Mapping[str, Picture | CleanPicture], services: Services) -> Inputs:
-    """The pictures of a request without faults; those that came inside it are stored."""
-    kept = {
-        source: keep(picture, services.store, services.objects)
-        if isinstance(picture, CleanPicture)
-        else picture
-        for source, picture in found.items()
-    }
-    styles = (
-        replace(
-            kept[style.image],
-            weight=style.weight,
-            mask=kept[style.mask] if style.mask else None,
-            region=kept[style.region] if style.region else None,
-        )
-        for style in body.weighted_styles
-    )
-    return Inputs(kept[body.content], tuple(styles), kept[body.init] if body.init else None)
-
-
-def _picture(source: str, owner: str, services: Services) -> Picture | CleanPicture:
-    if source.startswith(UPLOAD_SCHEME):
-        picture = services.store.upload(owner, source.removeprefix(UPLOAD_SCHEME))
-        if picture is None:
-            raise UploadNotFound("There is no such upload, or it has expired; POST /v1/uploads gives an ID.")
-        return replace(picture, source=source)
-    if source.startswith(DATA_SCHEME):
-        limits = PictureLimits.of(services.settings)
-        return clean(parse_data_uri(source, services.settings.data_uri_bytes), limits)
-    return Picture(source)

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 
 from flask import Blueprint, Response, g, request
 
-from api import wire
-from api.bodies import whole
-from api.models import UPLOAD_SCHEME
+from api.incoming import whole
 from api.problems import raise_all
 from api.replies import reply
 from api.services import Services, services
@@ -19,6 +17,8 @@ from api.views import UploadList, UploadView
 from shared.errors import Fault, InvalidRequest, PictureTooLarge, PictureUnreadable, UnsupportedMediaType
 from shared.ids import new_id
 from shared.pictures import CleanPicture, PictureLimits, clean, keep
+from shared.requests.models import UPLOAD_SCHEME
+from shared.timestamps import timestamp
 
 blueprint = Blueprint("uploads", __name__)
 
@@ -91,5 +91,7 @@ def _keep(cleaned: CleanPicture, owner: str, found: Services) -> UploadView:
         height=cleaned.height,
         bytes=len(cleaned.png),
         sha256=cleaned.sha256,
-        expires_at=wire.timestamp(time.time() + found.settings.retention_seconds),
+        expires_at=timestamp(
+            time.time() + (found.settings.upload_seconds or found.settings.retention_seconds)
+        ),
     )

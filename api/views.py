@@ -6,10 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from shared.jobs.record import Stage, Status
 from shared.spec import Spec
+from shared.timestamps import Timestamp
 
-Timestamp = Annotated[
-    str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]})
-]
 Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 
 
@@ -28,6 +26,9 @@ class FieldError(View):
 
     detail: str
     """What is wrong, and what would be right."""
+
+    line: int | None = None
+    """Line, from 1, of a body that is read line by line: the pointer is one into that line. Else left out."""
 
 
 class Problem(View):
@@ -127,12 +128,18 @@ class Progress(View):
     loss: dict[str, float]
     """Latest value of each term of the loss."""
 
+    eta_seconds: float | None = None
+    """Seconds until the picture is expected to be there; null in lists, and while nothing is known."""
+
 
 class Place(View):
     """A job's place among those that wait."""
 
     position: int = Field(ge=1)
     """1 is the next to be taken up, as far as can be foretold."""
+
+    eta_seconds: float | None = None
+    """Seconds until the picture is expected to be there; null while nothing is known."""
 
 
 class JobError(View):
@@ -176,6 +183,9 @@ class Urls(View):
     retry: Url
     """POST to run an ended job again, as a new job."""
 
+    events: Url
+    """GET to be told of each change as it happens (server-sent events)."""
+
     preview: Url
     """GET the latest preview (JPEG) while it is being painted."""
 
@@ -189,6 +199,19 @@ class OutputAddress(View):
     url: Url
     """GET the picture here: a signed address that is valid for a while, or this API's own, which asks for the
     token."""
+
+
+class WebhookView(View):
+    """Who is told of events."""
+
+    url: str
+    """The receiver."""
+
+    events: list[str]
+    """Types of the events that it is told of; empty for all."""
+
+    disabled: bool
+    """True once it has answered 410: it is told no more of this."""
 
 
 class Metrics(View):
@@ -228,6 +251,9 @@ class JobView(View):
     output: OutputView | None
     """The finished picture; null until the job has succeeded."""
 
+    output_expires_at: Timestamp | None
+    """When the picture is deleted; once it has been, `output` is null again. Null where there was none."""
+
     error: JobError | None
     """Why the job has no picture; null unless it failed, expired or ran past its deadline."""
 
@@ -247,7 +273,8 @@ class JobView(View):
     """Attempts that the present stage has begun; more than one after an infrastructure fault."""
 
     attempt_errors: list[FailedAttemptError]
-    """What went wrong in each attempt that used up one of the few there are, oldest first."""
+    """What went wrong in each attempt that failed, oldest first. One that was lost with others in a batch, or
+    because the service's store was away, used up none of the few there are."""
 
     priority: int
     """0 (last) to 9 (first), among the owner's own jobs."""
@@ -257,6 +284,16 @@ class JobView(View):
 
     retry_of: str | None
     """ID of the job that this one repeats."""
+
+    reused_from: str | None
+    """ID of the job whose picture this one shares, since it would have made the same; null where it was
+    painted for this job. That job may be deleted by now: the picture stays as long as any job has it."""
+
+    batch: str | None
+    """ID of the batch that the job is an item of."""
+
+    custom_id: str | None
+    """What the caller calls the job within its batch."""
 
     created_at: Timestamp
     """When the job was accepted."""
@@ -276,11 +313,49 @@ class JobView(View):
     metadata: dict[str, str]
     """What the caller attached."""
 
+    webhook: WebhookView | None
+    """Who is told of the job's events."""
+
     urls: Urls
     """Where to go from here; there is no need to build an address."""
 
     metrics: Metrics | None
     """What the job has cost; null until it has ended."""
+
+
+class PreviewVersion(View):
+    """The latest preview, at an address that changes with it."""
+
+    url: Url
+    """GET the picture (JPEG)."""
+
+    version: int
+    """The step that it shows."""
+
+
+class JobEvent(View):
+    """What each event `job` of a stream says; the first and the last say all that a poll does too."""
+
+    id: str
+    """The job's ID."""
+
+    status: Status
+    """Where the job is in its life."""
+
+    stage: Stage | None
+    """What a job that has not ended is doing."""
+
+    progress: Progress | None
+    """How far painting has come."""
+
+    queue: Place | None
+    """The job's place while it waits, where it has just been looked up."""
+
+    version: int
+    """Greater with each change of the job."""
+
+    preview: PreviewVersion | None
+    """The latest preview."""
 
 
 class JobPage(View):

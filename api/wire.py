@@ -1,6 +1,5 @@
 """A job's record as callers see it."""
 
-from datetime import UTC, datetime
 from functools import lru_cache
 
 from api import links
@@ -14,35 +13,34 @@ from api.views import (
     Place,
     Progress,
     StyleView,
+    WebhookView,
 )
 from shared.errors import AttemptError
+from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
+from shared.timestamps import maybe_timestamp, timestamp
 
-_SOONEST, _LATEST = 1, 10
+_SOONEST, _LATEST, _LATEST_QUEUED = 1, 10, 60
 #: Pictures whose views are kept: a style belongs to many jobs, and a job is polled many times.
 _KEPT_VIEWS = 2048
 
 
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def job_view(job: Job, position: int | None) -> JobView:
+def job_view(job: Job, outlook: Outlook | None) -> JobView:
     """A job as an answer shows it.
 
     Args:
         job: the record.
-        position: its 1-based place among those that wait, None when it does not wait.
+        outlook: its place where it waits and how long it may take; None in lists and for one that has ended.
     """
     urls = links.of_job(job.id)
+    eta = rounded(outlook.seconds) if outlook else None
     output, error = job.output, job.error
     return JobView(
         id=job.id,
         status=job.status,
         stage=job.stage,
-        progress=_progress(job.progress) if job.progress else None,
-        queue=Place(position=position) if position else None,
+        progress=progress_view(job.progress, eta) if job.progress else None,
+        queue=place(outlook),
         output=OutputView(
             url=urls.output,
             width=output.width,
@@ -53,6 +51,7 @@ def job_view(job: Job, position: int | None) -> JobView:
         )
         if output
         else None,
+        output_expires_at=maybe_timestamp(job.output_expires_at) if job.status is Status.SUCCEEDED else None,
         error=JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
         if error
         else None,
@@ -65,12 +64,18 @@ def job_view(job: Job, position: int | None) -> JobView:
         priority=job.priority,
         cancel_requested=job.cancel_requested,
         retry_of=job.retry_of,
+        reused_from=job.reused_from,
+        batch=job.batch_id,
+        custom_id=job.custom_id,
         created_at=timestamp(job.created_at),
-        started_at=_maybe(job.started_at),
-        completed_at=_maybe(job.completed_at),
+        started_at=maybe_timestamp(job.started_at),
+        completed_at=maybe_timestamp(job.completed_at),
         deadline_at=timestamp(job.deadline_at),
-        expires_at=_maybe(job.expires_at),
+        expires_at=maybe_timestamp(job.expires_at),
         metadata=dict(job.metadata),
+        webhook=WebhookView(url=job.webhook.url, events=list(job.webhook.events), disabled=job.webhook_off)
+        if job.webhook
+        else None,
         urls=urls,
         metrics=Metrics(
             seconds=dict(job.seconds), evaluations=job.evaluations, batch=job.batch, loss=dict(job.loss)
@@ -80,26 +85,52 @@ def job_view(job: Job, position: int | None) -> JobView:
     )
 
 
-def etag(job: Job, position: int | None) -> str:
-    """Weak entity tag (RFC 9110, section 8.8.1) of what `job_view` shows: changes whenever that does."""
-    return f"{job.uid}.{job.version}.{position or 0}"
+def etag(job: Job, outlook: Outlook | None) -> str:
+    """Weak entity tag (RFC 9110, section 8.8.1) of what `job_view` shows: changes whenever that does.
+
+    But for what is expected, which is never the same twice.
+    """
+    return f"{job.uid}.{job.version}.{(outlook and outlook.position) or 0}"
 
 
-def retry_after(job: Job, position: int | None, now: float) -> int | None:
+def retry_after(job: Job, outlook: Outlook | None) -> int | None:
     """Seconds until another poll may show something new; None for a job that has ended.
 
-    Args:
-        job: the record.
-        position: its place among those that wait.
-        now: seconds since the epoch.
+    Half of what is expected to be left: whoever polls so asks a few times, however long it takes. Where
+    nothing is known, by the place.
     """
     if job.status.terminal:
         return None
-    seconds = 1.0 + (position or 0) / 2
-    progress = job.progress
-    if job.status is Status.PROCESSING and progress and progress.step and job.started_at:
-        seconds = (now - job.started_at) * (progress.steps - progress.step) / progress.step
-    return round(min(max(seconds, _SOONEST), _LATEST))
+    position, seconds = (outlook.position, outlook.seconds) if outlook else (None, None)
+    wanted = 1.0 + (position or 0) / 2 if seconds is None else seconds / 2
+    latest = _LATEST if job.status is Status.PROCESSING or seconds is None else _LATEST_QUEUED
+    return round(min(max(wanted, _SOONEST), latest))
+
+
+def place(outlook: Outlook | None) -> Place | None:
+    """A place among those that wait; None for one that does not."""
+    if outlook is None or outlook.position is None:
+        return None
+    return Place(position=outlook.position, eta_seconds=rounded(outlook.seconds))
+
+
+def rounded(seconds: float | None) -> float | None:
+    """A duration to tell: it is not known to the microsecond."""
+    return None if seconds is None else round(seconds, 1)
+
+
+def progress_view(progress: PaintProgress, eta: float | None) -> Progress:
+    """How far painting has come, and how many seconds are expected to be left."""
+    fraction = min(progress.step / progress.steps, 1.0) if progress.steps else 0.0
+    return Progress(
+        fraction=round(fraction, 4),
+        step=progress.step,
+        steps=progress.steps,
+        level=progress.level,
+        levels=progress.levels,
+        loss=dict(progress.loss),
+        eta_seconds=eta,
+    )
 
 
 @lru_cache(_KEPT_VIEWS)
@@ -131,21 +162,5 @@ def _attempt(error: AttemptError) -> FailedAttemptError:
         pointer=error.pointer,
         stage=Stage(error.stage) if error.stage else None,
         attempt=error.attempt,
-        at=_maybe(None if error.at is None else error.at / 1000),
+        at=maybe_timestamp(None if error.at is None else error.at / 1000),
     )
-
-
-def _progress(progress: PaintProgress) -> Progress:
-    fraction = min(progress.step / progress.steps, 1.0) if progress.steps else 0.0
-    return Progress(
-        fraction=round(fraction, 4),
-        step=progress.step,
-        steps=progress.steps,
-        level=progress.level,
-        levels=progress.levels,
-        loss=dict(progress.loss),
-    )
-
-
-def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else timestamp(seconds)

@@ -85,7 +85,7 @@ def store_on(folder: Path, mode: str) -> Iterator[JobStore]:
     options = () if mode == NONE else ("--appendfsync", mode)
     server = start_valkey(folder / mode.replace(" ", "-"), aof=mode != NONE, options=options)
     try:
-        config = Settings(redis_url=server.url, redis_timeout=60)
+        config = Settings(redis_url=server.url, redis_timeout=20)
         with connect(config) as client:
             yield JobStore(client, config)
     finally:

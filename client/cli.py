@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from client.api import Impasto
+from client.batch_command import batch
 from client.console import job_lines, print_json, say, service
 from client.doctor import doctor
 from client.errors import JobFailed
@@ -37,6 +38,7 @@ def main() -> None:
     """
 
 
+main.add_command(batch)
 main.add_command(doctor)
 main.add_command(stylize)
 main.add_command(weights)
@@ -55,7 +57,7 @@ main.add_command(weights)
 @click.option("--id", "job_id", help="Your own ID for the job.")
 @click.option("--wait", is_flag=True, help="Wait for the picture, showing progress, and download it.")
 @output_option
-@service
+@service()
 def submit(
     client: Impasto,
     content: str,
@@ -108,7 +110,7 @@ def submit(
 
 @main.command()
 @click.argument("job_id", metavar="ID")
-@service
+@service()
 def status(client: Impasto, job_id: str, *, as_json: bool) -> None:
     """Show a job as it is now."""
     _show(client.get(job_id), as_json=as_json)
@@ -117,7 +119,7 @@ def status(client: Impasto, job_id: str, *, as_json: bool) -> None:
 @main.command("list")
 @click.option("--status", type=click.Choice(["queued", "processing", *sorted(TERMINAL)]), help="Only these.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Jobs to show at most.")
-@service
+@service()
 def list_(client: Impasto, *, status: str | None, limit: int, as_json: bool) -> None:
     """List your jobs, newest first; with --json one job a line."""
     for job in islice(client.jobs(status=status, page_size=min(limit, 1000)), limit):
@@ -132,7 +134,7 @@ def list_(client: Impasto, *, status: str | None, limit: int, as_json: bool) -> 
 
 @main.command()
 @click.argument("job_id", metavar="ID")
-@service
+@service()
 def cancel(client: Impasto, job_id: str, *, as_json: bool) -> None:
     """Stop a job; one that is being painted stops after its current step."""
     _show(client.cancel(job_id), as_json=as_json)
@@ -141,14 +143,14 @@ def cancel(client: Impasto, job_id: str, *, as_json: bool) -> None:
 @main.command()
 @click.argument("job_id", metavar="ID")
 @output_option
-@service
+@service()
 def get(client: Impasto, job_id: str, *, output: Path | None, as_json: bool) -> None:
     """Download a finished job's picture, checked against its SHA-256."""
     _collect(client, client.get(job_id), output, as_json=as_json)
 
 
 @main.command()
-@service
+@service()
 def backbones(client: Impasto, *, as_json: bool) -> None:
     """List the feature networks that a spec can name, and whether a worker offers them now."""
     found = client.backbones()

@@ -8,13 +8,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any, NoReturn, ParamSpec
 
 import click
 
-from client.api import DEFAULT_URL, Impasto
+from client.api import Impasto
+from client.calls import DEFAULT_URL
 from client.errors import ApiError, ImpastoError, JobFailed, UnreachableError
 from client.models import Job
 from client.retries import LATER, Retries
@@ -23,25 +24,36 @@ P = ParamSpec("P")
 
 #: Someone watches: tell them soon that nobody answers.
 RETRIES = Retries(attempts=3)
+#: A command that goes on for hours lives through a restart of the service.
+PATIENT = Retries(attempts=40, total_seconds=300, absence_seconds=300)
 FAILED, WRONG, AWAY = 1, 2, 3
 
 
-def service(command: Callable[P, None]) -> Callable[..., None]:
+def service(retries: Retries = RETRIES) -> Callable[[Callable[P, None]], Callable[..., None]]:
     """Make a function a command that talks to the service: `--url`, `--token` and `--json`.
 
     The function takes the client first and `as_json` among its keyword arguments.
-    """
 
+    Args:
+        retries: how persistent to be, once the service has answered.
+    """
+    return partial(_with_service, retries=retries)
+
+
+def _with_service(command: Callable[P, None], retries: Retries) -> Callable[..., None]:
     @click.option("--url", envvar="IMPASTO_URL", help="The service's address.", show_default=DEFAULT_URL)
     @click.option("--token", envvar="IMPASTO_TOKEN", help="Bearer token. Better kept in IMPASTO_TOKEN.")
     @click.option("--json", "as_json", is_flag=True, help="Print the service's JSON, for programs.")
     @wraps(command)
     def with_client(*args: Any, url: str | None, token: str | None, **options: Any) -> None:  # noqa: ANN401
         try:
-            client = Impasto(url, token, retries=RETRIES)
+            client = Impasto(url, token, retries=retries)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--url") from error
         with client, reported():
+            if retries is not RETRIES:
+                with Impasto(url, token, retries=RETRIES) as hasty:
+                    hasty.presets()
             command(client, *args, **options)  # type: ignore[arg-type]
 
     return with_client

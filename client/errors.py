@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from client.models import Job
+    from client.models import Batch, Job
 
 
 class ImpastoError(Exception):
@@ -19,10 +19,12 @@ class FieldError:
     Attributes:
         pointer: JSON pointer (RFC 6901) to the field in the request; empty for the request as a whole.
         detail: what is wrong with it.
+        line: the line of an NDJSON request, from 1; None elsewhere.
     """
 
     pointer: str
     detail: str
+    line: int | None = None
 
 
 class ApiError(ImpastoError):
@@ -82,6 +84,37 @@ class UnfinishedError(ImpastoError):
     def __init__(self, job: "Job") -> None:
         super().__init__(f"job {job.id} is still {job.status}")
         self.job = job
+
+
+class BatchFailed(ImpastoError):  # noqa: N818 - likewise
+    """The batch was not accepted in the end, or canceled: its lines have faults, which it names.
+
+    Attributes:
+        batch: the batch as it ended.
+    """
+
+    def __init__(self, batch: "Batch") -> None:
+        first = f": line {batch.errors[0].line}: {batch.errors[0].detail}" if batch.errors else ""
+        super().__init__(f"batch {batch.id} {batch.status}{first}")
+        self.batch = batch
+
+
+class BatchTimeoutError(ImpastoError, TimeoutError):
+    """The batch did not end within the time given to `wait`; it goes on by itself.
+
+    Attributes:
+        batch: the batch as it is now.
+    """
+
+    def __init__(self, batch: "Batch") -> None:
+        super().__init__(
+            f"batch {batch.id} is still {batch.status}: {batch.counts.open} of {batch.counts.total} left"
+        )
+        self.batch = batch
+
+
+class WebhookError(ImpastoError):
+    """A request to a webhook's receiver is not the service's, or not of now; do nothing it says."""
 
 
 class WaitTimeoutError(UnfinishedError, TimeoutError):

@@ -5,7 +5,6 @@ in one step. Beside the file stands `<name>.json` with its SHA-256, which the en
 Needs no torch.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,10 +16,13 @@ from tqdm import tqdm
 
 from client import parameters
 from client.console import RETRIES, reported, say
-from client.files import write_checked
+from client.core import Core
+from client.files import sha256_of, write_checked
 from client.transport import Transport
 
 CHUNK = 2**20
+#: Seconds to wait for each answer.
+TIMEOUT = 60.0
 #: Formats that the engine reads: torchvision's, and safetensors.
 SUFFIXES = (".pth", ".safetensors")
 
@@ -144,11 +146,11 @@ def download(published: Published, name: str, folder: Path) -> Path:
         DamagedError: what arrived has another SHA-256.
     """
     target = folder / f"{name}-{published.sha256[:8]}.pth"
-    if target.is_file() and _sha256(target).startswith(published.sha256):
+    if target.is_file() and sha256_of(target).startswith(published.sha256):
         say(f"{target} is there already")
     else:
         with (
-            closing(Transport(published.url, None, timeout=60.0, retries=RETRIES)) as transport,
+            closing(Transport(TIMEOUT)) as transport,
             tqdm(unit="B", unit_scale=True, desc=target.name, disable=None) as bar,
         ):
 
@@ -156,8 +158,9 @@ def download(published: Published, name: str, folder: Path) -> Path:
                 bar.total = total
                 bar.update(received - bar.n)
 
-            transport.save(published.url, target, published.sha256, on_chunk)
-    _state_hash(target, _sha256(target), published.url)
+            core = Core(published.url, None, TIMEOUT, RETRIES)
+            transport.run(core.save(published.url, target, published.sha256, on_chunk))
+    _state_hash(target, sha256_of(target), published.url)
     return target
 
 
@@ -168,7 +171,7 @@ def take(name: str, source: Path, folder: Path, sha256: str | None) -> Path:
         DamagedError: the file does not have the SHA-256 asked for.
     """
     target = folder / f"{name}{source.suffix}"
-    found = _sha256(source)
+    found = sha256_of(source)
     write_checked(target, _chunks(source), sha256 or found)
     for other in set(SUFFIXES) - {source.suffix}:
         target.with_suffix(other).unlink(missing_ok=True)  # the engine would go on with the old one
@@ -182,11 +185,6 @@ def _state_hash(path: Path, sha256: str, source: str) -> None:
     """Say what the file must be, for the engine to check at every load, and where it came from."""
     stated = json.dumps({"sha256": sha256, "source": source}, indent=2)
     path.with_suffix(".json").write_text(stated + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

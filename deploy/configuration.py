@@ -1,6 +1,6 @@
-"""Writes `docs/configuration.md` and `docs/spec.md` from the classes they describe.
+"""Writes `docs/configuration.md`, `docs/metrics.md` and `docs/spec.md` from the code that they describe.
 
-`python -m deploy.configuration` writes both, `--check` tells whether they are current. What a setting or a
+`python -m deploy.configuration` writes them, `--check` tells whether they are current. What a setting or a
 field of the spec means is said in one place, its docstring in `shared.settings` or `shared.spec`.
 """
 
@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Metric
+
+from api import metric_families
 from shared.backbones import BACKBONES
 from shared.settings import PREFIX, Settings
 from shared.spec import DEFAULT_PRESET, PRESET_DESCRIPTIONS, PRESETS, Spec
@@ -34,6 +37,40 @@ default. `{PREFIX}URL` and `{PREFIX}TOKEN` belong to the [client](client.md).
 
 {_table(("Variable", "Value", "Default", "Meaning"), rows)}
 """
+
+
+def metrics() -> str:
+    """The page about `/metrics`."""
+    families = metric_families.every_family()
+    return f"""{GENERATED}
+
+# Metrics
+
+What `GET /metrics` tells Prometheus. [Operations](operations.md#metrics) says how to scrape it, what to
+alert on, and who may read it.
+
+## Of the store
+
+Counts and times are kept in Redis and go on over restarts. Every API process tells the same: where several
+are scraped, take `max`, not `sum`, over them. A scrape is two commands, however many jobs there are. While
+Redis is away these are missing, but for `impasto_redis_up`.
+
+{_table(("Metric", "Type", "Labels", "Meaning"), map(_family, families.store))}
+
+## Of one API process
+
+Counts begin with the process. Beside these stand `process_*`, as `prometheus_client` has them: CPU time,
+memory, open files and start of the API process.
+
+{_table(("Metric", "Type", "Labels", "Meaning"), map(_family, families.process))}
+"""
+
+
+def _family(family: Metric) -> tuple[str, str, str, str]:
+    """A family's row, named as it is scraped."""
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = ", ".join(f"`{label}`" for label in metric_families.labels_of(family)) or "none"
+    return f"`{name}`", family.type, labels, family.documentation
 
 
 def spec() -> str:
@@ -91,7 +128,7 @@ others it is torchvision's name of a node.
 """
 
 
-PAGES = {"configuration.md": configuration, "spec.md": spec}
+PAGES = {"configuration.md": configuration, "metrics.md": metrics, "spec.md": spec}
 
 
 def main(arguments: list[str]) -> int:

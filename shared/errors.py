@@ -17,6 +17,7 @@ class Fault(Exception):  # noqa: N818 - faults are named for what happened
         status: HTTP status when the fault answers a request.
         retryable: True for infrastructure faults: another attempt may succeed without a change by the caller.
         pointer: JSON pointer to the field at fault, where there is one.
+        line: the line at fault of a body that is read line by line; the pointer is one into that line.
     """
 
     code: ClassVar[str] = "internal"
@@ -28,6 +29,7 @@ class Fault(Exception):  # noqa: N818 - faults are named for what happened
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
+        self.line: int | None = None
 
 
 class InternalFault(Fault):
@@ -76,6 +78,12 @@ class NotFound(Fault):
     """No such thing, or it belongs to another owner."""
 
     code, title, status = "not_found", "There is no such thing here", 404
+
+
+class OutputExpired(Fault):
+    """The job had a picture, which was kept for a shorter time than the job."""
+
+    code, title, status = "output_expired", "The picture has been deleted", 410
 
 
 class Conflict(Fault):
@@ -130,6 +138,17 @@ class StorageUnavailable(Fault):
     )
 
 
+class TooManyWaiting(Fault):
+    """As many callers wait for changes as one process lets wait."""
+
+    code, title, status, retryable = (
+        "too_many_waiting",
+        "Too many callers wait for changes; poll, or try again",
+        503,
+        True,
+    )
+
+
 class FetchRefused(Fault):
     """The address is one that intake must not fetch from; one code for every reason."""
 
@@ -160,6 +179,12 @@ class PictureUnreadable(Fault):
     code, title, status = "picture_unreadable", "The picture cannot be read", 422
 
 
+class WebhookRefused(Fault):
+    """The receiver's address is one that nothing may be sent to."""
+
+    code, title, status = "webhook_refused", "Nothing may be sent to this receiver", 422
+
+
 class UploadNotFound(Fault):
     """`upload:<id>` names no upload of this owner."""
 
@@ -188,6 +213,12 @@ class WorkerLost(Fault):
     """The worker stopped renewing its lease: it crashed, stalled or was cut off."""
 
     code, title, status, retryable = "worker_lost", "The worker was lost", 500, True
+
+
+class DeviceFailed(Fault):
+    """The device that the job was painted on answers nothing any more; its worker has left."""
+
+    code, title, status, retryable = "device_failed", "The worker's device failed", 500, True
 
 
 class AttemptsExhausted(Fault):

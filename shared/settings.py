@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "IMPASTO_"
@@ -76,19 +76,33 @@ class Settings(BaseSettings):
     api_redis_seconds: Seconds = 1.2
     """Seconds that one request may wait for Redis in all before it is answered 503."""
 
+    api_waiters: int = Field(default=10_000, ge=0)
+    """Callers that one API process lets wait for a change: streams of events, and polls that wait. Each takes
+    a file descriptor."""
+
     api_tokens: dict[str, SecretStr] = {}
     """Bearer tokens by owner, as JSON: {"alice": "a-long-random-string"}. Without any, the API serves
     loopback only, and every job belongs to `local`."""
+
+    metrics: Literal["token", "open", "off"] = "token"
+    """Who may read `/metrics`. `token`: whoever brings `metrics_token`, or where that is not given one of
+    `api_tokens`; without either, whoever reaches the API. `open`: whoever reaches the API. `off`: nobody."""
+
+    metrics_token: SecretStr | None = None
+    """Bearer token for `/metrics` and nothing else, for Prometheus to bring."""
+
+    access_log: bool = True
+    """Whether the API logs a line for each request, at INFO."""
 
     public_url: str | None = None
     """Address of the API as callers see it, for links in answers; taken from the request when not given."""
 
     trusted_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
-    """Non-public networks from which intake may fetch, comma-separated CIDR, such as 127.0.0.0/8. In them
-    any port is allowed."""
+    """Non-public networks from which intake may fetch and to which webhooks may be sent, comma-separated
+    CIDR, such as 127.0.0.0/8. In them any port is allowed."""
 
     fetch_ports: Annotated[frozenset[int], NoDecode] = frozenset({80, 443})
-    """Ports that intake may fetch from on public addresses, comma-separated."""
+    """Ports that intake may fetch from, and webhooks be sent to, on public addresses, comma-separated."""
 
     fetch_seconds: Seconds = 30.0
     """Wall-clock limit for fetching one picture, name resolution and redirects included."""
@@ -104,6 +118,9 @@ class Settings(BaseSettings):
 
     data_uri_bytes: int = Field(default=256 * 2**10, ge=1024)
     """Bytes that a picture given as a data URI may have."""
+
+    batch_bytes: int = Field(default=64 * 2**20, ge=2**20)
+    """Bytes that a batch may have whose caller waits for it to be checked."""
 
     decode_seconds: Seconds = 60.0
     """Seconds of CPU that decoding one picture may take in its child process."""
@@ -125,7 +142,8 @@ class Settings(BaseSettings):
     """Seconds before a second attempt; doubled for each further one."""
 
     lease_seconds: Seconds = 30.0
-    """Seconds for which a claim holds without a heartbeat; it beats twice a second, or oftener."""
+    """Seconds for which a claim holds without a heartbeat; it beats twice a second, or oftener. More than
+    `redis_timeout`."""
 
     intake_slots: int = Field(default=4, ge=1, le=256)
     """Jobs whose pictures one intake worker fetches at a time."""
@@ -157,7 +175,36 @@ class Settings(BaseSettings):
     """Seconds after which a job that has not ended is expired or canceled, unless the job says otherwise."""
 
     retention_seconds: Seconds = 604_800.0
-    """Seconds for which an ended job, its result and its uploads are kept."""
+    """Seconds for which an ended job is kept, and its result with it; a job may ask for less."""
+
+    output_seconds: Seconds | None = None
+    """Seconds for which the result of an ended job is kept, where the job itself is kept longer; as long as
+    the job when not given."""
+
+    upload_seconds: Seconds | None = None
+    """Seconds for which an upload is kept; `retention_seconds` when not given."""
+
+    input_grace_seconds: Seconds = 3600.0
+    """Seconds for which an input picture outlives the last job or upload that names it. One that has just
+    come in has as long to be named, so this is not to be shorter than a request or a fetch may take."""
+
+    webhook_seconds: float = Field(default=20.0, ge=0.5, le=30)
+    """Wall-clock limit for one attempt to deliver a webhook, name resolution included."""
+
+    webhook_delays: Annotated[tuple[Annotated[float, Field(ge=0, le=86_400)], ...], NoDecode] = Field(
+        default=(0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0), min_length=1, max_length=20
+    )
+    """Seconds before each attempt to deliver a webhook, counted from the one before, comma-separated; up to a
+    tenth is added by chance."""
+
+    webhook_slots: int = Field(default=32, ge=1, le=512)
+    """Webhooks that one chores worker delivers at a time."""
+
+    webhook_host_slots: int = Field(default=4, ge=1, le=512)
+    """Of these, those to one host; a host that was slow has one until it is quick again."""
+
+    webhook_owner_slots: int = Field(default=24, ge=1, le=512)
+    """Of these, those of one owner."""
 
     weights_dir: Path | None = None
     """Folder with backbone weights; `weights` below `data_dir` when not given."""
@@ -184,15 +231,28 @@ class Settings(BaseSettings):
     """Bytes of GPU memory that a paint worker may hold between jobs, likewise. 0 takes half of what the GPU
     has."""
 
+    log_format: Literal["text", "json"] = "text"
+    """How lines are logged: `text` for people, `json` for programs: one object a line."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""
 
-    @field_validator("trusted_networks", "fetch_ports", mode="before")
+    @field_validator("trusted_networks", "fetch_ports", "webhook_delays", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @model_validator(mode="after")
+    def _leases_outlast_a_wait(self) -> Self:
+        """A beat that is waited for must not cost the lease that it is to renew."""
+        if self.lease_seconds <= self.redis_timeout:
+            raise ValueError(
+                f"{PREFIX}LEASE_SECONDS ({self.lease_seconds:g}) must be larger than "
+                f"{PREFIX}REDIS_TIMEOUT ({self.redis_timeout:g}): raise the one or lower the other"
+            )
+        return self
 
     @property
     def objects_dir(self) -> Path:

@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 
+from shared.bells import ring
+from shared.jobs.batches import BatchStore
 from shared.jobs.record import Queue
 from shared.logs import set_up_logging
 from shared.redis import connect
@@ -47,11 +49,19 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from shared.jobs.deliveries import DeliveryStore
+    from worker.chores.batches import BatchWork
     from worker.chores.checkup import Checkup
+    from worker.chores.deliverer import Deliverer
+    from worker.chores.loop import Loop
     from worker.chores.tidy import Tidy
 
     tidy = Tidy(around.store, around.objects, around.config.retention_seconds)
     checkup = Checkup(connect(around.config), around.objects, around.config, around.draining)
+
+    deliverer = Deliverer(
+        DeliveryStore(connect(around.config), around.config), around.config, around.draining
+    )
 
     def work() -> bool:
         more = tidy.work()
@@ -59,7 +69,14 @@ def _chores(around: Surroundings) -> Stage:
             checkup.work()
         return more
 
-    return Stage(work)
+    batches = BatchWork(
+        BatchStore(connect(around.config), around.config), around.objects, ring, around.draining
+    )
+    loops = (
+        Loop("batches", batches.step, around.draining),
+        Loop("webhooks", deliverer.step, around.draining, finish=deliverer.finish),
+    )
+    return Stage(work, loops=loops)
 
 
 STAGES = {Queue.INTAKE: _intake, Queue.PAINT: _paint, Queue.CHORES: _chores}

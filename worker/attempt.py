@@ -30,6 +30,7 @@ from shared.errors import (
 from shared.jobs.record import Checkpoint as Pointer
 from shared.jobs.record import Output, PaintProgress, Queue, Stage
 from shared.jobs.store import JobStore, LeaseLostError
+from shared.logs import about
 from shared.objects import ObjectMissingError, ObjectStore
 from shared.settings import Settings
 from worker import pictures
@@ -143,6 +144,10 @@ class Attempt:
 
     def _guarded(self, action: Callable[[], T]) -> T | None:
         """Do a part of the work. Whatever goes wrong in it ends the attempt: None then."""
+        with about(**self._claim.log_fields):
+            return self._ended_by_faults(action)
+
+    def _ended_by_faults(self, action: Callable[[], T]) -> T | None:
         try:
             try:
                 return action()

@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 from shared.errors import StoreUnavailable
 from shared.jobs.record import PaintProgress, Stage
 from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.logs import begin
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,7 +85,7 @@ class Lease:
         self._stop: Stop | None = None
         self._progress: PaintProgress | None = None
         self._stage: Stage | None = None
-        self._preview_key: str | None = None
+        self._preview: tuple[str, int] | tuple[None, None] = (None, None)
         self._renewed = time.monotonic()
         self._unheard = False
         self._telling = threading.Lock()
@@ -111,13 +112,19 @@ class Lease:
         progress: PaintProgress | None = None,
         *,
         stage: Stage | None = None,
-        preview_key: str | None = None,
+        preview: tuple[str, int] | None = None,
     ) -> None:
-        """Say that the work has come further; the next beat hands it to the store."""
+        """Say that the work has come further; the next beat hands it to the store.
+
+        Args:
+            progress: how far.
+            stage: what it is doing.
+            preview: object key of a new preview, and the step that it shows.
+        """
         self._pulse.beat()
         self._progress = progress or self._progress
         self._stage = stage or self._stage
-        self._preview_key = preview_key or self._preview_key
+        self._preview = preview or self._preview
 
     @property
     def stop(self) -> Stop | None:
@@ -150,6 +157,7 @@ class Lease:
                 self._ended.wait(INSIST_SECONDS)
 
     def _beat_until_ended(self) -> None:
+        begin(**self.claim.log_fields)
         interval = min(self._lease_seconds / 3, BEAT_SECONDS)
         while not self._ended.wait(interval):
             if self._pulse.silence() > self._stall_seconds:
@@ -166,9 +174,14 @@ class Lease:
     def _beat(self) -> None:
         """Renew once."""
         sent_at = time.monotonic()
+        preview_key, preview_step = self._preview
         try:
             renewal = self._store.renew(
-                self.claim, progress=self._progress, stage=self._stage, preview_key=self._preview_key
+                self.claim,
+                progress=self._progress,
+                stage=self._stage,
+                preview_key=preview_key,
+                preview_step=preview_step,
             )
         except LeaseLostError:
             log.warning("job %s: lease lost", self.claim.job.id)

@@ -14,9 +14,10 @@ from contextlib import ExitStack
 
 import torch
 
-from shared.errors import StoreUnavailable, WorkerLost
+from shared.errors import DeviceFailed, StoreUnavailable
 from shared.jobs.record import Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.logs import about
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from shared.sizes import size_for
@@ -70,12 +71,13 @@ class Painter:
                 self._paint(attempts)
             except DeviceLostError as error:
                 for attempt in attempts:
-                    attempt.settle(WorkerLost(str(error)), time.monotonic())
+                    attempt.settle(DeviceFailed(str(error)), time.monotonic())
                 raise Unfit(str(error), DEVICE_LOST_EXIT) from error
         return True
 
     def _attempt(self, claim: Claim, pulse: Pulse, held: ExitStack) -> Attempt:
-        log.info("job %s: painting, attempt %d", claim.job.id, claim.job.attempt)
+        with about(**claim.log_fields):
+            log.info("job %s: painting, attempt %d", claim.job.id, claim.job.attempt)
         lease = Lease(
             self._store,
             claim,

@@ -47,7 +47,7 @@ class Previews:
             return
         self._shown_at = now
         data = files.encode(progress.image(), "jpeg", QUALITY)
-        self._under_way = in_thread(partial(self._store, data), "preview")
+        self._under_way = in_thread(partial(self._store, data, progress.step), "preview")
 
     def drop(self) -> None:
         """The job has ended. One that is still on its way drops itself.
@@ -58,7 +58,7 @@ class Previews:
         self._dropped = True
         self._objects.delete(self._key)
 
-    def _store(self, data: bytes) -> None:
+    def _store(self, data: bytes, step: int) -> None:
         try:
             self._objects.put(self._key, data, "image/jpeg")
             if self._dropped:
@@ -66,4 +66,4 @@ class Previews:
         except StorageUnavailable:
             log.warning("job %s: no preview, the object store fails", self._job.id)
         else:
-            self._lease.moved(preview_key=self._key)
+            self._lease.moved(preview=(self._key, step))

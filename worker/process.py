@@ -14,9 +14,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import celery.apps.worker
 from celery.platforms import SecurityWarning
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
+from shared import logs
 from shared.bells import ring
 from shared.celery_app import app, task_name
 from shared.errors import StoreUnavailable
@@ -28,6 +30,7 @@ from shared.redis import connect
 from shared.settings import Settings
 from worker.chores.loop import Loop
 from worker.consumer import patient_consumer
+from worker.hearing import listen_carefully
 from worker.leaving import RECYCLED_EXIT, Leaving, Unfit
 from worker.outage import Outage
 from worker.recycling import DeviceMemory, Recycling
@@ -108,10 +111,12 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
     def drain(**_: object) -> None:
         draining.set()
 
+    _keep_the_log_ours(name, config)
     # Celery warns of root because of pickled messages; ours are JSON and name a stage, nothing else.
     warnings.simplefilter("ignore", SecurityWarning)
     worker_shutting_down.connect(drain, weak=False)
     app.conf.worker_consumer = patient_consumer(outage)
+    listen_carefully()
     ticker.start()
     for loop in stage.loops:
         loop.start()
@@ -134,3 +139,12 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
         for loop in stage.loops:
             loop.join()
         ticker.stop()
+
+
+def _keep_the_log_ours(name: str, config: Settings) -> None:
+    """Have every line say whose it is, and keep Celery from setting up the log in its own way."""
+    logs.everywhere(worker=name)
+    setup_logging.connect(lambda **_: None, weak=False)
+    if config.log_format == "json":
+        # It tells of a shutdown past the log.
+        celery.apps.worker.safe_say = lambda *_: None

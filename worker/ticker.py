@@ -43,6 +43,8 @@ class Ticker:
         self._info = info
         self._outage = outage
         self._workers = Workers(redis)
+        #: Since when Redis has been asked and has not answered.
+        self._asking_since: float | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
@@ -62,6 +64,7 @@ class Ticker:
     def _run(self) -> None:
         advertised_at = -ADVERT_SECONDS
         while True:
+            self._asking_since = self._asking_since or time.monotonic()
             try:
                 if time.monotonic() - advertised_at >= ADVERT_SECONDS:
                     info = replace(self._info, resident_bytes=resident())
@@ -82,11 +85,13 @@ class Ticker:
 
     def _reap(self) -> None:
         store, name = self._store, self._info.name
-        if store.take_turn("chores", name, CHORES_SECONDS) and not store.outstanding(Queue.CHORES):
+        chores = store.take_turn("chores", name, CHORES_SECONDS)
+        self._answered()
+        if chores and not store.outstanding(Queue.CHORES):
             ring(Queue.CHORES)
         if not store.take_turn("reaper", name, self._config.reap_seconds * 0.9):
             return
-        reaped = store.reap()
+        reaped = store.reap(regular=True)
         if reaped.requeued or reaped.failed or reaped.canceled or reaped.expired:
             log.info(
                 "reaped: %d put back, %d failed, %d canceled, %d expired",
@@ -98,3 +103,10 @@ class Ticker:
         for queue, bells in reaped.rang.items():
             for _ in range(bells):
                 ring(Queue(queue))
+
+    def _answered(self) -> None:
+        """Redis has answered; say so if that took as long as may have cost leases."""
+        asked = time.monotonic() - (self._asking_since or time.monotonic())
+        if asked > self._config.lease_seconds / 2:
+            self._store.was_away()
+        self._asking_since = None

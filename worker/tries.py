@@ -13,6 +13,7 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from shared.errors import StorageUnavailable
+from shared.logs import carried
 from worker.lease import Lease, Stop
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,11 @@ class StoppedError(Exception):
 def in_thread(call: Callable[[], T], name: str) -> "Future[T]":
     """Make a call in a thread of its own, which does not keep the process from leaving."""
     made: Future[T] = Future()
+    made_there = carried(call)
 
     def run() -> None:
         try:
-            made.set_result(call())
+            made.set_result(made_there())
         except BaseException as error:  # noqa: BLE001 - it is raised by whoever asks for the result
             made.set_exception(error)
 

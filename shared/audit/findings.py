@@ -28,6 +28,10 @@ class Code(StrEnum):
     WAITING_DISAGREES = "waiting_disagrees"
     NO_BELL = "no_bell"
 
+    RECIPE_DISAGREES = "recipe_disagrees"
+    FOLLOWERS_WITHOUT_LEADER = "followers_without_leader"
+    SHARERS_DISAGREE = "sharers_disagree"
+
     REFS_DISAGREE = "refs_disagree"
     INPUT_MISSING = "input_missing"
     INPUT_DAMAGED = "input_damaged"
@@ -42,6 +46,10 @@ class Code(StrEnum):
     CHECKPOINT_MISSING = "checkpoint_missing"
     PREVIEW_MISSING = "preview_missing"
     OBJECT_WITHOUT_JOB = "object_without_job"
+
+    DELIVERY_WITHOUT_RECORD = "delivery_without_record"
+    DELIVERY_DISAGREES = "delivery_disagrees"
+    DELIVERY_OVERDUE = "delivery_overdue"
 
 
 #: What is no fault, but worth knowing.
@@ -71,6 +79,9 @@ REMEDIES = {
     Code.COUNT_DISAGREES: _REPAIR,
     Code.WAITING_DISAGREES: _REPAIR,
     Code.NO_BELL: _REAPER,
+    Code.RECIPE_DISAGREES: _REPAIR,
+    Code.FOLLOWERS_WITHOUT_LEADER: _REPAIR,
+    Code.SHARERS_DISAGREE: _REPAIR,
     Code.REFS_DISAGREE: _REPAIR,
     Code.INPUT_MISSING: "Its jobs fail: restore it from a backup, or hand in the picture again.",
     Code.INPUT_DAMAGED: "Delete the object; the next upload or fetch of this picture stores it again.",
@@ -83,6 +94,9 @@ REMEDIES = {
     Code.OUTPUT_DAMAGED: "Restore it from a backup, or retry the job.",
     Code.CHECKPOINT_MISSING: "The next attempt starts over, or the next checkpoint takes its place.",
     Code.PREVIEW_MISSING: "The next preview takes its place.",
+    Code.DELIVERY_WITHOUT_RECORD: _REPAIR,
+    Code.DELIVERY_DISAGREES: _REPAIR,
+    Code.DELIVERY_OVERDUE: _CHORES,
     Code.OBJECT_WITHOUT_JOB: "Chores sweep such leftovers every hour: see that a chores worker runs.",
 }
 

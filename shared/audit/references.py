@@ -1,11 +1,13 @@
 """Whether inputs are counted as often as they are named.
 
 The names are spread over all records and uploads. They are recounted in portions; what does not agree is
-looked at again, with all that name it at one moment, until the difference is sure or gone.
+looked at again, with all that name it at one moment, until the difference is sure, gone, or given up: where
+an input is named and let go without a pause nothing can be said, and nothing is.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from shared.audit.findings import Code, Finding
 from shared.audit.named import Named
@@ -16,8 +18,8 @@ from shared.jobs.keys import Key
 PORTION = 250_000
 #: Inputs that are looked at again in one pass, and records that name one, at most.
 MAX_SUSPECTS, MAX_NAMERS = 10_000, 1_000
-#: Looks after the first one at what does not agree.
-LOOKS = 2
+#: Looks after the first one at what does not agree, as long as nothing is sure.
+LOOKS = 3
 
 #: What names inputs: a record's key and None, or an owner's uploads and the upload's ID.
 Namer = tuple[str, str | None]
@@ -49,61 +51,72 @@ def check(reader: Reader) -> Iterator[Finding]:
 def _recount(reader: Reader, suspects: list[str]) -> Iterator[Finding]:
     """Those of the suspects that are surely miscounted.
 
-    What names one is found in a pass over the records, then read at one moment with the counter. That can
-    miss only what came since: a counter that is too low is proved by one look. One that is too high may count
-    what came; it is a fault when it has not moved during each look, nor its excess between them.
+    What names one is found in a pass over the records, then read at one moment with the counter and with its
+    trace, which every change moves on (`refer` and `unrefer` in prelude.lua). Where that has not moved since
+    before the pass, what names the input was there all the while, so that the pass has met all of it: the two
+    numbers agree, or there is a fault. Where it has, the pass can only have missed some: a counter that is
+    too low is proved even then, one that is too high is looked at again.
     """
-    excess: dict[str, int | None] = dict.fromkeys(suspects)
-    unreadable = False
+    doubtful = suspects
     for _ in range(LOOKS):
-        if not excess:
+        if not doubtful:
             return
         reader.pause(LOOK_SECONDS)
-        before = _kept(reader, list(excess))
+        before = _traces(reader, doubtful)
         namers: defaultdict[str, set[Namer]] = defaultdict(set)
+        readable = True
         for namer, once in _names(reader):
-            unreadable |= not once.readable
-            for sha256 in excess.keys() & once:
+            readable &= once.readable
+            for sha256 in before.keys() & once:
                 namers[sha256].add(namer)
-        for sha256, last in list(excess.items()):
+        doubtful = []
+        for sha256, trace in before.items():
             if len(namers[sha256]) > MAX_NAMERS:
-                del excess[sha256]
                 continue
-            kept, named = _at_one_moment(reader, sha256, sorted(namers[sha256], key=str))
-            if kept < named:
-                yield _miscounted(sha256, kept, named)
-            if kept <= named or kept != before[sha256] or last not in (None, kept - named):
-                del excess[sha256]
-            else:
-                excess[sha256] = kept - named
-    # What a later Impasto's record names is not known.
-    for sha256, over in excess.items() if not unreadable else ():
-        [kept] = _kept(reader, [sha256]).values()
-        yield _miscounted(sha256, kept, kept - (over or 0))
+            seen = _at_one_moment(reader, sha256, sorted(namers[sha256], key=str))
+            # What a later Impasto's record names is not known.
+            if seen.kept < seen.named or (seen.kept > seen.named and seen.trace == trace and readable):
+                yield seen.miscounted()
+            elif seen.kept > seen.named and readable:
+                doubtful.append(sha256)
 
 
-def _miscounted(sha256: str, kept: int, named: int) -> Finding:
-    detail = f"it says {kept} for {sha256}, which is named {named} times"
-    repair = {"kind": "refs", "sha256": sha256, "by": named - kept}
-    return Finding(Code.REFS_DISAGREE, Key.REFS, detail, repair)
+@dataclass(frozen=True)
+class _Seen:
+    """An input's counter and its trace, and how often these name it, at one moment."""
+
+    sha256: str
+    kept: int
+    trace: str
+    namers: list[Namer]
+    named: int
+
+    def miscounted(self) -> Finding:
+        detail = f"it says {self.kept} for {self.sha256}, which is named {self.named} times"
+        namers = [[part for part in namer if part] for namer in self.namers]
+        repair = {"kind": "refs", "sha256": self.sha256, "namers": namers, "trace": self.trace}
+        return Finding(Code.REFS_DISAGREE, Key.REFS, detail, repair)
 
 
-def _kept(reader: Reader, inputs: list[str]) -> dict[str, int]:
-    found = reader.at_once(*(("HGET", Key.REFS, sha256) for sha256 in inputs))
-    return {sha256: int(kept or 0) for sha256, kept in zip(inputs, found, strict=True)}
+def _trace(sha256: str) -> tuple[str, ...]:
+    """Reads where the changes of an input's counter leave their trace (`trace_of` in prelude.lua)."""
+    return ("HGET", Key.REFS_MOVED, sha256[:3])
 
 
-def _at_one_moment(reader: Reader, sha256: str, namers: list[Namer]) -> tuple[int, int]:
-    """An input's counter, and how often these name it."""
-    kept, *found = reader.at_once(
-        ("HGET", Key.REFS, sha256),
-        *(_command(namer) for namer in namers),
+def _traces(reader: Reader, inputs: list[str]) -> dict[str, str]:
+    found = reader.at_once(*map(_trace, inputs))
+    return {sha256: trace or "0" for sha256, trace in zip(inputs, found, strict=True)}
+
+
+def _at_one_moment(reader: Reader, sha256: str, namers: list[Namer]) -> _Seen:
+    kept, trace, *found = reader.at_once(
+        ("HGET", Key.REFS, sha256), _trace(sha256), *(_command(namer) for namer in namers)
     )
     named = 0
     for (_, upload), answer in zip(namers, found, strict=True):
         once = Named.by_record(answer) if upload is None else Named.by_upload(answer)
         named += once[sha256]
-    return int(kept or 0), named
+    return _Seen(sha256, int(kept or 0), trace or "0", namers, named)
 
 
 def _command(namer: Namer) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 --
 -- Arguments: owner, id, retention (ms), schema.
 -- Keys: ids:<owner>, job:<uid>, leases, delayed, deadlines, ended, counts, list:<status>:<owner>,
---   wait:<lane>:<owner>, turns:<lane>, waiting.
+--   wait:<lane>:<owner>, turns:<lane>, waiting, tally.
 -- Returns {outcome, record}: outcome is `ok` or `conflict` (it has ended otherwise); empty when there is none.
 
 local job = find_job(arg.owner, arg.id)

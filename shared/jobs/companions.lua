@@ -19,7 +19,7 @@ end
 -- Whether any attempt so far, of these errors (JSON, or false), was lost with its worker.
 local function lost_a_worker(errors)
   for _, error in ipairs(cjson.decode(errors or '[]')) do
-    if error.code == 'worker_lost' then return true end
+    if with_its_worker(error) then return true end
   end
   return false
 end

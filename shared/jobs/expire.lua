@@ -4,13 +4,16 @@
 --
 -- Arguments: limit (jobs in one call), overdue (JSON), retention (ms), schema.
 -- Keys: deadlines, job:<uid>, leases, delayed, ended, counts, list:<status>:<owner>, wait:<lane>:<owner>,
---   turns:<lane>, waiting.
+--   turns:<lane>, waiting, tally.
 -- Returns {the number of jobs that expired, the number that were canceled}.
 
 local time = now()
 local ended = {expired = 0, canceled = 0}
-for _, job in ipairs(jobs_due(K.deadlines, time)) do
-  if job.status == 'processing' then
+for _, due in ipairs(jobs_due(K.deadlines, time)) do
+  local job = load_job(due.uid) -- it may have followed one that has ended since
+  if job.completed_at then
+    redis.call('ZREM', K.deadlines, job.uid)
+  elseif job.status == 'processing' then
     redis.call('ZREM', K.deadlines, job.uid)
   else
     end_overdue(job, time)

@@ -13,6 +13,7 @@ local time = now()
 if arg.retryable then
   attempt_failed(job, time, arg.error, arg.retry_delay * 2 ^ (job.attempt - 1))
 else
+  tally('attempt:' .. cjson.decode(arg.error).code)
   end_job(job, time, 'failed', {error = arg.error})
 end
 return redis.call('HGETALL', K.job .. job.uid)

@@ -6,6 +6,7 @@ jobs' own scripts; here stands what happens before the first and after the last 
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -67,3 +68,9 @@ class InputStore:
         with translated():
             picture: Any = self._redis.hget(Key.UPLOADS + owner, upload_id)
         return Picture.from_plain(json.loads(picture)) if picture else None
+
+    def uploads(self, owner: str, upload_ids: Sequence[str]) -> list[Picture | None]:
+        """Several of an owner's uploads, in their order; None where one is not kept."""
+        with translated():
+            found: Any = self._redis.hmget(Key.UPLOADS + owner, list(upload_ids))
+        return [Picture.from_plain(json.loads(picture)) if picture else None for picture in found]

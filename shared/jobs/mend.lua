@@ -1,16 +1,25 @@
 #!lua flags=allow-oom
 -- Put right what the audit found, as far as it is still so. Records are what counts: indexes and counters follow.
 --
--- Arguments: kind, statuses (each that there is), grace, retention (ms), schema; and by kind
+-- Arguments: kind, statuses (each that there is), grace, retention, upload_retention (ms), schema; and by
+--   kind
 --   job: uid. Its entries become what its record says. One that nobody holds waits again; where it is being
 --     painted, its lease has run out: the reaper sees to it.
 --   entry: key, uid. A sorted set loses a job without a record, or one that its record places elsewhere.
 --   id: owner, id, uid. An ID that names no job, or one that is called otherwise, goes.
 --   turn: lane, owner. Who has something waiting has a turn; who has not has none.
 --   counter: key, field, by. What was counted wrong is added.
---   refs: sha256, by. Likewise, with what follows for its deletion.
+--   refs: sha256, namers (each a record's key, or an owner's uploads and the ID of one), trace (its trace when
+--     these were what named it). It is counted again, with what follows for its deletion. While nothing was
+--     named or let go since, they are still all; otherwise there may be others, and a count is only ever raised.
 --   unused: sha256. Who is named is not deleted; who is not is, after the grace time.
+--   recipe: owner, recipe, uid. A recipe that names no job, or one that does not make it, names none.
+--   group: owner, recipe. Followers without a leader are attended to.
+--   sharer: key, uid. Who names an output shares it; who does not does not.
 --   upload: owner, upload_id. One without an end is given the retention time; an end without one goes.
+--   delivery: id. It stands where its state says; one that tells of nothing that is there goes.
+--   delivery_entry: key, id. A list or line loses what is no delivery.
+--   delivery_line: line. It has its turn when its first delivery is due.
 -- Keys: any that the kind needs.
 -- Returns {1} when something was done, {0} when not.
 
@@ -33,6 +42,7 @@ local function reindex(job)
   redis.call('ZADD', K.list .. job.status .. ':' .. job.owner, job.order, uid)
   if job.id ~= uid then redis.call('HSET', K.ids .. job.owner, job.id, uid) end
 
+  if job.recipe and not job.following then redis.call('ZREM', following_of(job), uid) end
   if job.completed_at then
     for _, key in ipairs({K.leases, K.delayed, K.deadlines}) do redis.call('ZREM', key, uid) end
     redis.call('ZADD', K.ended, job.expires_at, uid)
@@ -53,6 +63,12 @@ local function reindex(job)
   end
   redis.call('ZREM', K.leases, uid)
   if job.fence then save(job, {fence = false}) end
+  if job.following then
+    leave_waiting(job)
+    redis.call('ZREM', K.delayed, uid)
+    redis.call('ZADD', following_of(job), rank_of(job), uid)
+    return 1
+  end
   local waits = redis.call('ZSCORE', K.wait .. lane_of(job) .. ':' .. job.owner, uid)
   if waits then
     redis.call('ZREM', K.delayed, uid)
@@ -105,8 +121,34 @@ function mend.counter()
   return 1
 end
 
+-- How often a record or an upload names an input.
+local function names(namer, sha256)
+  local found = {}
+  if namer[2] then
+    local picture = redis.call('HGET', namer[1], namer[2])
+    if picture then found = inputs_of({content = picture, styles = '[]'}) end
+  else
+    local read = redis.call('HMGET', namer[1], 'content', 'styles', 'init')
+    if read[1] and read[2] then found = inputs_of({content = read[1], styles = read[2], init = read[3]}) end
+  end
+  local named = 0
+  for _, name in ipairs(found) do
+    if name == sha256 then named = named + 1 end
+  end
+  return named
+end
+
 function mend.refs()
-  if redis.call('HINCRBY', K.refs, arg.sha256, arg.by) <= 0 then redis.call('HDEL', K.refs, arg.sha256) end
+  local kept = tonumber(redis.call('HGET', K.refs, arg.sha256) or 0)
+  local named = 0
+  for _, namer in ipairs(arg.namers) do named = named + names(namer, arg.sha256) end
+  local still = (redis.call('HGET', K.refs_moved, trace_of(arg.sha256)) or '0') == arg.trace
+  if named == kept or (named < kept and not still) then return 0 end
+  if named > 0 then
+    redis.call('HSET', K.refs, arg.sha256, named)
+  else
+    redis.call('HDEL', K.refs, arg.sha256)
+  end
   settle_unused(arg.sha256)
   return 1
 end
@@ -115,12 +157,70 @@ function mend.unused()
   return settle_unused(arg.sha256)
 end
 
+function mend.recipe()
+  local job = load_job(arg.uid)
+  if job and (later_schema(job) or (job.owner == arg.owner and job.recipe == arg.recipe and not job.following)) then
+    return 0
+  end
+  if redis.call('HGET', K.recipes .. arg.owner, arg.recipe) ~= arg.uid then return 0 end
+  return redis.call('HDEL', K.recipes .. arg.owner, arg.recipe)
+end
+
+function mend.group()
+  if redis.call('EXISTS', K.following .. arg.recipe .. ':' .. arg.owner) == 0 then return 0 end
+  return redis.call('ZADD', K.settling, time, arg.recipe .. ':' .. arg.owner)
+end
+
+function mend.sharer()
+  local job = load_job(arg.uid)
+  if job and later_schema(job) then return 0 end
+  local output = job and job.output and cjson.decode(job.output)
+  if output and output.key == arg.key then
+    return redis.call('ZADD', K.sharers .. arg.key, job.output_expires_at or job.expires_at, job.uid)
+  end
+  return redis.call('ZREM', K.sharers .. arg.key, arg.uid)
+end
+
 function mend.upload()
   local name = arg.upload_id .. ':' .. arg.owner
   if redis.call('HEXISTS', K.uploads .. arg.owner, arg.upload_id) == 0 then
     return redis.call('ZREM', K.upload_ends, name)
   end
-  return redis.call('ZADD', K.upload_ends, 'NX', time + arg.retention, name)
+  return redis.call('ZADD', K.upload_ends, 'NX', time + arg.upload_retention, name)
+end
+
+function mend.delivery()
+  local delivery = load_delivery(arg.id)
+  if not delivery then return 0 end
+  local subject = (delivery.kind == 'batch' and K.batch or K.job) .. (delivery.uid or '')
+  if delivery.kind ~= 'test' and redis.call('EXISTS', subject) == 0 then
+    forget_delivery(delivery)
+    return 1
+  end
+  for _, state in ipairs(DELIVERY_STATES) do
+    redis.call('ZREM', K.delivery_list .. state .. ':' .. delivery.owner, arg.id)
+  end
+  move_delivery(delivery, delivery.state)
+  if delivery.state ~= 'waiting' then
+    leave_line(delivery)
+  elseif not redis.call('ZSCORE', K.delivery_line .. line_of(delivery), arg.id) then
+    stand_in_line(delivery, time)
+  end
+  return 1
+end
+
+function mend.delivery_entry()
+  if redis.call('EXISTS', K.delivery .. arg.id) == 1 then return 0 end
+  local gone = redis.call('ZREM', arg.key, arg.id)
+  if string.sub(arg.key, 1, #K.delivery_line) == K.delivery_line then
+    settle_line(string.sub(arg.key, #K.delivery_line + 1))
+  end
+  return gone
+end
+
+function mend.delivery_line()
+  settle_line(arg.line)
+  return 1
 end
 
 return {mend[arg.kind]()}

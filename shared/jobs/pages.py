@@ -1,4 +1,4 @@
-"""Page tokens: opaque to callers, for us the place of a page's last job in the order of acceptance."""
+"""Page tokens: opaque to callers, for us the place of a page's last entry in the order of the list."""
 
 import base64
 import binascii
@@ -9,18 +9,22 @@ _VERSION = "1"
 
 
 def page_token_of(order: float) -> str:
-    """The token of the page after the job of this order."""
+    """The token of the page after the entry of this order."""
     return base64.urlsafe_b64encode(f"{_VERSION}:{int(order)}".encode()).decode().rstrip("=")
 
 
-def page_start(token: str | None) -> str:
-    """The bound, as Redis writes it, below which a page begins.
+def page_start(token: str | None, first: str = "+inf") -> str:
+    """The bound, as Redis writes it, behind which a page begins.
+
+    Args:
+        token: of the page; None for the first one.
+        first: what that begins behind: `+inf` where the last entry comes first, else `-inf`.
 
     Raises:
         InvalidRequest: the token is none of ours.
     """
     if token is None:
-        return "+inf"
+        return first
     try:
         text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:

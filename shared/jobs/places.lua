@@ -1,9 +1,14 @@
 -- Where a waiting job stands in its lane.
 
 -- A job's place among those that wait in its lane, given that owners take turns, the first being 1; nil when it
--- does not wait. Needs arg.max_owners (owners looked at; with more of them waiting the place is a lower bound).
+-- does not wait. One that follows another has the place of that one, and the first once nothing stands before it.
+-- Needs arg.max_owners (owners looked at; with more of them waiting the place is a lower bound).
 local function place_of(job)
   if not job.stage or later_schema(job) then return nil end
+  if job.following then
+    job = load_job(redis.call('HGET', K.recipes .. job.owner, job.recipe) or '')
+    if not job or job.status ~= 'queued' then return 1 end
+  end
   local lane = lane_of(job)
   local before = redis.call('ZRANK', K.wait .. lane .. ':' .. job.owner, job.uid)
   if not before then return nil end

@@ -1,15 +1,23 @@
 """What the settings mean to the scripts: the arguments that every call is given."""
 
-from shared.errors import AttemptsExhausted, DeadlineExceeded, ErrorInfo, Fault, Quarantined, WorkerLost
+from shared.errors import (
+    AttemptsExhausted,
+    DeadlineExceeded,
+    ErrorInfo,
+    Fault,
+    Quarantined,
+    StoreUnavailable,
+    WorkerLost,
+)
 from shared.jobs.record import SCHEMA, to_json
 from shared.settings import Settings
 
 #: An Idempotency-Key is kept this long.
 IDEMPOTENCY_SECONDS = 86_400
-#: An input outlives its last reference, and a hold, by this long.
-GRACE_SECONDS = 3_600
 #: After this long another chore may delete what one was given to delete and did not report.
 TAKEOVER_SECONDS = 600
+#: A round of the reaper that comes after so many intervals is late.
+LATE_ROUNDS = 3
 
 
 def policy(settings: Settings) -> dict[str, object]:
@@ -25,7 +33,9 @@ def policy(settings: Settings) -> dict[str, object]:
         "retention": milliseconds(settings.retention_seconds),
         "retry_delay": milliseconds(settings.retry_delay),
         "max_attempts": settings.max_attempts,
-        "grace": milliseconds(GRACE_SECONDS),
+        "output_retention": milliseconds(settings.output_seconds or settings.retention_seconds),
+        "upload_retention": milliseconds(settings.upload_seconds or settings.retention_seconds),
+        "grace": milliseconds(settings.input_grace_seconds),
         "takeover": milliseconds(TAKEOVER_SECONDS),
         "idempotency_ttl": milliseconds(IDEMPOTENCY_SECONDS),
         "quarantine": milliseconds(settings.quarantine_seconds),
@@ -34,6 +44,18 @@ def policy(settings: Settings) -> dict[str, object]:
         "quarantined": _written(Quarantined(_QUARANTINED.format(attempts=settings.max_attempts))),
         "overdue": _written(overdue),
         "lost": _written(lost),
+    }
+
+
+def bridging(settings: Settings) -> dict[str, object]:
+    """What the reaper goes by when it may be Redis that was away."""
+    late = LATE_ROUNDS * settings.reap_seconds
+    away = StoreUnavailable("Redis was away until the lease had run out; the attempt is not charged")
+    return {
+        "pause": milliseconds(late),
+        # A worker waits so long for an answer that does not come, and then beats again within a second.
+        "grace": milliseconds(min(settings.lease_seconds, settings.redis_timeout + max(late, 1.0))),
+        "away": _written(away),
     }
 
 

@@ -23,11 +23,6 @@ local function find_job(owner, id)
   return nil
 end
 
--- Count an event; `Tally` in results.py says what each name stands for. A count that cannot be kept stops nothing.
-local function tally(event)
-  redis.pcall('HINCRBY', K.tally, event, 1)
-end
-
 -- The job that `arg.uid` names, when `arg.fence` is its current fence; nil, and counted, when the lease is lost.
 local function leased_job()
   local job = load_job(arg.uid)
@@ -52,10 +47,14 @@ local function save(job, changes)
       job[name] = tostring(value)
     end
   end
+  tell_change(job)
 end
+
+local count_in_batch -- in batches.lua
 
 local function move_status(job, status)
   if job.status == status then return end
+  count_in_batch(job, job.status, status)
   redis.call('HINCRBY', K.counts, job.status, -1)
   redis.call('HINCRBY', K.counts, status, 1)
   redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
@@ -63,13 +62,16 @@ local function move_status(job, status)
 end
 
 -- Jobs of a sorted set whose time has come, at most `arg.limit`. Those of a later schema are passed over, entries
--- without a record removed: neither keeps others from their turn.
+-- without a record removed, and of jobs that have ended where what has not is looked for: none keeps others from
+-- their turn.
 local function jobs_due(key, time)
   local found = {}
   for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', time, 'LIMIT', 0, 5 * arg.limit)) do
     if #found == arg.limit then break end
-    local schema = redis.call('HGET', K.job .. uid, 'schema')
-    if not schema then
+    local read = redis.call('HMGET', K.job .. uid, 'schema', 'completed_at')
+    local schema = read[1]
+    local may_have_ended = key == K.ended or key == K.output_ends
+    if not schema or (read[2] and not may_have_ended and not later_schema({schema = schema})) then
       redis.call('ZREM', key, uid)
     elseif not later_schema({schema = schema}) then
       found[#found + 1] = load_job(uid)
@@ -88,12 +90,26 @@ local function lane_of(job)
   return job.stage == 'fetching' and 'intake' or job.lane
 end
 
+-- Whether a job takes part in sharing.lua. Workers of schema 3 and before know nothing of it.
+local function shares(job)
+  return job.recipe and job.fresh ~= '1' and tonumber(job.schema) >= 4
+end
+
+-- Where the jobs stand that follow the one that makes this job's recipe.
+local function following_of(job)
+  return K.following .. job.recipe .. ':' .. job.owner
+end
+
+-- A job's place in its line: by priority, its own or that of a job which follows it, then by age.
+local function rank_of(job)
+  -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
+  return (9 - math.max(job.priority, job.lift or 0)) * 1e13 + job.order
+end
+
 -- An owner who has nothing waiting yet joins at the end of the line: behind each other owner once.
 local function wait(job, time)
   local lane = lane_of(job)
-  -- Orders of acceptance stay below 1e13, so the sum is exact in a double and priority comes first.
-  local place = (9 - job.priority) * 1e13 + job.order
-  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, place, job.uid)
+  redis.call('ZADD', K.wait .. lane .. ':' .. job.owner, rank_of(job), job.uid)
   redis.call('HINCRBY', K.waiting, lane, 1)
   redis.call('HSET', K.job .. job.uid, 'waiting_since', time)
   if not redis.call('ZSCORE', K.turns .. lane, job.owner) then
@@ -101,29 +117,40 @@ local function wait(job, time)
   end
 end
 
-local function stop_waiting(job)
+-- Returns the turn that its owner gives up who has nothing else waiting; nil where the owner has.
+local function leave_waiting(job)
   local lane = lane_of(job)
   local set = K.wait .. lane .. ':' .. job.owner
   if redis.call('ZREM', set, job.uid) == 0 then return end
   redis.call('HINCRBY', K.waiting, lane, -1)
-  if redis.call('EXISTS', set) == 0 then redis.call('ZREM', K.turns .. lane, job.owner) end
+  if redis.call('EXISTS', set) == 1 then return end
+  local turn = redis.call('ZSCORE', K.turns .. lane, job.owner)
+  redis.call('ZREM', K.turns .. lane, job.owner)
+  return turn
+end
+
+local function stop_waiting(job)
+  if not job.following then return leave_waiting(job) end
+  redis.call('ZREM', following_of(job), job.uid)
 end
 
 -- Claiming: what one call looks at is bounded, so that Redis serves the others meanwhile.
 
 local MAX_LANES, MAX_OWNERS = 64, 16
 
--- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first.
-local function owners_in_turn(lanes)
+-- Those with something waiting in any of the lanes: tables of name, lane and turn, the next in turn first, at most
+-- `most` (otherwise 16).
+local function owners_in_turn(lanes, most)
+  most = most or MAX_OWNERS
   local owners = {}
   for i = 1, math.min(#lanes, MAX_LANES) do
-    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, MAX_OWNERS - 1, 'WITHSCORES')
+    local found = redis.call('ZRANGE', K.turns .. lanes[i], 0, most - 1, 'WITHSCORES')
     for j = 1, #found, 2 do
       owners[#owners + 1] = {lane = lanes[i], name = found[j], turn = tonumber(found[j + 1])}
     end
   end
   table.sort(owners, function(a, b) return a.turn < b.turn end)
-  for i = #owners, MAX_OWNERS + 1, -1 do owners[i] = nil end
+  for i = #owners, most + 1, -1 do owners[i] = nil end
   return owners
 end
 
@@ -171,7 +198,9 @@ local function start_attempt(job, lanes, time, together)
     changes.stage = 'painting'
     changes.started_at = job.started_at or time
   end
+  local begins = changes.started_at and not job.started_at
   save(job, changes)
+  if begins then tell_receiver(job, 'job.processing', time) end
   redis.call('ZADD', K.leases, time + arg.lease, job.uid)
   return {job.fence, redis.call('HGETALL', K.job .. job.uid)}
 end
@@ -183,21 +212,46 @@ end
 
 -- Ending.
 
--- Give a job its final state. Needs arg.retention.
+local hand_over -- in sharing.lua
+
+-- What nobody asks of a job that has ended.
+local GONE_AT_THE_END = {
+  'lane', 'bucket', 'fences', 'together', 'waiting_since', 'waited', 'request_id', 'following', 'lift',
+}
+
+-- Give a job its final state, and those that follow it what this means for them. What it asked for shortens what
+-- the settings give it and its output. Needs arg.retention, where it has an output arg.output_retention (ms), where
+-- it did not succeed arg.schema and arg.quarantined.
 local function end_job(job, time, status, changes)
-  stop_waiting(job)
+  local turn, lane = stop_waiting(job), lane_of(job)
   redis.call('ZREM', K.delayed, job.uid)
   redis.call('ZREM', K.leases, job.uid)
   redis.call('ZREM', K.deadlines, job.uid)
-  redis.call('ZADD', K.ended, time + arg.retention, job.uid)
+  local expires = time + math.min(job.retention or arg.retention, arg.retention)
+  redis.call('ZADD', K.ended, expires, job.uid)
   move_status(job, status)
+  tally('ended:' .. status)
+  if status == 'failed' then tally('failed:' .. cjson.decode(changes.error).code) end
+  local recipe = shares(job) and not job.following and job.recipe
   changes.status = status
   changes.stage = false
   changes.fence = false
   changes.completed_at = time
-  changes.expires_at = time + arg.retention
-  for _, name in ipairs({'lane', 'bucket', 'recipe', 'fences', 'together', 'waiting_since', 'waited'}) do changes[name] = false end
+  changes.expires_at = expires
+  if changes.output and time + arg.output_retention < expires then
+    changes.output_expires_at = time + arg.output_retention
+    redis.call('ZADD', K.output_ends, changes.output_expires_at, job.uid)
+  end
+  -- By its recipe a job that has been painted is found by others like it.
+  if status ~= 'succeeded' or not shares(job) then changes.recipe = false end
+  for _, name in ipairs(GONE_AT_THE_END) do changes[name] = false end
   save(job, changes)
+  tell_receiver(job, 'job.' .. status, time)
+  if recipe then
+    hand_over(job, recipe, time)
+    -- One that leads in its place has its place: the owner had something waiting all along.
+    if turn then redis.call('ZADD', K.turns .. lane, 'XX', turn, job.owner) end
+  end
 end
 
 -- End a job whose deadline passed: it has expired if no painter ever began it. Needs what `end_if_due` needs.
@@ -231,7 +285,21 @@ local function wait_again(job, time, delay)
   end
 end
 
--- Whether each of the last attempts that were charged, so many, was lost with its worker.
+-- Whether an attempt of this error ended its worker, or was ended with it.
+local function with_its_worker(error)
+  return error.code == 'worker_lost' or error.code == 'device_failed'
+end
+
+local function times_uncharged(errors)
+  local times = 0
+  for _, error in ipairs(errors) do
+    if error.uncharged then times = times + 1 end
+  end
+  return times
+end
+
+-- Whether each of the last attempts that were charged, so many, was lost with its worker. A device that failed may
+-- be a broken one, which fails whatever it is given: that is no job's fault.
 local function lost_its_workers(errors, attempts)
   for i = #errors, 1, -1 do
     if attempts > 0 and not errors[i].uncharged then
@@ -247,7 +315,7 @@ end
 local function no_attempt_left(job, errors)
   if lost_its_workers(errors, tonumber(job.attempt)) then
     if job.recipe and arg.quarantine > 0 then
-      redis.call('SET', K.quarantine .. job.recipe, job.uid, 'PX', arg.quarantine)
+      redis.call('SET', K.quarantine .. job.recipe, now(), 'PX', arg.quarantine)
     end
     return arg.deadly
   end
@@ -259,19 +327,22 @@ end
 
 -- An attempt ended in an infrastructure fault: keep its error; try again while attempts are left. One that was
 -- lost with its worker in company is not charged: any of the batch may have ended the worker, or none. From then
--- on the job is painted alone (companions.lua), so that happens once.
+-- on the job is painted alone (companions.lua), so that happens once. Nor is one that is `excused`, unless that
+-- has happened as often as there are attempts: a job is not tried for ever, whatever ends its workers.
 -- Needs what `end_if_due` needs, arg.max_attempts, arg.exhausted and arg.deadly (errors for when none is left)
 -- and arg.quarantine (ms).
-local function attempt_failed(job, time, error, delay)
+local function attempt_failed(job, time, error, delay, excused)
   local errors = cjson.decode(job.attempt_errors or '[]')
   local failed = cjson.decode(error)
-  local uncharged = job.together == '1' and failed.code == 'worker_lost'
+  local uncharged = (job.together == '1' and with_its_worker(failed))
+    or (excused and times_uncharged(errors) < arg.max_attempts)
   -- Workers that know earlier schemas only could not read more than was there then.
   if tonumber(job.schema) >= 3 then
     failed.stage, failed.attempt, failed.worker, failed.at = job.stage, tonumber(job.attempt), job.worker, time
     failed.uncharged = uncharged or nil
   end
   errors[#errors + 1] = failed
+  tally('attempt:' .. failed.code)
   redis.call('HSET', K.job .. job.uid, 'attempt_errors', cjson.encode(errors))
   if uncharged then
     job.attempt = redis.call('HINCRBY', K.job .. job.uid, 'attempt', -1)
@@ -286,13 +357,21 @@ end
 
 -- References to inputs.
 
+-- Every change of a count leaves a trace that is never taken back, so that the audit can tell that an input was
+-- named and let go meanwhile. Inputs share 4096 such traces, which is all the room that they ever take.
+local function trace_of(sha256)
+  return sha256:sub(1, 3)
+end
+
 local function refer(sha256)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   redis.call('HINCRBY', K.refs, sha256, 1)
   redis.call('ZREM', K.unused, sha256)
 end
 
 -- Needs arg.grace: an input stays that long after its last reference went.
 local function unrefer(sha256, time)
+  redis.call('HINCRBY', K.refs_moved, trace_of(sha256), 1)
   if redis.call('HINCRBY', K.refs, sha256, -1) <= 0 then
     redis.call('HDEL', K.refs, sha256)
     redis.call('ZADD', K.unused, time + arg.grace, sha256)
@@ -322,4 +401,62 @@ local function pinned(job, time)
   for _, sha256 in ipairs(inputs_of(named)) do refer(sha256) end
   for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
   return named
+end
+
+-- Beginning and forgetting.
+
+-- Write the record of a new job, which is to `join` those that wait next. `job` has the fields that Python gives.
+local function accept_job(job, stage, deadline_at, time)
+  job.status = 'queued'
+  job.stage = stage
+  job.created_at = time
+  job.deadline_at = deadline_at
+  job.order = redis.call('INCR', K.order)
+  job.version = 1
+  local flat = {}
+  for name, value in pairs(job) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', K.job .. job.uid, unpack(flat))
+  if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
+  redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
+  redis.call('HINCRBY', K.counts, 'queued', 1)
+  redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
+  for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
+end
+
+local wait_for_paint, give_up_output -- in sharing.lua
+
+-- A job that was accepted begins to wait. Returns whether it does: it may have succeeded, or another does its work.
+local function join(job, time)
+  if job.stage == 'waiting' then return wait_for_paint(job, time) end
+  wait(job, time)
+  return true
+end
+
+local forget_in_batch -- in batches.lua
+
+-- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries, its share
+-- in its output. Returns the record as it was, but for an output that other jobs need. Needs arg.grace.
+local function purge_job(job, time)
+  local needed, record = give_up_output(job), {}
+  for name, value in pairs(job) do
+    if name ~= 'output' or not needed then
+      record[#record + 1] = name
+      record[#record + 1] = value
+    end
+  end
+  for _, sha256 in ipairs(inputs_of(job)) do unrefer(sha256, time) end
+  forget_deliveries('job', job)
+  redis.call('DEL', K.job .. job.uid)
+  redis.call('HDEL', K.ids .. job.owner, job.id)
+  redis.call('ZREM', K.list .. job.status .. ':' .. job.owner, job.uid)
+  redis.call('HINCRBY', K.counts, job.status, -1)
+  redis.call('ZREM', K.ended, job.uid)
+  redis.call('ZREM', K.output_ends, job.uid)
+  local remembered = job.idempotency_key and K.idempotency .. job.idempotency_key .. ':' .. job.owner
+  if remembered and redis.call('GET', remembered) == job.uid then redis.call('DEL', remembered) end
+  forget_in_batch(job)
+  return record
 end

@@ -12,8 +12,10 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
+from shared.engine_version import ENGINE_VERSION
 from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.buckets import bucket_of
+from shared.jobs.eta import work_of
 from shared.spec import Spec
 
 #: Version of the record's layout. A worker finishes records of earlier versions and leaves later ones
@@ -222,7 +224,9 @@ class NewJob:
         batch_id: uid of the batch that it is an item of.
         custom_id: what its caller calls it within its batch.
         webhook: who is to be told of its events.
-        fresh: paint it anew, even if the same picture has been painted already.
+        fresh: paint it for itself, even if the same picture is being painted or has been.
+        retention_seconds: for which it is to be kept once it has ended, where that is less than the setting.
+        request_id: of the request that made it, for the log; kept until the job ends.
     """
 
     uid: str
@@ -243,6 +247,8 @@ class NewJob:
     custom_id: str | None = None
     webhook: Webhook | None = None
     fresh: bool = False
+    retention_seconds: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -250,9 +256,17 @@ class NewJob:
         return Inputs(self.content, self.styles, self.init)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock."""
+    """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
+
+    Of what `NewJob` does not have:
+
+    Attributes:
+        following: True while it waits for another job that does the same work.
+        reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
+        output_expires_at: until when a job that has succeeded has its output.
+    """
 
     uid: str
     id: str
@@ -267,30 +281,37 @@ class Job:
     metadata: Mapping[str, str]
     body_hash: str
     priority: int
-    attempt: int
-    attempt_errors: tuple[AttemptError, ...]
-    cancel_requested: bool
+    attempt: int = 0
+    attempt_errors: tuple[AttemptError, ...] = ()
+    cancel_requested: bool = False
     created_at: float
     deadline_at: float
-    started_at: float | None
-    completed_at: float | None
-    expires_at: float | None
-    worker: str | None
-    progress: PaintProgress | None
-    checkpoint: Checkpoint | None
-    preview_key: str | None
-    output: Output | None
-    error: ErrorInfo | None
-    seconds: Mapping[str, float]
-    evaluations: int | None
-    batch: int | None
-    loss: Mapping[str, float]
-    retry_of: str | None
-    init: Picture | None
-    batch_id: str | None
-    custom_id: str | None
-    webhook: Webhook | None
-    fresh: bool
+    started_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    progress: PaintProgress | None = None
+    checkpoint: Checkpoint | None = None
+    preview_key: str | None = None
+    preview_step: int | None = None
+    output: Output | None = None
+    error: ErrorInfo | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    evaluations: int | None = None
+    batch: int | None = None
+    loss: Mapping[str, float] = field(default_factory=dict)
+    retry_of: str | None = None
+    init: Picture | None = None
+    batch_id: str | None = None
+    custom_id: str | None = None
+    webhook: Webhook | None = None
+    webhook_off: bool = False
+    fresh: bool = False
+    following: bool = False
+    reused_from: str | None = None
+    retention_seconds: float | None = None
+    output_expires_at: float | None = None
+    request_id: str | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -341,6 +362,7 @@ class Job:
             progress=_optional(PaintProgress, get("progress")),
             checkpoint=_optional(Checkpoint, get("checkpoint")),
             preview_key=get("preview_key") or None,
+            preview_step=int(step) if (step := get("preview_step")) else None,
             output=_optional(Output, get("output")),
             error=_optional(ErrorInfo, get("error")),
             seconds=_json(get("seconds"), {}),
@@ -352,7 +374,13 @@ class Job:
             batch_id=get("batch_id") or None,
             custom_id=get("custom_id") or None,
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
+            webhook_off=get("webhook_off") == "1",
             fresh=get("fresh") == "1",
+            retention_seconds=_seconds(get("retention")),
+            output_expires_at=_seconds(get("output_expires_at")) or _seconds(get("expires_at")),
+            request_id=get("request_id") or None,
+            following=get("following") == "1",
+            reused_from=get("reused_from") or None,
         )
 
 
@@ -380,6 +408,9 @@ def new_record(job: NewJob) -> dict[str, str]:
         "custom_id": job.custom_id,
         "webhook": job.webhook and to_json(job.webhook),
         "fresh": "1" if job.fresh else None,
+        "retention": str(round(job.retention_seconds * 1000)) if job.retention_seconds else None,
+        "idempotency_key": job.idempotency_key,
+        "request_id": job.request_id,
         "bucket": bucket_for(job.spec, job.content) if job.skip_intake else None,
     }
     return record | {name: value for name, value in optional.items() if value}
@@ -406,30 +437,16 @@ def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
         metadata=job.metadata,
         body_hash=job.body_hash,
         priority=job.priority,
-        attempt=0,
-        attempt_errors=(),
-        cancel_requested=False,
         created_at=int(added["created_at"]) / 1000,
         deadline_at=int(added["deadline_at"]) / 1000,
-        started_at=None,
-        completed_at=None,
-        expires_at=None,
-        worker=None,
-        progress=None,
-        checkpoint=None,
-        preview_key=None,
-        output=None,
-        error=None,
-        seconds={},
-        evaluations=None,
-        batch=None,
-        loss={},
         retry_of=job.retry_of,
         init=job.init,
         batch_id=job.batch_id,
         custom_id=job.custom_id,
         webhook=job.webhook,
         fresh=job.fresh,
+        retention_seconds=job.retention_seconds,
+        request_id=job.request_id,
     )
 
 
@@ -440,8 +457,15 @@ def bucket_for(spec: Spec, content: Picture) -> str | None:
     return bucket_of(spec, content.width, content.height)
 
 
+def work_for(spec: Spec, content: Picture) -> float | None:
+    """What a job asks of its painter (`eta.work_of`); None where the size is not known."""
+    if content.width is None or content.height is None:
+        return None
+    return work_of(spec, content.width, content.height)
+
+
 def recipe_of(spec: Spec, inputs: Inputs) -> str:
-    """Names what is made of what: equal for jobs that would do the same work.
+    """Names what is made of what, and by which engine: equal for jobs that would do the same work.
 
     Pictures count by their content once all of them are in, before that by where they come from. Those that
     came inside a request all come from one place, so they count by their content always.
@@ -459,7 +483,8 @@ def _recipe(spec: str, inputs: Inputs) -> str:
         ]
         for pointer, picture in inputs.each()
     ]
-    return hashlib.sha256(f"{spec}{json.dumps(pictures)}".encode()).hexdigest()
+    text = f"{ENGINE_VERSION} {spec}{json.dumps(pictures)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data

@@ -42,6 +42,19 @@ class Claim:
     queue: Queue
     fence: str
 
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What lines of the log about this attempt say."""
+        job = self.job
+        return {
+            "job": job.uid,
+            "job_id": job.id if job.id != job.uid else None,
+            "batch": job.batch_id,
+            "owner": job.owner,
+            "request_id": job.request_id,
+            "attempt": job.attempt,
+        }
+
 
 @dataclass(frozen=True)
 class Renewal:
@@ -64,9 +77,15 @@ class Page:
 
 @dataclass(frozen=True)
 class Purged:
-    """Keys of the objects that belonged to a purged job alone; absent ones among them are fine."""
+    """What nobody needs once a job is purged.
+
+    Attributes:
+        keys: of objects; absent ones among them are fine.
+        prefixes: below which lost attempts may have left more of them.
+    """
 
     keys: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,11 @@ class Tally:
         stale: a write was refused, since its fence was not the current one.
         lost: a lease ran out, and the job was taken from its worker.
         released: a worker that leaves put its job back, uncharged.
+        reused: a job succeeded with the output of another; it is among the finished.
+        shared: a picture, or why there is none, was taken from another job's fetch.
+        delivered: a webhook was taken by its receiver.
+        undelivered: an attempt to deliver one failed.
+        abandoned: a webhook was given up, since its attempts or its time were over.
     """
 
     finished: int = 0
@@ -105,3 +129,8 @@ class Tally:
     stale: int = 0
     lost: int = 0
     released: int = 0
+    reused: int = 0
+    shared: int = 0
+    delivered: int = 0
+    undelivered: int = 0
+    abandoned: int = 0

@@ -19,8 +19,9 @@ from shared.redis import translated
 #: What a script returns: an array.
 Reply = list[Any]
 
-#: Files of shared functions, in this order: each may use those before it.
-PARTS = ("prelude", "places")
+#: Files of shared functions, in this order: each may use those before it, and declares what it calls of a
+#: later one.
+PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places", "sharing")
 
 _FOLDER = Path(__file__).parent
 

@@ -16,10 +16,11 @@ from typing import Any
 from redis import Redis
 
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
-from shared.jobs.inputs import InputStore
+from shared.jobs.census import BOUNDS
+from shared.jobs.flights import FlightStore
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
-from shared.jobs.policy import milliseconds
+from shared.jobs.policy import bridging, milliseconds
 from shared.jobs.record import (
     SCHEMA,
     Checkpoint,
@@ -37,6 +38,7 @@ from shared.jobs.record import (
     new_record,
     recipe_of,
     to_json,
+    work_for,
 )
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
 from shared.jobs.scripts import Reply, Scripts
@@ -57,13 +59,15 @@ __all__ = [
 
 #: Jobs that one script call handles at most: Redis serves nobody else meanwhile.
 BATCH = 200
+#: Calls in one round of the reaper that attend to followers of ended leaders.
+SETTLE_ROUNDS = 100
 MAX_PAGE = 1000
 MAX_OWNERS = 1000
 #: Milliseconds that a turn lasts at least.
 _SHORTEST_TURN = 50
 
 
-class JobStore(InputStore):
+class JobStore(FlightStore):
     """All jobs and their inputs, in one Redis; safe to share between threads.
 
     Every method may raise `StoreUnavailable`.
@@ -202,7 +206,11 @@ class JobStore(InputStore):
             raise Conflict("the job has not ended; cancel it first")
         job = _job(record)
         keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        return Purged(tuple(key for key in keys if key))
+        # Who ends an attempt tidies up after it; who loses one cannot. An output that others need stays.
+        kept = job.status is Status.SUCCEEDED and job.output is None
+        strays = ("checkpoints",) if kept else ("outputs", "checkpoints")
+        prefixes = tuple(f"{part}/{job.uid}/" for part in strays) if job.attempt_errors else ()
+        return Purged(tuple(key for key in keys if key), prefixes)
 
     # Workers' side.
 
@@ -255,10 +263,17 @@ class JobStore(InputStore):
         progress: PaintProgress | None = None,
         stage: Stage | None = None,
         preview_key: str | None = None,
+        preview_step: int | None = None,
     ) -> Renewal:
         """Prolong the lease, and show how far the work has come. Raises `LeaseLostError`."""
-        shown = progress and to_json(progress)
-        reply = self._fenced("renew", claim, progress=shown, stage=stage, preview_key=preview_key)
+        reply = self._fenced(
+            "renew",
+            claim,
+            progress=progress and to_json(progress),
+            stage=stage,
+            preview_key=preview_key,
+            preview_step=preview_step,
+        )
         return Renewal(cancel=bool(reply[0]))
 
     def pin(self, claim: Claim, inputs: Inputs) -> None:
@@ -298,6 +313,7 @@ class JobStore(InputStore):
             "advance",
             claim,
             seconds=to_json(seconds),
+            bounds=BOUNDS,
             bucket=bucket_for(spec, content),
             recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
             **_pictures(content, styles, init),
@@ -321,6 +337,10 @@ class JobStore(InputStore):
         """
         return bool(self._fenced("release", claim)[0])
 
+    def set_aside(self, claim: Claim, seconds: float) -> None:
+        """Give the job back uncharged; it waits again after so many seconds. Raises `LeaseLostError`."""
+        self._fenced("set_aside", claim, delay=milliseconds(seconds))
+
     def finish(
         self,
         claim: Claim,
@@ -340,6 +360,8 @@ class JobStore(InputStore):
             evaluations=evaluations,
             loss=to_json(loss),
             batch=batch,
+            work=work_for(claim.job.spec, claim.job.content),
+            bounds=BOUNDS,
         )
 
     def fail(self, claim: Claim, fault: Fault) -> Job:
@@ -359,19 +381,29 @@ class JobStore(InputStore):
 
     # Housekeeping.
 
-    def reap(self) -> Reaped:
-        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may."""
-        ended = self._scripts.run("reap", limit=BATCH)
+    def reap(self, *, regular: bool = False) -> Reaped:
+        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may.
+
+        Args:
+            regular: this is a round of those that come every `reap_seconds`; if it comes late, Redis may have
+                been away, and leases are treated accordingly.
+        """
+        ended = self._scripts.run("reap", limit=BATCH, **(bridging(self._settings) if regular else {}))
         rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
         expired, canceled = self._scripts.run("expire", limit=BATCH)
+        settled = self._settled()
         self._scripts.run("drop_uploads", limit=BATCH)
         return Reaped(
             requeued=ended.count(Status.QUEUED) + rejoined,
-            failed=ended.count(Status.FAILED),
+            failed=ended.count(Status.FAILED) + settled.count(Status.FAILED),
             canceled=ended.count(Status.CANCELED) + canceled,
             expired=ended.count(Status.EXPIRED) + expired,
             rang=self._bells_wanted(),
         )
+
+    def was_away(self) -> None:
+        """Redis did not answer this worker for a good part of a lease: what that cost is no job's fault."""
+        self._scripts.run("away")
 
     def take_turn(self, name: str, worker: str, seconds: float) -> bool:
         """Whether it is this worker's turn at something that one worker does in each interval.
@@ -394,6 +426,23 @@ class JobStore(InputStore):
         names = self._scripts.run("due", limit=limit)
         return list(zip(names[::2], names[1::2], strict=True))
 
+    def trim_changes(self, seconds: float) -> None:
+        """Forget changes that are older than so many seconds: they name jobs that may be purged by now."""
+        with translated():
+            now: Any = self._redis.time()
+            oldest = round((now[0] - seconds) * 1000 + now[1] / 1000)
+            self._redis.xtrim(Key.CHANGES, minid=oldest, approximate=False)
+
+    def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
+        """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""
+        jobs, keys = self._scripts.run("expire_outputs", limit=limit)
+        return jobs, keys
+
+    def shared(self, output_key: str) -> bool:
+        """Whether jobs other than its maker name an output."""
+        with translated():
+            return bool(self._redis.exists(Key.SHARERS + output_key))
+
     def counts(self) -> Mapping[str, int]:
         """Jobs by status."""
         with translated():
@@ -412,6 +461,16 @@ class JobStore(InputStore):
             lanes: Any = self._redis.hgetall(Key.WAITING)
         intake = int(lanes.pop(Queue.INTAKE, 0))
         return {Queue.INTAKE: intake, Queue.PAINT: sum(map(int, lanes.values()))}
+
+    def _settled(self) -> Reply:
+        """What became of followers of ended leaders: the status that each has now."""
+        settled: Reply = []
+        for _ in range(SETTLE_ROUNDS):
+            some = self._scripts.run("settle_followers", limit=BATCH)
+            if not some:
+                break
+            settled += some
+        return settled
 
     def _fenced(self, script: str, claim: Claim, **arguments: object) -> Reply:
         reply = self._scripts.run(script, uid=claim.job.uid, fence=claim.fence, **arguments)

@@ -1,16 +1,19 @@
 #!lua
--- Accept a job: write its record and let it wait for its first stage; or find the job that it repeats.
+-- Accept a job: write its record and let it wait for its first stage, unless another does the same work
+-- (sharing.lua); or find the job that it repeats.
 -- Without allow-oom: a full server refuses before anything is written.
 --
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, spec, content, styles, metadata,
 --   body_hash, priority, lane, bucket, recipe, retry_of, init), stage (`fetching` or `waiting`), deadline (ms from now),
 --   bells,
---   idempotency_key (optional), idempotency_ttl (ms), quarantined (JSON), max_owners (as in position.lua).
+--   idempotency_key (optional), idempotency_ttl, retention (ms), schema, quarantined (JSON), max_owners (as in position.lua).
 -- Keys: idempotency:<key>:<owner>, ids:<owner>, job:<uid>, order, list:queued:<owner>, counts,
---   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting; the Celery queue's list.
+--   quarantine:<recipe>, deadlines, refs, unused, wait:<lane>:<owner>, turns:<lane>, turn, waiting, tally;
+--   those of sharing.lua; the Celery queue's list.
 -- Returns {outcome, ring, record, more}: outcome is `created`, `existing`, `conflict` (the ID is another request's),
 --   `mismatch` (the Idempotency-Key is), or `quarantined` (such a job ended its workers). Of a job that was made
---   now the record has what this script added to it, and its place follows; of a quarantined one the error does.
+--   now the record has what this script added to it, and its place follows; of a quarantined one the error does. Of one that
+--   does not wait for a worker the whole record is there.
 
 local given = arg.record
 local idempotency = arg.idempotency_key and K.idempotency .. arg.idempotency_key .. ':' .. given.owner
@@ -38,31 +41,19 @@ if existing then
 end
 
 local minutes = quarantined(given.recipe)
-if minutes then return {'quarantined', 0, {}, quarantine_error(minutes)} end
+if minutes then
+  tally('quarantined')
+  return {'quarantined', 0, {}, quarantine_error(minutes)}
+end
 
 local time = now()
-local job = given
-job.status = 'queued'
-job.stage = arg.stage
-job.created_at = time
-job.deadline_at = time + arg.deadline
-job.order = redis.call('INCR', K.order)
-job.version = 1
-local flat = {}
-for name, value in pairs(job) do
-  flat[#flat + 1] = name
-  flat[#flat + 1] = value
+accept_job(given, arg.stage, time + arg.deadline, time)
+remember(given.uid)
+if not join(given, time) then
+  return {'created', 0, redis.call('HGETALL', K.job .. given.uid), place_of(given)}
 end
-redis.call('HSET', K.job .. job.uid, unpack(flat))
-if job.id ~= job.uid then redis.call('HSET', K.ids .. job.owner, job.id, job.uid) end
-remember(job.uid)
-redis.call('ZADD', K.list .. 'queued:' .. job.owner, job.order, job.uid)
-redis.call('HINCRBY', K.counts, 'queued', 1)
-redis.call('ZADD', K.deadlines, job.deadline_at, job.uid)
-for _, sha256 in ipairs(inputs_of(job)) do refer(sha256) end
-wait(job, time)
 local added = {
-  'status', job.status, 'stage', job.stage, 'created_at', tostring(time), 'deadline_at', tostring(job.deadline_at),
-  'version', '1',
+  'status', given.status, 'stage', given.stage, 'created_at', tostring(time),
+  'deadline_at', tostring(given.deadline_at), 'version', '1',
 }
-return {'created', bell_wanted(queue_of(job)), added, place_of(job)}
+return {'created', bell_wanted(queue_of(given)), added, place_of(given)}

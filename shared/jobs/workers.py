@@ -1,6 +1,7 @@
 """Which workers are alive and what they offer: each advertises itself for a while, again and again."""
 
 import json
+import time
 from dataclasses import asdict, dataclass
 
 import redis
@@ -12,6 +13,8 @@ from shared.redis import translated
 
 #: Workers that one look returns at most.
 MAX_WORKERS = 1000
+#: Seconds for which the list of live workers is believed, so that a burst of submits asks Redis once.
+_LIVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,32 @@ class Workers:
 
     def live(self) -> list[WorkerInfo]:
         """The workers whose advertisement has not lapsed."""
-        return [_info(offer) for offer in self._scripts.run("live", limit=MAX_WORKERS)]
+        return [worker_info(offer) for offer in self._scripts.run("live", limit=MAX_WORKERS)]
 
 
-def _info(offer: str) -> WorkerInfo:
+class LivePainters:
+    """The live paint workers, asked for at most once a second unless `fresh`."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._seen: tuple[float, tuple[WorkerInfo, ...]] = (float("-inf"), ())
+
+    def list(self, *, fresh: bool = False) -> tuple[WorkerInfo, ...]:
+        """Every live paint worker.
+
+        Args:
+            fresh: ask Redis now; for the moment before a caller is refused.
+        """
+        now = time.monotonic()
+        asked_at, found = self._seen
+        if fresh or now - asked_at > _LIVE_SECONDS:
+            found = tuple(info for info in self._workers.live() if info.queue == Queue.PAINT)
+            self._seen = (now, found)
+        return found
+
+
+def worker_info(offer: str) -> WorkerInfo:
+    """Read what a worker advertised."""
     fields = json.loads(offer)
     return WorkerInfo(
         fields["name"],

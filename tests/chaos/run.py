@@ -27,6 +27,7 @@ from tests.support.web import Web
 #: Short times, so that minutes see what a service sees in days. How often is tried is left as it is.
 SETTINGS: Mapping[str, Any] = {
     "lease_seconds": LEASE_SECONDS,
+    "redis_timeout": 2,
     "reap_seconds": 0.5,
     "retry_delay": 1,
     "checkpoint_seconds": 1,

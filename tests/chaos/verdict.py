@@ -15,8 +15,9 @@ from tests.support.audit import snapshot
 from tests.support.leftovers import sweep
 from tests.support.rig import Rig
 
-#: Of what was to succeed, the share that must have.
-SUCCEEDING = 0.99
+#: Of what was to succeed, the share that must have; and how many may be missing in however short a run, since
+#: one job may be in the way of as many faults as it has attempts. What failed names its faults in any case.
+SUCCEEDING, ASIDE = 0.99, 1
 #: For so long after it is over a fault explains an attempt's error: leases and retries run on.
 AFTERMATH_SECONDS = 8.0
 
@@ -143,7 +144,7 @@ def _wanted_endings(jobs: Mapping[str, Job], accepted: Sequence[Accepted]) -> It
     """Nearly all succeed, and nothing ends early that nobody asked to."""
     meant = [jobs[one.id] for one in accepted if one.id in jobs and not one.request.may_end_early]
     succeeded = sum(job.status is Status.SUCCEEDED for job in meant)
-    if meant and succeeded < SUCCEEDING * len(meant):
+    if not is_enough(succeeded, len(meant)):
         yield f"{succeeded} of {len(meant)} succeeded, fewer than {SUCCEEDING:.0%}"
     for job in meant:
         if job.status in (Status.CANCELED, Status.EXPIRED):
@@ -151,6 +152,11 @@ def _wanted_endings(jobs: Mapping[str, Job], accepted: Sequence[Accepted]) -> It
     for job in jobs.values():
         if job.status is Status.FAILED and (job.error is None or job.error.code != "attempts_exhausted"):
             yield f"{job.metadata['key']}: {job.uid} failed with {job.error}"
+
+
+def is_enough(succeeded: int, meant: int) -> bool:
+    """Whether so many of so many jobs is as good as a run with these faults must come out."""
+    return succeeded >= min(SUCCEEDING * meant, meant - ASIDE)
 
 
 def _named(job: Job, evidence: Evidence) -> Exhausted:

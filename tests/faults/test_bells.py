@@ -1,5 +1,6 @@
 """Faults 2 and 12: bells that are lost, and bells that ring twice. Each job is painted, and once."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared.settings import Settings
 from tests.support.jobs import finish, new_job
 from tests.support.proxy import Way, cut_when
 from tests.support.rig import Rig
+from tests.support.waiting import wait_for
 
 ROUNDS = 100
 
@@ -42,6 +44,27 @@ def test_a_bell_that_is_lost_between_server_and_worker_is_rung_again(rig: Rig) -
 
 
 @pytest.mark.fault(12)
+def test_what_is_no_bell_neither_ends_a_worker_nor_keeps_it_from_hearing_the_next(rig: Rig) -> None:
+    worker = rig.worker(Queue.PAINT)
+    bell = message(Queue.PAINT)
+    strangers: list[str | bytes] = ["garbage", "7", "null", "{}", b"\xff\x00", "[" * 5000]
+    strangers += [
+        '{"__type__": "datetime", "__value__": 7}',
+        json.dumps({**json.loads(bell), "body": "Nw=="}),
+    ]
+    strangers += [bell.replace("impasto.paint", "shop.tasks.bill"), bell.replace('"base64"', '"rot13"')]
+    rig.client.lpush(Queue.PAINT, *strangers)
+    wait_for(lambda: not rig.client.llen(Queue.PAINT), "all of it to be taken off the list")
+    done = rig.ended(rig.submit())
+    assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
+    assert worker.status is None
+    said = worker.log.read_text()
+    assert said.count("it is no bell") == len(strangers)
+    assert "Traceback" not in said
+    assert "Redis is" not in said, "not even the connection was lost"
+
+
+@pytest.mark.fault(12)
 def test_bells_that_ring_again_and_again_start_nothing_twice(tmp_path: Path) -> None:
     with Rig(tmp_path, batch=1) as rig:
         for _ in range(2):
@@ -64,7 +87,7 @@ def test_bells_that_ring_again_and_again_start_nothing_twice(tmp_path: Path) -> 
 def test_of_two_workers_that_claim_at_the_same_moment_one_gets_the_job(
     valkey: str, redis_client: redis.Redis
 ) -> None:
-    config = Settings(redis_url=valkey, redis_timeout=60)
+    config = Settings(redis_url=valkey, redis_timeout=20)
     own = JobStore(redis_client, config)
     start = threading.Barrier(2, timeout=60)
 

@@ -43,7 +43,7 @@ class InFlight:
     def worker(self, rig: Rig, queue: Queue) -> Iterator[Process]:
         """A worker that reaches the store through here, and waits for its answers as long as it takes."""
         with self._proxy:
-            yield rig.worker(queue, redis_url=self._proxy.url("redis", "/0"), redis_timeout=120)
+            yield rig.worker(queue, altered=["patience=120"], redis_url=self._proxy.url("redis", "/0"))
 
     def arrive(self) -> None:
         """Let it through."""

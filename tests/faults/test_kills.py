@@ -33,7 +33,8 @@ BEGUN = re.compile(r"job (\S+): painting, attempt (\d+)|job (\S+): going on from
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     """Attempts that these kills alone do not use up, and each job painted alone."""
-    with Rig(tmp_path, lease_seconds=1.5, max_attempts=MOST_KILLS + 1, batch=1, checkpoint_seconds=10) as rig:
+    settings = {"lease_seconds": 1.5, "redis_timeout": 1, "checkpoint_seconds": 10}
+    with Rig(tmp_path, **settings, max_attempts=MOST_KILLS + 1, batch=1) as rig:
         yield rig
 
 

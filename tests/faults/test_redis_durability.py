@@ -37,7 +37,7 @@ def store_on(folder: Path, fsync: str) -> Iterator[tuple[ValkeyServer, JobStore]
     """A server of its own in this folder, and a store on it."""
     server = start_valkey(folder, options=("--appendfsync", fsync))
     try:
-        config = Settings(redis_url=server.url, redis_timeout=60)
+        config = Settings(redis_url=server.url, redis_timeout=20)
         with connect(config) as client:
             yield server, JobStore(client, config)
     finally:

@@ -83,3 +83,23 @@ def test_intake_and_chores_consume_again_too(tmp_path: Path) -> None:
                 wait_for(lambda queue=queue: not rig.client.llen(queue), f"{queue} to hear a bell")
         for worker in workers:
             told_it_once_each_time(worker)
+
+
+@pytest.mark.fault(1, 4)
+@pytest.mark.parametrize("with_redis", [True, False], ids=["redis dies with it", "the worker dies alone"])
+def test_a_worker_that_dies_is_charged_unless_redis_was_away_too(rig: Rig, with_redis: bool) -> None:
+    worker = rig.worker(Queue.PAINT)
+    job = rig.submit(spec={**SMALL, "steps": 400})
+    rig.painting(job, step=5)
+    worker.kill()
+    if with_redis:
+        rig.valkey.kill()
+        rig.valkey.restart()
+    rig.worker(Queue.PAINT)
+    done = rig.ended(job)
+    assert (done.status, done.attempt) == (Status.SUCCEEDED, 1 if with_redis else 2)
+    assert [error.code for error in done.attempt_errors] == [
+        "store_unavailable" if with_redis else "worker_lost"
+    ]
+    rig.has_its_one_result(done)
+    rig.audit()

@@ -29,7 +29,19 @@ def use_decoder(program: str) -> None:
     sandbox._CHILD = Path(program)
 
 
-ALTERATIONS: dict[str, Callable[[str], None]] = {"clock": shift_clock, "decoder": use_decoder}
+def wait_for_redis(seconds: str) -> None:
+    """Wait longer for Redis than a lease holds, which no setting allows."""
+    from shared import redis
+
+    connect = redis.connect
+    redis.connect = lambda config: connect(config.model_copy(update={"redis_timeout": float(seconds)}))
+
+
+ALTERATIONS: dict[str, Callable[[str], None]] = {
+    "clock": shift_clock,
+    "decoder": use_decoder,
+    "patience": wait_for_redis,
+}
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 
+from shared.jobs.delivery import Delivery, line_of
 from shared.jobs.keys import Key
 from tests.support.jobs import bucket
 
@@ -28,6 +29,9 @@ class Snapshot:
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     waiting: dict[str, dict[str, Zset]] = field(default_factory=lambda: defaultdict(dict))
     turns: dict[str, Zset] = field(default_factory=dict)
+    following: dict[str, Zset] = field(default_factory=dict)
+    sharers: dict[str, Zset] = field(default_factory=dict)
+    batches: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def zset(self, key: str) -> Zset:
         return self.raw.get(key, {})
@@ -40,6 +44,7 @@ class Snapshot:
         places = [
             f"waiting in {lane}" for lane, owners in self.waiting.items() for o in owners.values() if uid in o
         ]
+        places += [f"following {name}" for name, line in self.following.items() if uid in line]
         places += [key for key in (Key.DELAYED, Key.LEASES, Key.ENDED) if uid in self.zset(key)]
         return places
 
@@ -52,6 +57,8 @@ for _, key in ipairs(redis.call('KEYS', 'im:*')) do
   local value
   if kind == 'hash' then value = redis.call('HGETALL', key)
   elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  elseif kind == 'stream' then value = redis.call('XLEN', key)
+  elseif kind == 'set' then value = redis.call('SMEMBERS', key)
   else value = redis.call('GET', key) end
   found[#found + 1] = {key, kind, value}
 end
@@ -63,20 +70,26 @@ def snapshot(client: redis.Redis) -> Snapshot:
     """Everything in the store."""
     found = Snapshot({})
     for key, kind, reply in sorted(client.eval(_DUMP, 0)):
-        if key == Key.TALLY:
+        if key in (Key.TALLY, Key.CHANGES, Key.PACES) or key.startswith(Key.PACE):
             continue  # tells what happened, not what is the case
         value = reply
-        if kind != "string":
+        if kind in ("hash", "zset"):
             pairs = zip(reply[::2], reply[1::2], strict=True)
             value = {name: float(score) for name, score in pairs} if kind == "zset" else dict(pairs)
         found.raw[key] = value
         if key.startswith(Key.JOB):
             found.records[key.removeprefix(Key.JOB)] = value
+        elif key.startswith(Key.BATCH):
+            found.batches[key.removeprefix(Key.BATCH)] = value
         elif key.startswith(Key.WAIT):
             lane, owner = key.removeprefix(Key.WAIT).split(":", 1)
             found.waiting[lane][owner] = value
         elif key.startswith(Key.TURNS):
             found.turns[key.removeprefix(Key.TURNS)] = value
+        elif key.startswith(Key.FOLLOWING):
+            found.following[key.removeprefix(Key.FOLLOWING)] = value
+        elif key.startswith(Key.SHARERS):
+            found.sharers[key.removeprefix(Key.SHARERS)] = value
     return found
 
 
@@ -88,7 +101,11 @@ def audit(client: redis.Redis) -> Snapshot:
     _check_waiting(store)
     _check_lists(store)
     _check_references(store)
-    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES):
+    _check_followers(store)
+    _check_outputs(store)
+    _check_deliveries(store)
+    _check_batches(store)
+    for key in (Key.DELAYED, Key.LEASES, Key.ENDED, Key.DEADLINES, Key.OUTPUT_ENDS):
         assert store.zset(key).keys() <= store.records.keys(), f"{key} names a job without a record"
     return store
 
@@ -121,6 +138,10 @@ def _check_state(store: Snapshot, uid: str, record: dict[str, str]) -> None:
         assert stage in ("fetching", "waiting")
         assert stage == "fetching" or fence is None
         assert store.zset(Key.DEADLINES)[uid] == int(record["deadline_at"])
+        if "following" in record:
+            assert stage == "waiting"
+            assert place == [f"following {record['recipe']}:{record['owner']}"]
+            return
         lane = "intake" if stage == "fetching" else record["lane"]
         assert place[0] in (f"waiting in {lane}", Key.DELAYED, Key.LEASES)
 
@@ -137,10 +158,74 @@ def _check_waiting(store: Snapshot) -> None:
             for uid, place in line.items():
                 record = store.records[uid]
                 assert record["owner"] == owner
-                assert place == (9 - int(record["priority"])) * PRIORITY + int(record["order"])
+                assert place == place_of(record)
     assert store.turns.keys() == store.waiting.keys()
     kept = {lane: int(n) for lane, n in store.hash(Key.WAITING).items() if int(n)}
     assert kept == counted, "jobs waiting"
+
+
+def place_of(record: dict[str, str]) -> int:
+    """A job's place in its line."""
+    priority = max(int(record["priority"]), int(record.get("lift", 0)))
+    return (9 - priority) * PRIORITY + int(record["order"])
+
+
+def shares(record: dict[str, str]) -> bool:
+    """Whether a job shares its painting with others of its recipe."""
+    return int(record["schema"]) >= 4 and record.get("fresh") != "1"
+
+
+def _check_followers(store: Snapshot) -> None:
+    """Every group has one leader, or is being attended to; what was made is found by its recipe."""
+    settling = store.zset(Key.SETTLING).keys()
+    assert settling <= store.following.keys(), "a group without followers is attended to"
+    for name, line in store.following.items():
+        recipe, owner = name.split(":", 1)
+        for uid, place in line.items():
+            record = store.records[uid]
+            assert (record["recipe"], record["owner"], record["following"]) == (recipe, owner, "1")
+            assert place == place_of(record)
+        leader = store.records.get(store.hash(Key.RECIPES + owner).get(recipe, ""))
+        if leader is None or leader["status"] in TERMINAL:
+            assert name in settling, f"nobody leads {name}"
+        else:
+            most = max(int(store.records[uid]["priority"]) for uid in line)
+            lifted = max(int(leader["priority"]), int(leader.get("lift", 0)))
+            assert lifted >= most, f"a follower of {leader['uid']} has a higher priority"
+    made: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for uid, record in store.records.items():
+        ready = record["status"] == "processing" or record.get("stage") == "waiting"
+        if shares(record) and "following" not in record and (ready or record["status"] == "succeeded"):
+            made[record["owner"], record["recipe"]].add(uid)
+        elif record["status"] in TERMINAL:
+            assert "recipe" not in record
+    named = {
+        (key.removeprefix(Key.RECIPES), recipe): uid
+        for key, leaders in store.raw.items()
+        if key.startswith(Key.RECIPES)
+        for recipe, uid in leaders.items()
+    }
+    assert named.keys() == made.keys()
+    for group, uid in named.items():
+        assert uid in made[group]
+        states = {store.records[one]["status"] for one in made[group]}
+        assert states == {"succeeded"} or len(made[group]) == 1, f"{group} is made more than once"
+
+
+def _check_outputs(store: Snapshot) -> None:
+    """Who shares an output stands among its sharers, unless only its maker names it; nobody else does."""
+    named: dict[str, Zset] = defaultdict(dict)
+    for uid, record in store.records.items():
+        if "output" in record:
+            named[json.loads(record["output"])["key"]][uid] = int(
+                record.get("output_expires_at", record["expires_at"])
+            )
+            if record.get("reused_from"):
+                assert shares(record)
+    shared = {key: uids for key, uids in named.items() if list(uids) != [key.split("/")[1]]}
+    assert store.sharers == shared
+    owners = {key: {store.records[uid]["owner"] for uid in uids} for key, uids in named.items()}
+    assert all(len(own) == 1 for own in owners.values()), "an output is shared between owners"
 
 
 def _check_lists(store: Snapshot) -> None:
@@ -167,6 +252,9 @@ def _check_references(store: Snapshot) -> None:
         for picture in pictures:
             if picture and picture.get("sha256"):
                 named[picture["sha256"]] += 1
+    for key, inputs in store.raw.items():
+        if key.startswith(Key.BATCH_INPUTS):
+            named.update(inputs)
     uploads = set()
     for key, pictures in store.raw.items():
         if key.startswith(Key.UPLOADS):
@@ -177,3 +265,56 @@ def _check_references(store: Snapshot) -> None:
     assert not store.zset(Key.UNUSED).keys() & named.keys()
     assert not store.zset(Key.SWEEPING).keys() & named.keys()
     assert store.zset(Key.UPLOAD_ENDS).keys() == uploads
+
+
+def _check_deliveries(store: Snapshot) -> None:
+    """A delivery is in the list of its state, one that waits in its line, each line known by its first."""
+    lists: dict[str, Zset] = defaultdict(dict)
+    waiting: dict[str, set[str]] = defaultdict(set)
+    for key, delivery in store.raw.items():
+        if not key.startswith(Key.DELIVERY):
+            continue
+        found = Delivery.from_hash(key.removeprefix(Key.DELIVERY), delivery)
+        lists[f"{Key.DELIVERY_LIST}{found.state}:{found.owner}"][found.id] = found.order
+        if found.state == "waiting":
+            waiting[Key.DELIVERY_LINE + line_of(found.url, found.owner)].add(found.id)
+        assert found.kind != "job" or found.uid in store.records, f"{found.id} tells of no job"
+    lines = {key: value for key, value in store.raw.items() if key.startswith(Key.DELIVERY_LINE)}
+    assert {key: set(line) for key, line in lines.items()} == waiting
+    assert {key: value for key, value in store.raw.items() if key.startswith(Key.DELIVERY_LIST)} == lists
+    firsts = {key.removeprefix(Key.DELIVERY_LINE): min(line.values()) for key, line in lines.items()}
+    assert store.zset(Key.DELIVERIES).keys() == firsts.keys()
+    for line, first in firsts.items():
+        # One that was passed over among very many stands a second behind.
+        assert first <= store.zset(Key.DELIVERIES)[line] <= first + 3_600_000
+
+
+def _check_batches(store: Snapshot) -> None:
+    """A batch's counts and sets are its jobs'; what has work left, is over or keeps inputs is known."""
+    items: dict[str, Zset] = defaultdict(dict)
+    for uid, record in store.records.items():
+        if "batch_id" in record:
+            assert record["batch_id"] in store.batches, f"{uid} is of a batch without a record"
+            items[f"{Key.BATCH_ITEMS}{record['batch_id']}:{record['status']}"][uid] = int(
+                record["batch_index"]
+            )
+    assert {k: v for k, v in store.raw.items() if k.startswith(Key.BATCH_ITEMS)} == items
+    listed: dict[str, Zset] = defaultdict(dict)
+    for uid, batch in store.batches.items():
+        counts = {status: int(batch.get(f"n:{status}", 0)) for status in (*TERMINAL, "queued", "processing")}
+        for status, count in counts.items():
+            there = len(items[f"{Key.BATCH_ITEMS}{uid}:{status}"])
+            assert count - int(batch.get(f"gone:{status}", 0)) == there, f"{uid}: {status}"
+        assert sum(counts.values()) == int(batch["loaded"]) <= int(batch["total"])
+        if "deleted" not in batch:
+            listed[Key.BATCHES + batch["owner"]][uid] = int(batch["order"])
+        ended = batch["status"] in ("completed", "failed", "canceled")
+        assert ended == ("completed_at" in batch) == (uid in store.zset(Key.BATCH_ENDED))
+        assert not ended or uid not in store.zset(Key.BATCH_WORK)
+        assert not ended or counts["queued"] + counts["processing"] == 0
+        loading = not ended and "cancel_requested" not in batch and batch["loaded"] != batch["total"]
+        assert not loading or uid in store.zset(Key.BATCH_WORK)
+    assert {k: v for k, v in store.raw.items() if k.startswith(Key.BATCHES)} == listed
+    keeping = {k.removeprefix(Key.BATCH_INPUTS) for k in store.raw if k.startswith(Key.BATCH_INPUTS)}
+    loading = {uid for uid, batch in store.batches.items() if "completed_at" not in batch}
+    assert keeping <= loading | store.zset(Key.BATCH_UNHELD).keys()

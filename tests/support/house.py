@@ -13,6 +13,7 @@ from shared.settings import Settings
 QUICK = {
     "IMPASTO_API_PORT": "0",
     "IMPASTO_LEASE_SECONDS": "2",
+    "IMPASTO_REDIS_TIMEOUT": "1.5",
     "IMPASTO_REAP_SECONDS": "0.3",
     "IMPASTO_RETRY_DELAY": "0.1",
     "IMPASTO_CHECKPOINT_SECONDS": "1",

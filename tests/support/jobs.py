@@ -42,7 +42,10 @@ def _bucket(spec: str, content: str) -> str | None:
 
 
 def new_job(owner: str = "ann", **changes: Any) -> NewJob:
-    """A job by URL, or with `skip_intake` one whose pictures are stored; any field can be given."""
+    """A job by URL, or with `skip_intake` one whose pictures are stored; any field can be given.
+
+    It is painted for itself, alike as all of them are: give `fresh=False` for one that shares.
+    """
     uid = new_id("job")
     skip = changes.get("skip_intake", False)
     pictures = [clean(n) if skip else Picture(f"https://example.org/{n}.jpg") for n in ("bridge", "starry")]
@@ -57,6 +60,7 @@ def new_job(owner: str = "ann", **changes: Any) -> NewJob:
         "body_hash": sha256("body"),
         "skip_intake": skip,
         "deadline_seconds": 3600,
+        "fresh": True,
     }
     return NewJob(**fields | changes)
 

@@ -30,12 +30,12 @@ class Web:
         closing: set when the server stops; an answer that drips or hangs waits on it instead of sleeping.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.closing = threading.Event()
         self._routes: dict[str, Answer] = {}
         self._default: Answer = missing
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self.context = tls
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
@@ -70,6 +70,7 @@ class Web:
 
     def answer(self, exchange: "Exchange") -> None:
         """Note the request and answer it."""
+        exchange.read = None  # a connection may bring several requests
         self.seen.append(Seen(exchange.command, exchange.path, dict(exchange.headers.items())))
         self._routes.get(exchange.path.partition("?")[0], self._default)(exchange)
 
@@ -79,13 +80,21 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     web: Web
+    read: bytes | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The request's body."""
+        if self.read is None:
+            self.read = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return self.read
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         """A well-formed answer, once the request's body is read.
 
         `Content_Length="7"` overrides that header; `_` stands for `-`.
         """
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        _ = self.body
         self.send_response(status)
         values = {"Content-Length": str(len(body)), **{k.replace("_", "-"): v for k, v in headers.items()}}
         for name, value in values.items():

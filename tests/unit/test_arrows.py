@@ -157,7 +157,7 @@ def test_the_client_imports_the_spec_and_loads_engine_and_audit_only_to_use_them
     "names",
     [
         ("api", "shared"),
-        ("worker.chores", "worker.intake"),
+        ("worker.chores", "worker.intake", "worker.web"),
         ("client.cli", "client.stylize", "client.weights"),
     ],
     ids=" ".join,

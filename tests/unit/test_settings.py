@@ -53,6 +53,16 @@ def test_every_setting_is_known_by_its_variable() -> None:
     check_names({PREFIX + name.upper(): "" for name in Settings.model_fields})
 
 
+@pytest.mark.parametrize(("lease", "timeout"), [(2, 2), (1.5, 2), (30, 45.5)])
+def test_a_lease_that_a_wait_for_redis_outlasts_is_refused_by_both_names(
+    lease: float, timeout: float
+) -> None:
+    names = rf"IMPASTO_LEASE_SECONDS \({lease:g}\) .* IMPASTO_REDIS_TIMEOUT \({timeout:g}\)"
+    with pytest.raises(ValidationError, match=names):
+        Settings(lease_seconds=lease, redis_timeout=timeout)
+    assert Settings(lease_seconds=timeout + 0.1, redis_timeout=timeout).redis_timeout == timeout
+
+
 def test_networks_are_read_from_a_comma_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMPASTO_TRUSTED_NETWORKS", "127.0.0.0/8, ::1/128,")
     assert Settings().trusted_networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))

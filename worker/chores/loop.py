@@ -25,6 +25,7 @@ class Loop:
         step: does a bounded piece of work; False when there was none.
         draining: set when the worker is to go; a step under way should end soon then.
         idle_seconds: between two looks for work while there is none.
+        finish: called once after the last step.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Loop:
         step: Callable[[], bool],
         draining: threading.Event,
         idle_seconds: float = IDLE_SECONDS,
+        finish: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._step = step
         self._draining = draining
         self._idle_seconds = idle_seconds
+        self._finish = finish
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -64,3 +67,4 @@ class Loop:
             if failures:
                 pause = min(self._idle_seconds * 2**failures, MAX_BACKOFF_SECONDS)
             self._draining.wait(pause)
+        self._finish()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from shared.errors import Conflict, NotFound
+from shared.jobs.erase import erase
 from shared.jobs.record import SCHEMA, Job, UnreadableRecordError
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStat, ObjectStore
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: What one chore does at most; the next bell goes on.
 BATCH = 200
+#: Whoever listens for changes has heard of them by then, and whoever comes back later asks anew.
+CHANGES_SECONDS = 3600.0
 #: An object that no record names is left alone for this long: its writer may not have pointed at it yet.
 ORPHAN_SECONDS = 3600.0
 #: Seconds between two looks through all objects.
@@ -36,11 +39,19 @@ class Tidy:
     def work(self) -> bool:
         """Do one bounded round; True when something was left for another."""
         purged = self._purge_expired()
+        expired = self._expire_outputs()
+        self._store.trim_changes(CHANGES_SECONDS)
         collected = self._collect_inputs()
         swept = self._sweep_leftovers()
-        if purged or collected or swept:
-            log.info("tidied: %d jobs purged, %d inputs and %d leftovers deleted", purged, collected, swept)
-        return BATCH in (purged, collected) or swept >= BATCH
+        if purged or expired or collected or swept:
+            log.info(
+                "tidied: %d jobs purged, %d outputs, %d inputs and %d leftovers deleted",
+                purged,
+                expired,
+                collected,
+                swept,
+            )
+        return BATCH in (purged, expired, collected) or swept >= BATCH
 
     def _purge_expired(self) -> int:
         due = self._store.due_for_purge(BATCH)
@@ -49,9 +60,14 @@ class Tidy:
                 purged = self._store.purge(owner, job_id)
             except (NotFound, Conflict):
                 continue
-            for key in purged.keys:
-                self._objects.delete(key)
+            erase(self._objects, purged)
         return len(due)
+
+    def _expire_outputs(self) -> int:
+        expired, keys = self._store.expire_outputs(BATCH)
+        for key in keys:
+            self._objects.delete(key)
+        return expired
 
     def _collect_inputs(self) -> int:
         started = time.monotonic()
@@ -82,7 +98,7 @@ class Tidy:
             job = self._store.by_uid(_uid(stat))
         except UnreadableRecordError:
             return False
-        return not _named(job, stat)
+        return not (_named(job, stat) or self._store.shared(stat.key))
 
     def _sweep(self, prefix: str, seconds: float, unwanted: Callable[[ObjectStat], bool]) -> int:
         """Delete objects below the prefix that are older than so many seconds and unwanted."""

@@ -173,8 +173,7 @@ class Engine:
             else:
                 sound.append(item)
         if sound:
-            with failures.told_apart(self._device):
-                painted = self._paint([requests[item] for item in sound])
+            painted = self._paint_or_give_back([requests[item] for item in sound])
             seconds = time.perf_counter() - begun
             for item, result in zip(sound, painted, strict=True):
                 results[item] = (
@@ -217,6 +216,17 @@ class Engine:
         if self._device.type != "cuda":
             return 0
         return torch.cuda.get_device_properties(self._device).total_memory
+
+    def _paint_or_give_back(self, requests: Sequence[Request]) -> list[Painted | Exception]:
+        """Paint, and where memory ran out return what was taken, so that whoever comes next finds as much."""
+        try:
+            with failures.told_apart(self._device):
+                return self._paint(requests)
+        except torch.OutOfMemoryError as error:
+            reason = str(error)
+        # Outside the handler: the exception would keep the failed run's tensors alive, wherever it is kept.
+        memory.recover(self._device)
+        raise torch.OutOfMemoryError(reason)
 
     def _paint(self, requests: Sequence[Request]) -> list[Painted | Exception]:
         spec = requests[0].spec
@@ -271,8 +281,7 @@ class Engine:
             if len(requests) > 1 or studio.features.network.halo(_layers(spec)) is None:
                 raise
         # Outside the handler: the exception would keep the failed run's tensors alive.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        memory.recover(self._device)
         log.warning("out of memory; painting once more, in the smallest tiles")
         return Painting(studio, requests).paint(force_tiles=True)
 

@@ -1,6 +1,7 @@
 """How much memory there is, how much a painting takes, and what the allocator keeps."""
 
 import ctypes
+import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,18 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):
         return
+
+
+def recover(device: torch.device) -> None:
+    """Let go of all that a run took which ran out of memory, before another one begins.
+
+    Its objects refer to each other in circles, which Python looks for only now and then.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        give_back()
 
 
 def _machine_free() -> int:

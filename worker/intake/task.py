@@ -9,12 +9,16 @@ from shared.bells import ring
 from shared.errors import Fault, InternalFault, StoreUnavailable
 from shared.jobs.record import Inputs, Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.logs import about
 from shared.objects import ObjectStore
 from shared.settings import Settings
-from worker.intake.prepare import IntakeStoppedError, prepare
+from worker.intake.prepare import IntakeAwaitsError, IntakeStoppedError, prepare
 from worker.lease import Lease, Stop
 
 log = logging.getLogger(__name__)
+
+#: A job that waits for another's fetch is left alone for so long.
+ASIDE_SECONDS = 1.0
 
 
 class Intake:
@@ -41,13 +45,14 @@ class Intake:
             stall_seconds=self._config.intake_stall_seconds,
             draining=self._draining,
         )
-        try:
-            with lease:
-                self._attempt(claim, lease)
-        except LeaseLostError:
-            log.warning("job %s: the intake lease was lost", claim.job.id)
-        except StoreUnavailable:
-            log.warning("job %s: the job store stayed away; the reaper will see to it", claim.job.id)
+        with about(**claim.log_fields):
+            try:
+                with lease:
+                    self._attempt(claim, lease)
+            except LeaseLostError:
+                log.warning("job %s: the intake lease was lost", claim.job.id)
+            except StoreUnavailable:
+                log.warning("job %s: the job store stayed away; the reaper will see to it", claim.job.id)
         return True
 
     def _attempt(self, claim: Claim, lease: Lease) -> None:
@@ -66,6 +71,10 @@ class Intake:
             raise
         except IntakeStoppedError:
             self._end_early(claim, lease)
+            return
+        except IntakeAwaitsError:
+            lease.insist(lambda: self._store.set_aside(claim, ASIDE_SECONDS))
+            log.info("job %s: put aside while others fetch what it names", claim.job.id)
             return
         except Fault as fault:
             self._fail(claim, lease, fault)

@@ -2,16 +2,20 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
-from tests.support.api import ApiServer, checked_client, finish, picture_bytes, start_painting
+from shared.settings import Settings
+from tests.support.api import BODY, ApiServer, checked_client, finish, picture_bytes, start_painting
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_for
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -210,3 +214,26 @@ def test_a_file_name_has_nothing_that_a_shell_or_a_header_could_mistake(
     finish(store, objects, start_painting(store), b"x", "0" * 64)
     answer = http.get("/v1/jobs/..~a/output")
     assert answer.headers["Content-Disposition"] == 'inline; filename="a.png"'
+
+
+def test_a_picture_that_went_before_its_job_is_gone_and_the_job_says_when(
+    http: httpx.Client, submit: Submit, redis_client: redis.Redis, settings: Settings, objects: ObjectStore
+) -> None:
+    store = JobStore(redis_client, settings.model_copy(update={"output_seconds": 0.001}))
+    job = submit(retention_seconds=3600)
+    data = picture_bytes()
+    finish(store, objects, start_painting(store), data, hashlib.sha256(data).hexdigest())
+    wait_for(lambda: store.expire_outputs(1)[0], "the output's time to be over")
+    answer = http.get(f"/v1/jobs/{job['id']}/output")
+    assert (answer.status_code, answer.json()["code"]) == (410, "output_expired")
+    shown = http.get(f"/v1/jobs/{job['id']}").json()
+    assert (shown["status"], shown["output"]) == ("succeeded", None)
+    assert shown["completed_at"] <= shown["output_expires_at"] < shown["expires_at"]
+    kept = datetime.fromisoformat(shown["expires_at"]) - datetime.fromisoformat(shown["completed_at"])
+    assert kept.total_seconds() == 3600
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.5, "7"])
+def test_a_retention_that_is_no_time_is_refused(http: httpx.Client, seconds: object) -> None:
+    answer = http.post("/v1/jobs", json=BODY | {"retention_seconds": seconds})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/retention_seconds")

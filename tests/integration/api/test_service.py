@@ -152,11 +152,21 @@ def test_it_does_not_start_beyond_loopback_without_tokens(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_it_logs_no_line_for_a_request_that_went_well(server: ApiServer, http: httpx.Client) -> None:
+def test_it_logs_one_line_for_a_request_and_none_where_that_is_switched_off(
+    server: ApiServer, http: httpx.Client, tmp_path: Path, valkey: str
+) -> None:
     before = server.log.read_text()
-    http.get("/v1/presets")
+    http.get("/v1/presets?token=hidden")
+    http.get("/healthz")
     http.post("/v1/jobs", json=BODY)
-    assert server.log.read_text() == before
+    lines = server.log.read_text().removeprefix(before).splitlines()
+    said = [line.partition("impasto.access: ")[2].partition(" in ")[0] for line in lines]
+    assert said == ["GET /v1/presets 200", "POST /v1/jobs 202"]
+    with ApiServer(tmp_path, valkey, access_log="false") as silent, checked_client(silent.url) as quiet:
+        before = silent.log.read_text()
+        quiet.get("/v1/presets")
+        quiet.post("/v1/jobs", json=BODY)
+        assert silent.log.read_text() == before
 
 
 def _advertise(url: str) -> None:

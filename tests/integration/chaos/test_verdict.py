@@ -1,6 +1,7 @@
 """What judges a chaos run finds each thing that should not be, planted by hand."""
 
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StorageUnavailable
+from shared.ids import new_id
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Output
 from tests.chaos.callers import Accepted, Request
 from tests.chaos.schedule import Fault, Kind
-from tests.chaos.verdict import Evidence, judge
+from tests.chaos.verdict import Evidence, is_enough, judge
 from tests.support.jobs import claim_paint
 from tests.support.rig import Rig
 
@@ -28,8 +30,8 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         yield rig
 
 
-def succeed(rig: Rig) -> Job:
-    job = rig.submit(metadata={"key": REQUEST.key})
+def succeed(rig: Rig, key: str = REQUEST.key) -> Job:
+    job = rig.submit(metadata={"key": key})
     claim = claim_paint(rig.store)
     output = Output(f"outputs/{job.uid}/{claim.fence}.png", DIGEST, len(PAINTED), 64, 43, "image/png")
     rig.objects.put(output.key, PAINTED, output.content_type)
@@ -85,7 +87,6 @@ def test_a_job_that_has_not_ended_is_found(rig: Rig) -> None:
     job = rig.submit(metadata={"key": REQUEST.key})
     found = findings(rig, replace(accepted(job), ended=None, fetched=None))
     assert any("is still queued/waiting" in one for one in found)
-    assert any("0 of 1 succeeded" in one for one in found)
 
 
 def test_an_ending_that_changed_is_found(rig: Rig) -> None:
@@ -130,6 +131,38 @@ def test_indexes_that_do_not_agree_are_found(rig: Rig) -> None:
     job = succeed(rig)
     rig.client.hincrby(Key.COUNTS, "succeeded", 1)
     assert any("the recount finds" in one for one in findings(rig, accepted(job)))
+
+
+def fail(rig: Rig) -> Job:
+    job = rig.submit(metadata={"key": f"{REQUEST.key} failed {new_id('n')}"})
+    rig.store.fail(claim_paint(rig.store), StorageUnavailable("away"))
+    return rig.now(job)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "enough"), [(0, 1, True), (0, 2, False), (9, 1, True), (9, 2, False)]
+)
+def test_in_a_short_run_one_job_may_be_in_the_way_of_all_faults_and_no_more(
+    rig: Rig, good: int, bad: int, enough: bool
+) -> None:
+    first = time.time()
+    seen = [accepted(succeed(rig, f"job {number}")) for number in range(good)]
+    seen += [replace(accepted(fail(rig)), ended="failed", fetched=None) for _ in range(bad)]
+    fault = Fault(0.0, Kind.RESET, "s3", time.time() - first + 1)
+    found = judge(rig, evidence(*seen, faults=(fault,), begun_at=first)).findings
+    assert found == ([] if enough else [f"{good} of {good + bad} succeeded, fewer than 99%"])
+
+
+@pytest.mark.parametrize(("failed", "enough"), [(1, True), (2, True), (3, False)])
+def test_of_many_jobs_one_in_a_hundred_may_be_missing(failed: int, enough: bool) -> None:
+    assert is_enough(200 - failed, 200) is enough
+
+
+def test_a_job_that_fails_without_a_fault_is_found_though_it_is_the_only_one(rig: Rig) -> None:
+    failed = replace(accepted(fail(rig)), ended="failed", fetched=None)
+    found = judge(rig, evidence(accepted(succeed(rig)), failed)).findings
+    assert len(found) == 1
+    assert "no injected fault explains" in found[0]
 
 
 @pytest.mark.parametrize("target", ["s3", "chores"])

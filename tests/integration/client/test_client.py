@@ -1,11 +1,16 @@
 """The client against the real API: every call, and what both make of each other's JSON."""
 
+import asyncio
 import hashlib
+import http.client
+import time
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from client import ApiError, Impasto, JobFailed, Style
+from client import ApiError, AsyncImpasto, Impasto, JobFailed, Request, Style, webhooks
 from client.models import Job
 from shared.backbones import BACKBONES
 from shared.errors import FetchFailed
@@ -13,6 +18,7 @@ from shared.jobs.record import Queue
 from shared.jobs.store import Claim, JobStore
 from shared.objects import ObjectStore
 from shared.spec import PRESETS
+from tests.integration.client.conftest import TOKEN
 from tests.support.api import CONTENT, STYLE, ApiServer, finish, picture_bytes, start_painting
 
 PICTURE = picture_bytes()
@@ -60,6 +66,82 @@ def test_waiting_tells_each_change_until_the_picture_is_there(
 
     assert impasto.wait(job.id, timeout=30, on_progress=paint_at_the_first_call).succeeded
     assert seen == ["queued", "succeeded"]
+
+
+def test_an_answer_that_was_waited_for_says_each_header_once(impasto: Impasto, service: ApiServer) -> None:
+    """Some clients, Node's among them, refuse a Content-Length that is said twice."""
+    job = impasto.submit(CONTENT, [STYLE])
+    headers = {"Authorization": f"Bearer {TOKEN}", "Prefer": "wait=1"}
+    with closing(http.client.HTTPConnection("127.0.0.1", urlsplit(service.url).port)) as connection:
+        connection.request("GET", f"/v1/jobs/{job.id}", headers=headers)
+        answer = connection.getresponse()
+        names = [name.lower() for name, _ in answer.getheaders()]
+        assert answer.getheader("Preference-Applied") == "wait=1"
+    assert len(names) == len(set(names)), names
+
+
+def test_events_tell_of_a_job_until_it_has_ended(
+    impasto: Impasto, store: JobStore, objects: ObjectStore
+) -> None:
+    job = impasto.submit(CONTENT, [STYLE])
+    events = impasto.events(job.id)
+    first = next(events)
+    assert (first.type, first.data["status"]) == ("job", "queued")
+    assert first.id
+    finish(store, objects, start_painting(store), PICTURE, SHA256)
+    later = list(events)
+    assert later[-1].data["status"] == "succeeded"
+    again = list(impasto.events(job.id, last_event_id=first.id))
+    assert again[-1].data["status"] == "succeeded"
+
+
+def test_many_jobs_are_handed_in_and_watched(impasto: Impasto, store: JobStore, objects: ObjectStore) -> None:
+    requests = (Request(CONTENT, [STYLE], id=f"many-{number}", spec={"seed": number}) for number in range(12))
+    outcomes = list(impasto.submit_many(requests))
+    assert {outcome.job and outcome.job.id for outcome in outcomes} == {f"many-{n}" for n in range(12)}
+    ended = impasto.as_completed(outcomes)
+    done = set()
+    for _ in outcomes:
+        finish(store, objects, start_painting(store), PICTURE, SHA256)
+        done.add(next(ended).id)
+    assert len(done) == 12
+    assert next(ended, None) is None
+
+
+def test_the_asynchronous_client_does_a_job(
+    impasto: Impasto,  # noqa: ARG001 - a live worker
+    service: ApiServer,
+    store: JobStore,
+    objects: ObjectStore,
+    pictures: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with AsyncImpasto(service.url, TOKEN) as client:
+            job = await client.submit(pictures[0], [pictures[1]])
+            waiting = asyncio.create_task(client.wait(job.id, timeout=60))
+            events = asyncio.create_task(_statuses(client, job.id))
+            claim = claim_paint(store)
+            finish(store, objects, claim, PICTURE, SHA256)
+            await client.download(await waiting, tmp_path / "painting.png")
+            assert (await events)[-1] == "succeeded"
+            assert [one.id async for one in client.jobs()] == [job.id]
+
+    asyncio.run(main())
+    assert (tmp_path / "painting.png").read_bytes() == PICTURE
+
+
+async def _statuses(client: AsyncImpasto, job: str) -> list[str]:
+    return [event.data["status"] async for event in client.events(job)]
+
+
+def test_the_secrets_of_webhooks_are_those_that_sign(impasto: Impasto) -> None:
+    [secret, *_] = impasto.webhook_secrets()
+    body = b'{"type": "job.succeeded", "data": {"id": "x"}}'
+    stamp = int(time.time())
+    headers = {"webhook-id": "m", "webhook-timestamp": str(stamp)}
+    headers["webhook-signature"] = webhooks.sign(secret, "m", stamp, body)
+    assert webhooks.verify(headers, body, impasto.webhook_secrets()).data == {"id": "x"}
 
 
 def test_files_become_uploads_and_need_no_intake(

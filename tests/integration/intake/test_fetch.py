@@ -12,10 +12,10 @@ import pytest
 
 from shared.errors import FetchFailed, FetchRefused, FetchUnreachable, PictureTooLarge
 from shared.settings import Settings
+from shared.web.targets import REFUSAL
 from tests.support.valkey import free_port
 from tests.support.web import Exchange, Web, content, drip, hang, redirect, status
 from worker.intake.fetch import FetchPolicy, fetch
-from worker.intake.targets import REFUSAL
 
 PICTURE = b"\x89PNG picture bytes"
 LOOPBACK = (ip_network("127.0.0.0/8"),)

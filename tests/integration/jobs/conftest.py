@@ -14,7 +14,7 @@ from tests.support.clock import Clock
 @pytest.fixture
 def config(valkey: str) -> Settings:
     """Settings for the session's server: patience for a busy machine, a retention shorter than a deadline."""
-    return Settings(redis_url=valkey, redis_timeout=60, retention_seconds=1000)
+    return Settings(redis_url=valkey, redis_timeout=20, retention_seconds=1000)
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ import pytest
 from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
 
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
+from shared.jobs.deliveries import DeliveryStore
+from shared.jobs.delivery import Attempt, Load, Outcome
 from shared.jobs.keys import Key
-from shared.jobs.record import NewJob, Queue
+from shared.jobs.record import NewJob, Queue, Webhook, new_record
 from shared.jobs.store import Claim, LeaseLostError
 from shared.spec import Spec
 from tests.integration.jobs.steps import Steps
@@ -30,6 +32,8 @@ FREEZES = st.sampled_from([False, False, True])
 DEADLINES = st.sampled_from([100_000, 100_000, 100_000, 20])
 #: Jobs of one size are companions.
 SIZES = st.sampled_from([512, 512, 256])
+#: Jobs that are not fresh share with their like.
+FRESH = st.sampled_from([False, False, True])
 #: What a claim may be used for, the first ones more often.
 WRITES = (
     *("advance", "finish", "renew", "fail") * 2,
@@ -39,6 +43,9 @@ WRITES = (
 
 def sized(size: int, backbone: str = "compact") -> Spec:
     return SPEC.model_copy(update={"size": size, "backbone": backbone})
+
+
+HOOK = Webhook("https://hooks.example.org/impasto")
 
 
 class Schedules(Steps):
@@ -51,15 +58,20 @@ class Schedules(Steps):
 
     @initialize(
         target=jobs,
-        kinds=st.lists(st.tuples(st.sampled_from(OWNERS), st.booleans(), SIZES), min_size=3, max_size=9),
+        kinds=st.lists(
+            st.tuples(st.sampled_from(OWNERS), st.booleans(), SIZES, FRESH), min_size=3, max_size=9
+        ),
     )
-    def an_open_house(self, kinds: list[tuple[str, bool, int]]) -> Any:
-        jobs = [new_job(owner, skip_intake=stored, spec=sized(size)) for owner, stored, size in kinds]
+    def an_open_house(self, kinds: list[tuple[str, bool, int, bool]]) -> Any:
+        jobs = [
+            new_job(owner, skip_intake=stored, spec=sized(size), fresh=fresh)
+            for owner, stored, size, fresh in kinds
+        ]
         return multiple(*map(self.accept, jobs))
 
-    @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES)
-    def submit_by_url(self, owner: str, priority: int, deadline: float) -> NewJob:
-        job = new_job(owner, priority=priority, deadline_seconds=deadline)
+    @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES, fresh=FRESH)
+    def submit_by_url(self, owner: str, priority: int, deadline: float, fresh: bool) -> NewJob:
+        job = new_job(owner, priority=priority, deadline_seconds=deadline, webhook=HOOK, fresh=fresh)
         return self.accept(replace(job, id=f"own-{job.uid}", idempotency_key=f"key-{job.uid}"))
 
     @rule(
@@ -69,8 +81,9 @@ class Schedules(Steps):
         deadline=DEADLINES,
         pictures=st.tuples(st.sampled_from(PICTURES), st.sampled_from(PICTURES)),
         backbone=st.sampled_from(BACKBONES),
-        masked=st.booleans(),
+        masked=st.sampled_from([False, False, True]),
         size=SIZES,
+        fresh=FRESH,
     )
     def submit_stored(
         self,
@@ -81,9 +94,12 @@ class Schedules(Steps):
         backbone: str,
         masked: bool,
         size: int,
+        fresh: bool,
     ) -> NewJob:
         spec = sized(size, backbone)
-        job = new_job(owner, priority=priority, deadline_seconds=deadline, skip_intake=True, spec=spec)
+        job = new_job(
+            owner, priority=priority, deadline_seconds=deadline, skip_intake=True, spec=spec, fresh=fresh
+        )
         style, init = clean(pictures[1]), None
         if masked:
             style, init = replace(style, mask=clean(pictures[0]), region=style), clean(pictures[0])
@@ -94,14 +110,24 @@ class Schedules(Steps):
             if picture.sha256:
                 self.keep(picture.source)
         few = self.client.llen(Queue.PAINT if job.skip_intake else Queue.INTAKE) < self.config.bells
+        self.before = snapshot(self.client)
+        made = self.made(self.before, new_record(job)) if job.skip_intake else None
         submitted = self.store.submit(job)
         assert submitted.created
-        assert submitted.ring == few
+        self.expect_sharing(submitted.job, made)
+        assert submitted.ring == (few and made is None)
         assert submitted.queue == (Queue.PAINT if job.skip_intake else Queue.INTAKE)
         self.asked[job.uid] = job
         if submitted.ring:
             self.client.rpush(submitted.queue, "bell")
         return job
+
+    @rule(outcome=st.sampled_from([Outcome.DELIVERED, Outcome.AGAIN, Outcome.FAILED]))
+    def deliver(self, outcome: Outcome) -> None:
+        deliveries = DeliveryStore(self.client, self.config)
+        for claim in deliveries.claim(Load(room=2, host_slots=2, owner_slots=2)):
+            assert claim.record
+            deliveries.settle(claim, Attempt(at=1, ms=1), outcome, 60)
 
     @rule(job=jobs, by_key=st.booleans(), same_body=st.booleans())
     def submit_again(self, job: NewJob, by_key: bool, same_body: bool) -> None:
@@ -143,14 +169,21 @@ class Schedules(Steps):
             with pytest.raises(NotFound):
                 self.store.purge(job.owner, job.id)
         elif record["status"] in TERMINAL:
-            self.store.purge(job.owner, job.id)
+            self.forget_objects(self.store.purge(job.owner, job.id))
             del self.ended[job.uid], self.asked[job.uid]
             assert self.store.by_uid(job.uid) is None
         else:
             with pytest.raises(Conflict):
                 self.store.purge(job.owner, job.id)
-            place = self.store.position(self.store.get(job.owner, job.id))
-            assert (place is not None) == ("waiting" in self.before.place(job.uid)[0])
+            place, stands = (
+                self.store.position(self.store.get(job.owner, job.id)),
+                self.before.place(job.uid)[0],
+            )
+            if "following" in stands:
+                leader = self.before.records[self.made(self.before, record) or job.uid]
+                stands = self.before.place(leader["uid"])[0]
+                assert place == 1 or leader["status"] == "queued"
+            assert (place is not None) == ("waiting" in stands or place == 1)
             self.unchanged()
 
     # Workers.

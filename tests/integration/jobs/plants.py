@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import redis
 
 from shared.audit import Code, audit
+from shared.jobs.delivery import line_of, message_id
 from shared.jobs.keys import Key
-from shared.jobs.record import Job, Queue
+from shared.jobs.record import Job, Queue, Webhook
 from shared.settings import Settings
 from tests.support.audit import audit as recount
 from tests.support.busy import PNG, Studio
 from tests.support.jobs import UNSTORED, claim_intake, claim_paint, new_job
 
+HOOK = Webhook("https://hooks.example.org/impasto")
 LONG_AGO = time.time() - 86_400
 #: Codes and subjects of findings.
 Found = set[tuple[str, str]]
@@ -34,14 +36,23 @@ class House:
     succeeded: Job
     canceled: Job
     upload: str
+    made: Job
+    sharer: Job
+    leader: Job
+    follower: Job
 
     @classmethod
     def furnished(cls, client: redis.Redis, config: Settings, studio: Studio) -> "House":
         store = studio.store
+        made, sharer = (studio.submit("made", owner="dan", fresh=False) for _ in range(2))
+        studio.finish(claim_paint(store))
+        leader, follower = (studio.submit("led", owner="dan", fresh=False) for _ in range(2))
+        claim_paint(store)
         studio.submit("done")
         done = claim_paint(store)
         studio.finish(done)
-        canceled = store.cancel("ann", studio.submit("canceled").id)
+        # One event of it is to be told.
+        canceled = store.cancel("ann", studio.submit("canceled", webhook=HOOK).id)
         studio.submit("painted", id="mine")
         painted = claim_paint(store)
         studio.checkpoint(painted)
@@ -60,7 +71,10 @@ class House:
         assert painting
         assert delayed
         recount(client)
-        return cls(client, config, studio, fetching, waiting, delayed, painting, succeeded, canceled, upload)
+        shared = [found for job in (made, sharer, leader, follower) if (found := store.by_uid(job.uid))]
+        return cls(
+            client, config, studio, fetching, waiting, delayed, painting, succeeded, canceled, upload, *shared
+        )
 
     def found(self, *, deep: bool = False) -> set[tuple[str, str]]:
         """Code and subject of each finding."""
@@ -305,6 +319,64 @@ def leftovers(house: House) -> Found:
     return {(Code.OBJECT_WITHOUT_JOB, house.old(key)) for key in keys}
 
 
+def recipe_of(house: House, job: Job) -> str:
+    """The recipe in a job's record."""
+    found = house.client.hget(Key.JOB + job.uid, "recipe")
+    assert found
+    return str(found)
+
+
+def recipe_of_nobody(house: House) -> Found:
+    house.client.hset(f"{Key.RECIPES}dan", "0" * 32, "job_nobody")
+    house.client.hset(f"{Key.RECIPES}ann", recipe_of(house, house.leader), house.leader.uid)
+    return {(Code.RECIPE_DISAGREES, f"{Key.RECIPES}dan"), (Code.RECIPE_DISAGREES, f"{Key.RECIPES}ann")}
+
+
+def follower_without_place(house: House) -> Found:
+    house.client.delete(f"{Key.FOLLOWING}{recipe_of(house, house.follower)}:dan")
+    return {(Code.JOB_STRANDED, house.follower.uid)}
+
+
+def follower_in_line(house: House) -> Found:
+    house.client.zadd(f"{Key.WAIT}paint.compact:bob", {house.follower.uid: 9e13})
+    house.client.hincrby(Key.WAITING, "paint.compact", 1)
+    return {(Code.ENTRY_CONTRADICTS, f"{Key.WAIT}paint.compact:bob")}
+
+
+def leader_among_followers(house: House) -> Found:
+    key = f"{Key.FOLLOWING}{recipe_of(house, house.leader)}:dan"
+    house.client.zadd(key, {house.leader.uid: 1})
+    return {(Code.JOB_MISPLACED, house.leader.uid), (Code.ENTRY_CONTRADICTS, key)}
+
+
+def followers_of_what_has_ended(house: House) -> Found:
+    made = recipe_of(house, house.made)
+    place = house.client.zscore(f"{Key.FOLLOWING}{recipe_of(house, house.follower)}:dan", house.follower.uid)
+    house.client.delete(f"{Key.FOLLOWING}{recipe_of(house, house.follower)}:dan")
+    house.client.zadd(f"{Key.FOLLOWING}{made}:dan", {house.follower.uid: place})
+    house.record(house.follower, recipe=made)
+    return {(Code.FOLLOWERS_WITHOUT_LEADER, f"{Key.FOLLOWING}{made}:dan")}
+
+
+def sharers_forgotten(house: House) -> Found:
+    assert house.made.output
+    house.client.delete(Key.SHARERS + house.made.output.key)
+    return {(Code.SHARERS_DISAGREE, house.sharer.uid)}
+
+
+def maker_not_among_the_sharers(house: House) -> Found:
+    assert house.made.output
+    house.client.zrem(Key.SHARERS + house.made.output.key, house.made.uid)
+    return {(Code.SHARERS_DISAGREE, house.made.uid)}
+
+
+def sharers_too_many(house: House) -> Found:
+    assert house.made.output
+    key = Key.SHARERS + house.made.output.key
+    house.client.zadd(key, {house.succeeded.uid: 1, "job_nobody": 1})
+    return {(Code.SHARERS_DISAGREE, key)}
+
+
 def unreadable(house: House) -> Found:
     house.record(house.waiting, spec="{}garbage")
     house.client.hdel(Key.JOB + house.painting.uid, "owner")
@@ -316,7 +388,72 @@ def unreadable(house: House) -> Found:
     }
 
 
+def told(house: House) -> tuple[str, str]:
+    """The ID of the delivery that is to be sent, and its line."""
+    return message_id(house.canceled.uid, "job.canceled"), line_of(HOOK.url, "ann")
+
+
+def delivery_of_nobody(house: House) -> Found:
+    one, _ = told(house)
+    house.client.hset(Key.DELIVERY + one, "uid", "job_nobody")
+    return {(Code.DELIVERY_WITHOUT_RECORD, one)}
+
+
+def delivery_out_of_line(house: House) -> Found:
+    one, line = told(house)
+    house.client.zrem(Key.DELIVERY_LINE + line, one)
+    return {(Code.DELIVERY_DISAGREES, one), (Code.DELIVERY_DISAGREES, Key.DELIVERIES)}
+
+
+def delivery_in_another_list(house: House) -> Found:
+    one, _ = told(house)
+    house.client.rename(f"{Key.DELIVERY_LIST}waiting:ann", f"{Key.DELIVERY_LIST}failed:ann")
+    return {(Code.DELIVERY_DISAGREES, one)}
+
+
+def delivery_done_but_in_line(house: House) -> Found:
+    one, _ = told(house)
+    house.client.hset(Key.DELIVERY + one, "state", "delivered")
+    house.client.rename(f"{Key.DELIVERY_LIST}waiting:ann", f"{Key.DELIVERY_LIST}delivered:ann")
+    return {(Code.DELIVERY_DISAGREES, one)}
+
+
+def delivery_lost(house: House) -> Found:
+    one, line = told(house)
+    house.client.delete(Key.DELIVERY + one)
+    return {
+        (Code.DELIVERY_DISAGREES, Key.DELIVERY_LINE + line),
+        (Code.DELIVERY_DISAGREES, f"{Key.DELIVERY_LIST}waiting:ann"),
+    }
+
+
+def line_without_a_turn(house: House) -> Found:
+    house.client.delete(Key.DELIVERIES)
+    return {(Code.DELIVERY_DISAGREES, Key.DELIVERIES)}
+
+
+def line_with_a_late_turn(house: House) -> Found:
+    _, line = told(house)
+    house.client.zadd(Key.DELIVERIES, {line: time.time() * 1000 + 9e6})
+    return {(Code.DELIVERY_DISAGREES, Key.DELIVERIES)}
+
+
+def delivery_not_sent(house: House) -> Found:
+    one, line = told(house)
+    house.client.zadd(Key.DELIVERY_LINE + line, {one: LONG_AGO * 1000})
+    house.client.zadd(Key.DELIVERIES, {line: LONG_AGO * 1000})
+    return {(Code.DELIVERY_OVERDUE, one)}
+
+
 PLANTED = [
+    delivery_of_nobody,
+    delivery_out_of_line,
+    delivery_in_another_list,
+    delivery_done_but_in_line,
+    delivery_lost,
+    line_without_a_turn,
+    line_with_a_late_turn,
+    delivery_not_sent,
     without_place,
     without_lease,
     without_backoff,
@@ -351,6 +488,14 @@ PLANTED = [
     result_cut,
     pointers_lost,
     leftovers,
+    recipe_of_nobody,
+    follower_without_place,
+    follower_in_line,
+    leader_among_followers,
+    followers_of_what_has_ended,
+    sharers_forgotten,
+    maker_not_among_the_sharers,
+    sharers_too_many,
     unreadable,
 ]
 

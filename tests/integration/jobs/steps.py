@@ -6,7 +6,7 @@ step everything in Redis is read, and `tests.support.audit` recounts it. The rul
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 import pytest
@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from shared.errors import PictureUnreadable, StorageUnavailable
 from shared.jobs.keys import Key
-from shared.jobs.record import Checkpoint, Inputs, Job, NewJob, PaintProgress, Queue, Stage
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.record import Checkpoint, Inputs, Job, NewJob, PaintProgress, Queue, Stage, recipe_of
+from shared.jobs.store import Claim, JobStore, LeaseLostError, Purged
 from shared.settings import Settings
-from tests.support.audit import TERMINAL, Snapshot, audit, snapshot
+from tests.support.audit import TERMINAL, Snapshot, audit, shares, snapshot
 from tests.support.clock import Clock
 from tests.support.jobs import UNSTORED, bucket, clean, output, sha256
 
@@ -47,6 +47,7 @@ class Steps(RuleBasedStateMachine):
             tuple[str, str], Counter[str]
         ] = {}  # (lane, owner that waits) -> others served since
         self.stored: set[str] = set()  # inputs in the object store
+        self.outputs: set[str] = set()  # results in it
         self.asked: dict[str, NewJob] = {}
         self.before = snapshot(self.client)
 
@@ -64,7 +65,13 @@ class Steps(RuleBasedStateMachine):
             self.check_record(uid, record)
         assert self.store.tally().finished == len(self.succeeded)
         assert store.hash(Key.REFS).keys() <= self.stored, "an input that a job needs was deleted"
+        needed = {json.loads(r["output"])["key"] for r in store.records.values() if "output" in r}
+        assert needed == self.outputs, "a result that a job needs was deleted, or one was left behind"
+        self.forget_absent(store)
         self.before = store
+        # Who has nothing left that waits, and comes back, stands at the end of the line.
+        waiting = {(lane, owner) for lane, owners in store.waiting.items() for owner in owners}
+        self.served = {key: others for key, others in self.served.items() if key in waiting}
 
     def check_record(self, uid: str, record: dict[str, str]) -> None:
         if record["status"] in TERMINAL:
@@ -80,7 +87,8 @@ class Steps(RuleBasedStateMachine):
         assert self.attempts[uid] <= self.config.max_attempts
         version, shown = self.versions.get(uid, (0, {}))
         now_shown = {k: v for k, v in record.items() if k not in ("version", "checkpoint", "fences")}
-        now_shown = {k: v for k, v in now_shown.items() if k != "waiting_since"}
+        unseen = ("waiting_since", "following", "lift")
+        now_shown = {k: v for k, v in now_shown.items() if k not in unseen}
         if now_shown != shown:
             assert int(record["version"]) > version, "what a poll sees changed, the version did not"
         self.versions[uid] = (int(record["version"]), now_shown)
@@ -93,6 +101,29 @@ class Steps(RuleBasedStateMachine):
             self.store.forget(f"inputs/{sha256(name)}")
         self.store.hold(sha256(name))
         self.stored.add(sha256(name))
+
+    def made(self, store: Snapshot, record: Mapping[str, str]) -> str | None:
+        """The job that makes what this one asks for, or one that has it."""
+        if not shares(dict(record)):
+            return None
+        return store.hash(Key.RECIPES + record["owner"]).get(record["recipe"])
+
+    def expect_sharing(self, job: Job, made: str | None) -> None:
+        """A job that is ready for paint has what was made, or follows whoever makes it."""
+        leader = self.before.records.get(made or "")
+        if leader is None:
+            assert not job.following
+            assert job.reused_from is None
+        elif leader["status"] == "succeeded":
+            assert (job.status, job.output) == ("succeeded", Job.from_hash(leader).output)
+            assert job.reused_from == leader.get("reused_from", leader["id"])
+        else:
+            assert job.following
+            assert (job.status, job.stage) == ("queued", "waiting")
+
+    def forget_objects(self, purged: Purged) -> None:
+        """What nobody needs is deleted."""
+        self.outputs -= set(purged.keys)
 
     def take(self, worker: str, queue: Queue, backbones: tuple[str, ...]) -> Claim | None:
         before = snapshot(self.client)
@@ -197,6 +228,12 @@ class Steps(RuleBasedStateMachine):
             if key not in waiting or (key[1] == owner and key[0] in lanes):
                 del self.served[key]
 
+    def forget_absent(self, store: Snapshot) -> None:
+        """Whoever has nothing waiting any more joins at the end of the line later on."""
+        waiting = {(lane, owner) for lane, owners in store.waiting.items() for owner in owners}
+        for key in self.served.keys() - waiting:
+            del self.served[key]
+
     def perform(self, claim: Claim, write: str, picture: str) -> Job | None:
         store = self.store
         match write:
@@ -218,6 +255,7 @@ class Steps(RuleBasedStateMachine):
                 store.checkpoint(claim, Checkpoint(f"checkpoints/{claim.job.uid}/{claim.fence}-1", 7))
             case "finish":
                 store.finish(claim, output(claim), seconds={"paint": 1.0}, evaluations=3, loss={"style": 0.5})
+                self.outputs.add(output(claim).key)
             case "fail":
                 return store.fail(claim, StorageUnavailable("away"))
             case "spoil":
@@ -237,7 +275,9 @@ class Steps(RuleBasedStateMachine):
         match write:
             case "advance":
                 self.attempts[uid] = 0
-                assert (now.status, now.stage) == ("queued", "waiting")
+                ready = {**record, "recipe": recipe_of(now.spec, now.inputs)}
+                self.expect_sharing(now, self.made(self.before, ready))
+                assert now.status == "succeeded" or (now.status, now.stage) == ("queued", "waiting")
             case "release":
                 self.attempts[uid] -= 1
                 assert now.status == (stopped if late or asked else "queued")

@@ -183,3 +183,33 @@ def test_records_of_a_later_schema_are_left_to_later_workers(
     reaped = store.reap()
     assert (reaped.requeued, reaped.failed, reaped.canceled, reaped.expired) == (0, 0, 0, 0)
     assert snapshot(redis_client).raw == before
+
+
+def later_records(store: JobStore, redis_client: redis.Redis, number: int, owner: str = "ann") -> None:
+    """Jobs that a later Impasto wrote, more urgent than any of ours."""
+    for _ in range(number):
+        job = store.submit(new_job(owner, skip_intake=True, priority=9)).job
+        redis_client.hset(f"im:job:{job.uid}", "schema", SCHEMA + 1)
+
+
+def test_later_records_before_ours_in_line_keep_no_worker_from_ours(
+    store: JobStore, clock: Clock, redis_client: redis.Redis
+) -> None:
+    later_records(store, redis_client, 1000)
+    mine = {store.submit(new_job(skip_intake=True)).job.uid for _ in range(30)}
+    claimed = set()
+    for _ in range(600):  # bells keep coming
+        clock.advance(0.7)
+        claim = store.claim(Queue.PAINT, "paint-1", ("compact",))
+        claimed |= {claim.job.uid} if claim else set()
+    assert claimed == mine
+    audit(redis_client)
+
+
+def test_owners_whose_jobs_are_all_later_keep_no_other_from_its_turn(
+    store: JobStore, redis_client: redis.Redis
+) -> None:
+    for number in range(40):
+        later_records(store, redis_client, 1, owner=f"new-{number}")
+    mine = store.submit(new_job("old", skip_intake=True)).job
+    assert claim_paint(store).job.uid == mine.uid

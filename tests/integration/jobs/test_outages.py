@@ -27,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def own_store(server: ValkeyServer) -> Iterator[JobStore]:
-    config = Settings(redis_url=server.url, redis_timeout=TIMEOUT, lease_seconds=0.3, retry_delay=0.1)
+    config = Settings(redis_url=server.url, redis_timeout=TIMEOUT, lease_seconds=0.6, retry_delay=0.1)
     with connect(config) as client:
         yield JobStore(client, config)
 
@@ -113,7 +113,7 @@ def test_a_full_server_takes_no_job_but_lets_those_it_has_end(own_store: JobStor
 def test_the_servers_clock_ends_a_lease_and_a_back_off(own_store: JobStore) -> None:
     own_store.submit(new_job(skip_intake=True))
     lost = claim_paint(own_store)
-    while not own_store.reap().requeued:  # the lease of 0.3 s runs out
+    while not own_store.reap().requeued:  # the lease of 0.6 s runs out
         time.sleep(0.01)
     with pytest.raises(LeaseLostError):
         own_store.renew(lost)

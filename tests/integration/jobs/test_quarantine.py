@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from shared.errors import Quarantined
+from shared.errors import DeviceFailed, Quarantined
 from shared.jobs.keys import Key
 from shared.jobs.record import NewJob, Picture, Queue, recipe_of
 from shared.jobs.store import JobStore
@@ -177,7 +177,7 @@ def test_quarantine_ends_by_itself_or_by_hand_and_can_be_switched_off(
     config: Settings, clock: Clock, redis_client: redis.Redis, deadly: NewJob
 ) -> None:
     (key,) = redis_client.keys(f"{Key.QUARANTINE}*")
-    assert redis_client.get(key) == deadly.uid
+    assert redis_client.get(key) == str(clock.now), f"it says when; {deadly.uid} may be purged"
     assert 0 < redis_client.pttl(key) <= 3_600_000
     redis_client.delete(key)
     tolerant = JobStore(redis_client, config.model_copy(update={"quarantine_seconds": 0.0}))
@@ -239,3 +239,19 @@ def test_pictures_that_are_in_are_kept_for_the_next_attempt(
     assert again.job.version > job.version
     store.advance(again, clean("bridge"), (clean("starry"),), {"fetch": 0.1})
     assert audit(redis_client).hash(Key.REFS) == {clean(n).sha256: "1" for n in ("bridge", "starry")}
+
+
+def test_a_device_that_fails_whatever_it_is_given_is_held_against_no_job(
+    store: JobStore, clock: Clock, redis_client: redis.Redis
+) -> None:
+    uid = store.submit(new_job(skip_intake=True)).job.uid
+    lose_painters(store, clock, 2)
+    store.fail(claim_paint(store), DeviceFailed("cuda has failed: an illegal memory access"))
+    ended = store.by_uid(uid)
+    assert ended
+    assert ended.error
+    assert (ended.status, ended.error.code) == ("failed", "attempts_exhausted")
+    assert "the last with device_failed: cuda has failed" in ended.error.detail
+    assert store.submit(new_job(skip_intake=True)).created
+    assert not redis_client.keys(f"{Key.QUARANTINE}*")
+    audit(redis_client)

@@ -23,6 +23,7 @@ from tests.integration.service.support import (
     plain,
     wait_until_painting,
 )
+from tests.support.receiver import Receiver
 from tests.support.waiting import wait_for
 from tests.support.web import Web
 
@@ -228,3 +229,22 @@ def _failure(impasto: Impasto, job_id: str) -> JobError:
 def _get(url: str) -> bytes | None:
     response = httpx.get(url)
     return response.content if response.is_success else None
+
+
+def test_a_receiver_is_told_of_a_job_and_finds_the_picture_that_it_is_told_of(house: House, web: Web):
+    took = Receiver(web)
+    body = {
+        "content": web.file("/content.png", picture()),
+        "styles": [web.file("/style.png", picture(hue=90))],
+        "spec": SMALL,
+        "webhook": {"url": took.url},
+    }
+    with httpx.Client(base_url=house.url) as http:
+        job = http.post("/v1/jobs", json=body).json()
+        wait_for(lambda: len(took.got) >= 2, "the receiver to be told", SECONDS)
+        secret = http.get("/v1/webhooks/secret").json()["secret"]
+        events = {event["type"]: event["data"] for event in (one.verified(secret) for one in took.got)}
+        assert set(events) == {"job.processing", "job.succeeded"}
+        assert {data["id"] for data in events.values()} == {job["id"]}
+        output = events["job.succeeded"]["output"]
+        assert hashlib.sha256(http.get(output["url"]).content).hexdigest() == output["sha256"]

@@ -53,7 +53,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def config(valkey: str, tmp_path: Path) -> Settings:
-    return Settings(redis_url=valkey, data_dir=tmp_path, redis_timeout=60, bells=1)
+    return Settings(redis_url=valkey, data_dir=tmp_path, redis_timeout=20, bells=1)
 
 
 @pytest.fixture

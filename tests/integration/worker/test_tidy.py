@@ -13,6 +13,7 @@ from shared.jobs.store import JobStore
 from shared.objects import ObjectStore, open_objects
 from shared.settings import Settings
 from tests.support.jobs import claim_paint, finish, new_job
+from tests.support.waiting import wait_for
 from worker.chores.tidy import ORPHAN_SECONDS, Tidy
 
 BYTES = b"picture"
@@ -34,6 +35,25 @@ def put_old(objects: ObjectStore, config: Settings, *keys: str) -> None:
     for key in keys:
         objects.put(key, BYTES, "image/png")
         os.utime(config.objects_dir / key, (long_ago, long_ago))
+
+
+def test_an_output_past_its_own_time_goes_and_its_job_stays(
+    redis_client: redis.Redis, config: Settings, objects: ObjectStore
+):
+    store = JobStore(redis_client, config.model_copy(update={"output_seconds": 0.001}))
+    job = store.submit(new_job(skip_intake=True)).job
+    finish(store, claim_paint(store))
+    output = store.get(job.owner, job.id).output
+    assert isinstance(output, Output)
+    objects.put(output.key, BYTES, "image/png")
+    tidy = Tidy(store, objects, config.retention_seconds)
+
+    def gone() -> bool:
+        tidy.work()
+        return objects.stat(output.key) is None
+
+    wait_for(gone, "the output to be gone")
+    assert store.get(job.owner, job.id).output is None
 
 
 def test_an_ended_job_past_its_retention_goes_with_its_result(

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from api.bodies import parse
-from api.models import JobRequest
 from shared.errors import MalformedRequest
+from shared.requests.bodies import parse
+from shared.requests.models import JobRequest
 
 A, B = "https://example.org/a.jpg", "https://example.org/b.jpg"
 

@@ -1,8 +1,8 @@
 import pytest
 
-from api.catalogue import best
 from shared.jobs.record import Queue
 from shared.jobs.workers import WorkerInfo
+from shared.requests.choosing import best
 
 
 def painter(device: str, *backbones: str) -> WorkerInfo:

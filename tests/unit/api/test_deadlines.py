@@ -3,9 +3,9 @@
 import pytest
 from flask import Flask
 
-from api.bodies import read
 from api.deadlines import with_deadline
-from api.models import JobRequest
+from api.incoming import read
+from shared.requests.models import JobRequest
 
 BODY = {"content": "https://example.org/a.jpg", "styles": ["https://example.org/b.jpg"]}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from api.models import JobRequest
-from api.openapi import document, every_fault
-from api.operations import OPERATIONS, Operation
+from api.openapi import EVERY_OPERATION, document, every_fault
+from api.operations import Operation
 from api.views import JobView, Problem, UploadView
 from shared.errors import Fault
+from shared.requests.models import JobRequest
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 ROWS = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line[:1] == "|"]
@@ -31,7 +31,7 @@ def test_no_row_names_a_code_that_is_gone() -> None:
     assert listed == {fault.code for fault in every_fault()}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", EVERY_OPERATION, ids=lambda operation: operation.name)
 def test_every_operation_has_a_row_and_an_example(operation: Operation) -> None:
     assert f"| `{operation.method.upper()} {operation.path}` |" in PAGE
     path = re.escape(operation.path).replace(r"\{id\}", r"[\w.-]+")

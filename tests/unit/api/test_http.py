@@ -72,10 +72,10 @@ def test_an_id_that_would_need_escaping_is_refused(http: FlaskClient, job_id: st
 
 
 def test_faults_of_a_query_come_together(http: FlaskClient) -> None:
-    answer = http.get("/v1/jobs?status=done&limit=0&batch=1")
+    answer = http.get("/v1/jobs?status=done&limit=0&bach=1")
     assert answer.json
     pointers = {error["pointer"] for error in answer.json["errors"]}
-    assert pointers == {"/query/status", "/query/limit", "/query/batch"}
+    assert pointers == {"/query/status", "/query/limit", "/query/bach"}
 
 
 def test_an_error_of_ours_tells_the_caller_nothing_but_its_name(

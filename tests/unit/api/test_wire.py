@@ -6,6 +6,7 @@ from flask import Flask
 
 from api import wire
 from shared.errors import ErrorInfo
+from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, Output, PaintProgress, Picture, Stage, Status
 from shared.spec import Spec
 
@@ -37,14 +38,14 @@ def job(**changes: Any) -> Job:
     return Job(**(values | changes))
 
 
-def shown(app: Flask, record: Job, position: int | None = None) -> dict[str, Any]:
+def shown(app: Flask, record: Job, outlook: Outlook | None = None) -> dict[str, Any]:
     with app.test_request_context(base_url="http://paint.example.org"):
-        return wire.job_view(record, position).model_dump(mode="json")
+        return wire.job_view(record, outlook).model_dump(mode="json")
 
 
 def test_a_waiting_job_shows_its_place_and_nothing_that_is_not_yet(make_app: Callable[..., Flask]) -> None:
-    view = shown(make_app(), job(), 3)
-    assert view["queue"] == {"position": 3}
+    view = shown(make_app(), job(), Outlook(3, 41.4567))
+    assert view["queue"] == {"position": 3, "eta_seconds": 41.5}
     assert [view[name] for name in ("progress", "output", "error", "started_at", "metrics")] == [None] * 5
     assert view["created_at"] == "2023-11-14T22:13:20.123Z"
     assert view["styles"] == [
@@ -127,7 +128,8 @@ def test_a_failed_job_says_why(make_app: Callable[..., Flask]) -> None:
 
 def test_progress_is_a_share_of_the_steps(make_app: Callable[..., Flask]) -> None:
     progress = PaintProgress(step=100, steps=430, level=2, levels=3, loss={"content": 0.25})
-    view = shown(make_app(), job(status=Status.PROCESSING, stage=Stage.PAINTING, progress=progress))
+    record = job(status=Status.PROCESSING, stage=Stage.PAINTING, progress=progress)
+    view = shown(make_app(), record, Outlook(None, 8.44))
     assert view["progress"] == {
         "fraction": 0.2326,
         "step": 100,
@@ -135,39 +137,42 @@ def test_progress_is_a_share_of_the_steps(make_app: Callable[..., Flask]) -> Non
         "level": 2,
         "levels": 3,
         "loss": {"content": 0.25},
+        "eta_seconds": 8.4,
     }
 
 
 @pytest.mark.parametrize(
-    ("change", "position", "expected"),
+    ("change", "outlook", "expected"),
     [
         ({}, None, 1),
-        ({}, 3, 2),
-        ({}, 500, 10),
+        ({}, Outlook(3, None), 2),
+        ({}, Outlook(500, None), 10),
+        ({}, Outlook(3, 1.0), 1),
+        ({}, Outlook(3, 30.0), 15),
+        ({}, Outlook(500, 4000.0), 60),
         ({"status": Status.PROCESSING, "stage": Stage.PAINTING}, None, 1),
+        ({"status": Status.PROCESSING, "stage": Stage.PAINTING}, Outlook(None, 8.0), 4),
+        ({"status": Status.PROCESSING, "stage": Stage.PAINTING}, Outlook(None, 500.0), 10),
         ({"status": Status.SUCCEEDED, "stage": None}, None, None),
         ({"status": Status.EXPIRED, "stage": None}, None, None),
     ],
 )
-def test_the_next_poll_is_suggested_by_place_in_the_queue(
-    change: dict[str, Any], position: int | None, expected: int | None
+def test_the_next_poll_is_suggested_for_half_of_what_is_left(
+    change: dict[str, Any], outlook: Outlook | None, expected: int | None
 ) -> None:
-    assert wire.retry_after(job(**change), position, 1_700_000_010.0) == expected
-
-
-@pytest.mark.parametrize(("step", "expected"), [(0, 1), (1, 10), (50, 4), (99, 1), (100, 1)])
-def test_the_next_poll_is_suggested_by_what_is_left_to_paint(step: int, expected: int) -> None:
-    progress = PaintProgress(step=step, steps=100, level=1, levels=1)
-    record = job(status=Status.PROCESSING, stage=Stage.PAINTING, progress=progress, started_at=1000.0)
-    assert wire.retry_after(record, None, 1004.0) == expected
+    assert wire.retry_after(job(**change), outlook) == expected
 
 
 def test_the_etag_changes_with_record_version_and_place() -> None:
     tags = {
         wire.etag(job(), None),
-        wire.etag(job(), 1),
-        wire.etag(job(), 2),
-        wire.etag(job(version=5), 1),
-        wire.etag(job(uid="uid_2"), 1),
+        wire.etag(job(), Outlook(1, None)),
+        wire.etag(job(), Outlook(2, None)),
+        wire.etag(job(version=5), Outlook(1, None)),
+        wire.etag(job(uid="uid_2"), Outlook(1, None)),
     }
     assert len(tags) == 5
+
+
+def test_the_etag_leaves_out_what_is_never_the_same_twice() -> None:
+    assert wire.etag(job(), Outlook(1, 5.0)) == wire.etag(job(), Outlook(1, 4.0))

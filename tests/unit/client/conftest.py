@@ -1,12 +1,18 @@
-"""What the client's tests share: a server that misbehaves as told, and a client that hardly sleeps."""
+"""What the client's tests share: a server that misbehaves as told, and clients that hardly sleep.
 
+A test that asks for `impasto` runs twice: with the blocking client, and with the asynchronous one.
+"""
+
+import asyncio
+import inspect
 import json
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 
-from client import Impasto, Retries
+from client import AsyncImpasto, Impasto, Retries
 from tests.support.web import Answer, Exchange, Web
 
 QUICK = Retries(attempts=3, first_seconds=0.001, longest_seconds=0.002, patience_seconds=1)
@@ -19,10 +25,51 @@ def web() -> Iterator[Web]:
         yield server
 
 
-@pytest.fixture
-def impasto(web: Web) -> Iterator[Impasto]:
-    with Impasto(web.url, TOKEN, timeout=5, retries=QUICK) as client:
-        yield client
+@pytest.fixture(params=["blocking", "asyncio"])
+def impasto(web: Web, request: pytest.FixtureRequest) -> Iterator[Impasto]:
+    if request.param == "blocking":
+        with Impasto(web.url, TOKEN, timeout=5, retries=QUICK) as client:
+            yield client
+    else:
+        with awaited(AsyncImpasto(web.url, TOKEN, timeout=5, retries=QUICK)) as client:
+            yield client
+
+
+@contextmanager
+def awaited(client: AsyncImpasto) -> Iterator[Impasto]:
+    """The asynchronous client, called as if it were the blocking one."""
+    with asyncio.Runner() as runner:
+        yield cast("Impasto", _Awaited(client, runner))
+        runner.run(client.close())
+
+
+class _Awaited:
+    def __init__(self, target: Any, runner: asyncio.Runner) -> None:
+        self._target, self._runner = target, runner
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        if not callable(found):
+            return _Awaited(found, self._runner)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            made = found(*arguments, **options)
+            return self._runner.run(made) if inspect.iscoroutine(made) else self._each(made)
+
+        return call
+
+    def _each(self, values: Any) -> Iterator[Any]:
+        async def following() -> Any:
+            return await anext(values, None)
+
+        async def end() -> None:
+            await values.aclose()
+
+        try:
+            while (value := self._runner.run(following())) is not None:
+                yield value
+        finally:
+            self._runner.run(end())
 
 
 def answer_json(data: Any, status: int = 200, **headers: str) -> Answer:
@@ -76,3 +123,49 @@ def job(**changes: Any) -> dict[str, Any]:
         "metrics": None,
         **changes,
     }
+
+
+def batch(**changes: Any) -> dict[str, Any]:
+    """A batch as the API shows it."""
+    counts = {
+        "total": 3,
+        "queued": 1,
+        "processing": 1,
+        "succeeded": 1,
+        "failed": 0,
+        "canceled": 0,
+        "expired": 0,
+    }
+    return {
+        "id": "batch_1",
+        "status": "processing",
+        "counts": counts,
+        "eta_seconds": 12.5,
+        "throughput_per_minute": 4.0,
+        "errors": [],
+        "retry_of": None,
+        "cancel_requested": False,
+        "metadata": {},
+        "created_at": "2026-01-31T12:00:00.000Z",
+        "completed_at": None,
+        "expires_at": None,
+        "urls": {"self": "http://127.0.0.1/v1/batches/batch_1"},
+        **changes,
+    }
+
+
+def stream(*chunks: bytes, content_type: str = "text/event-stream") -> Answer:
+    """An answer whose body comes in these chunks and ends with the connection."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.rfile.read(int(exchange.headers.get("Content-Length", 0)))
+        exchange.send_response(200)
+        exchange.send_header("Content-Type", content_type)
+        exchange.send_header("Connection", "close")
+        exchange.end_headers()
+        for chunk in chunks:
+            exchange.wfile.write(chunk)
+            exchange.wfile.flush()
+        exchange.close_connection = True
+
+    return answer

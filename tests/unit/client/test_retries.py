@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from client.retries import Retries, retry_after, worth_repeating
+from client.retries import Retries, repeatable, retry_after, worth_repeating
 
 
 def test_delays_double_up_to_their_bound_and_end() -> None:
@@ -63,3 +63,28 @@ def test_no_is_not_worth_repeating(status: int) -> None:
 
 def test_a_request_still_in_flight_is_worth_repeating() -> None:
     assert worth_repeating(409, {"retry-after": "1"})
+
+
+def test_no_attempt_begins_after_the_total_time() -> None:
+    retries = Retries(attempts=100, first_seconds=1, longest_seconds=1, total_seconds=10)
+    assert retries.delay(5, spent=8.9) is not None
+    assert retries.delay(5, spent=9.6) is None
+    assert retries.delay(1, 9, spent=0.5) == 9
+    assert retries.delay(1, 10, spent=0.5) is None
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_what_a_gateway_says_is_not_repeated_where_it_might_do_something_twice(status: int) -> None:
+    assert worth_repeating(status, {}, again=True)
+    assert not worth_repeating(status, {}, again=False)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_was_not_done_is_repeated_whatever_it_was(status: int) -> None:
+    assert worth_repeating(status, {}, again=False)
+
+
+def test_methods_and_keys_tell_what_may_be_sent_twice() -> None:
+    assert all(repeatable(method, {}) for method in ("GET", "HEAD", "PUT", "DELETE"))
+    assert not repeatable("POST", {})
+    assert repeatable("POST", {"Idempotency-Key": "k"})

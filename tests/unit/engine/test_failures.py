@@ -1,5 +1,6 @@
 """What torch's errors mean, and that the engine says so."""
 
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -130,6 +131,27 @@ def test_a_batch_without_memory_is_not_tried_twice(
         with pytest.raises(torch.OutOfMemoryError):
             engine.stylize_batch(requests)
         assert tries == expected
+
+
+def test_what_ran_out_of_memory_has_let_go_of_all_it_took_when_the_next_begins(
+    engine: Engine, make_spec: MakeSpec, photograph: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[weakref.ref[painting.Painting]] = []
+    held_at_begin: list[int] = []
+
+    def refuse(self: painting.Painting, **_: object) -> None:
+        held_at_begin.append(sum(one() is not None for one in taken))
+        taken.append(weakref.ref(self))
+        self.mirror = self  # type: ignore[attr-defined]
+        raise MemoryError
+
+    monkeypatch.setattr(painting.Painting, "paint", refuse)
+    with pytest.raises(torch.OutOfMemoryError) as failed:
+        engine.stylize_batch([Request(photograph, [Style(photograph)], make_spec(steps=3))])
+    # Not even the exception, which the caller may keep, holds what there was.
+    assert failed.value is not None
+    assert [one() for one in taken] == [None, None]
+    assert held_at_begin == [0, 0]
 
 
 def test_what_the_machine_has_no_room_for_is_refused_before_it_is_begun(

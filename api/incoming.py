@@ -1,0 +1,38 @@
+"""Bodies of requests as they come in: how much of one is taken, and of what kind."""
+
+from typing import TypeVar
+
+from flask import request
+from pydantic import BaseModel
+
+from shared.errors import UnsupportedMediaType
+from shared.requests.bodies import Parsed, parse
+
+JSON_BYTES = 2**20
+M = TypeVar("M", bound=BaseModel)
+
+
+def read(kind: type[M]) -> Parsed[M]:
+    """Read the request's body.
+
+    Raises:
+        UnsupportedMediaType: it does not say that it is JSON.
+        MalformedRequest: it is not JSON; says where.
+        RequestEntityTooLarge: by Werkzeug, when it has more than a MiB.
+    """
+    if not request.is_json:
+        raise UnsupportedMediaType("Send JSON, with the header `Content-Type: application/json`.")
+    return parse(kind, whole(JSON_BYTES))
+
+
+def whole(limit: int) -> bytes:
+    """The request's body.
+
+    Raises:
+        RequestEntityTooLarge: by Werkzeug, when it has more than `limit` bytes.
+    """
+    request.max_content_length = limit
+    data = request.get_data(cache=False)
+    if request.content_length is None:
+        request.stream.read(1)  # Werkzeug has cut a body without a length: it says so now
+    return data

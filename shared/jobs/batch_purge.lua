@@ -1,0 +1,56 @@
+#!lua flags=allow-oom
+-- Purge some jobs of an ended batch whose retention is over or that was deleted; with the last of them, the batch.
+--
+-- Arguments: limit (jobs in one call), statuses (each that there is), grace (ms), schema, batch_schema.
+-- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>, tally; those of `purge`.
+-- Returns {uid, 1 when the batch itself is gone, record of each job as purge_job has it}; empty when none is due.
+
+local MAX_LOOKS = 50
+
+-- The first that is due and ours to purge.
+local function due(time)
+  for _, uid in ipairs(redis.call('ZRANGEBYSCORE', K.batch_ended, '-inf', time, 'LIMIT', 0, MAX_LOOKS)) do
+    local batch = load_batch(uid)
+    if not batch then
+      redis.call('ZREM', K.batch_ended, uid)
+    elseif tonumber(batch.schema) <= arg.batch_schema then
+      return batch
+    end
+  end
+  return nil
+end
+
+local time = now()
+local batch = due(time)
+if not batch then return {} end
+
+local reply = {batch.uid, 0}
+local later = false
+for _, status in ipairs(arg.statuses) do
+  local items = items_of(batch.uid, status)
+  local left = arg.limit - (#reply - 2)
+  if left > 0 then
+    for _, uid in ipairs(redis.call('ZRANGEBYSCORE', items, '-inf', '+inf', 'LIMIT', 0, left)) do
+      local job = load_job(uid)
+      if not job then
+        redis.call('ZREM', items, uid)
+      elseif later_schema(job) or not job.completed_at then
+        later = true
+      else
+        reply[#reply + 1] = purge_job(job, time)
+      end
+    end
+  end
+end
+if later then
+  -- A later worker's to purge: this one looks again in a while.
+  redis.call('ZADD', K.batch_ended, time + 60000, batch.uid)
+elseif #reply == 2 then
+  for _, status in ipairs(arg.statuses) do redis.call('DEL', items_of(batch.uid, status)) end
+  recount('batches', batch.status)
+  redis.call('DEL', K.batch .. batch.uid)
+  redis.call('ZREM', K.batches .. batch.owner, batch.uid)
+  redis.call('ZREM', K.batch_ended, batch.uid)
+  reply[2] = 1
+end
+return reply

@@ -1,0 +1,43 @@
+#!lua flags=allow-oom
+-- Cancel some jobs of a batch that is to stop: first those that are queued, which end at once; then those that are
+-- processing are asked to. One that is queued again by then is found by the next call.
+--
+-- Arguments: uid, holder, limit (jobs in one call), lease, retention (ms), schema.
+-- Keys: batch:<uid>, batch_items:<uid>:<status>, batch_work, batch_ended, batch_unheld, job:<uid>; those of ending a
+--   job.
+-- Returns {1} while there is more to do, {0} when there is not; empty when the claim is lost.
+
+local batch = held_batch()
+if not batch or batch.cancel_requested ~= '1' then return {} end
+local time = now()
+
+-- The jobs of a status behind a place, each with its place, as far as they are ours to change.
+local function some(status, after)
+  local found = {}
+  local flat = redis.call('ZRANGEBYSCORE', items_of(batch.uid, status), after, '+inf', 'WITHSCORES', 'LIMIT', 0, arg.limit)
+  for i = 1, #flat, 2 do
+    local job = load_job(flat[i])
+    if job and not later_schema(job) then found[#found + 1] = job end
+  end
+  return found, flat[#flat]
+end
+
+local queued = some('queued', '-inf')
+for _, listed in ipairs(queued) do
+  local job = load_job(listed.uid) -- it may have followed one that was canceled just now
+  if job.status == 'queued' then end_job(job, time, 'canceled', {}) end
+end
+if #queued == 0 then
+  local working, last = some('processing', batch.stopped and '(' .. batch.stopped or '-inf')
+  for _, job in ipairs(working) do
+    if job.cancel_requested ~= '1' then save(job, {cancel_requested = 1}) end
+  end
+  if not last then
+    redis.call('HDEL', K.batch .. batch.uid, 'stopped', 'holder')
+    redis.call('ZREM', K.batch_work, batch.uid)
+    return {0}
+  end
+  redis.call('HSET', K.batch .. batch.uid, 'stopped', last)
+end
+redis.call('ZADD', K.batch_work, 'XX', time + arg.lease, batch.uid)
+return {1}

@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- Let go of some of the inputs that are kept for a batch whose items are all jobs, or never will be.
+--
+-- Arguments: limit (inputs in one call), grace (ms).
+-- Keys: batch_unheld, batch_inputs:<uid>, refs, unused.
+-- Returns {1} when there was something to let go, {0} when there was not.
+
+local time = now()
+local due = redis.call('ZRANGEBYSCORE', K.batch_unheld, '-inf', time, 'LIMIT', 0, 1)
+if #due == 0 then return {0} end
+for _, sha256 in ipairs(redis.call('SPOP', K.batch_inputs .. due[1], arg.limit)) do unrefer(sha256, time) end
+if redis.call('EXISTS', K.batch_inputs .. due[1]) == 0 then redis.call('ZREM', K.batch_unheld, due[1]) end
+return {1}

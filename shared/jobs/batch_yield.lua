@@ -1,0 +1,12 @@
+#!lua flags=allow-oom
+-- Give a claim to a batch back: what is left of the work waits behind that of other batches.
+--
+-- Arguments: uid, holder.
+-- Keys: batch:<uid>, batch_work.
+-- Returns {1}; empty when the claim is lost.
+
+local batch = held_batch()
+if not batch then return {} end
+redis.call('HDEL', K.batch .. batch.uid, 'holder')
+redis.call('ZADD', K.batch_work, 'XX', now(), batch.uid)
+return {1}

@@ -1,0 +1,113 @@
+-- What several scripts need of batches. A batch is handled as a table of its record's fields, all strings.
+-- Its record counts its jobs by status (`n:<status>`) and those that were purged before it (`gone:<status>`).
+
+-- Ended items are counted in slots of 15 s, for the five minutes past: the batch's throughput.
+local SLOT, SLOTS = 15000, 20
+
+local function load_batch(uid)
+  local flat = redis.call('HGETALL', K.batch .. uid)
+  if #flat == 0 then return nil end
+  local batch = {}
+  for i = 1, #flat, 2 do batch[flat[i]] = flat[i + 1] end
+  return batch
+end
+
+-- The batch that an owner calls by this ID; nil when there is none.
+local function find_batch(owner, id)
+  local batch = load_batch(id)
+  if batch and batch.owner == owner and batch.deleted ~= '1' then return batch end
+  return nil
+end
+
+-- The batch that `arg.uid` names, when `arg.holder` has the claim to it.
+local function held_batch()
+  local batch = load_batch(arg.uid)
+  if batch and batch.holder == arg.holder then return batch end
+  return nil
+end
+
+-- Write fields (false removes one) that a poll can see: the record's version goes up.
+local function save_batch(batch, changes)
+  changes.version = batch.version + 1
+  if changes.status then recount('batches', batch.status, changes.status) end
+  for name, value in pairs(changes) do
+    if value == false then
+      redis.call('HDEL', K.batch .. batch.uid, name)
+      batch[name] = nil
+    else
+      redis.call('HSET', K.batch .. batch.uid, name, value)
+      batch[name] = tostring(value)
+    end
+  end
+  tell_batch_change(batch.uid, batch.version, batch.status)
+end
+
+-- Give a batch its final state. Needs arg.retention.
+local function end_batch(batch, time, status, changes)
+  changes.status = status
+  changes.completed_at = time
+  changes.expires_at = time + arg.retention
+  changes.holder = false
+  save_batch(batch, changes)
+  tally('batch:' .. status)
+  redis.call('ZREM', K.batch_work, batch.uid)
+  redis.call('ZADD', K.batch_ended, batch.expires_at, batch.uid)
+  redis.call('ZADD', K.batch_unheld, time, batch.uid)
+end
+
+-- End a batch of which every item has ended, or will never be a job. Needs arg.retention.
+local function settle_batch(batch, time)
+  if batch.status ~= 'processing' then return end
+  if tonumber(batch['n:queued'] or 0) + tonumber(batch['n:processing'] or 0) > 0 then return end
+  if batch.cancel_requested == '1' then
+    end_batch(batch, time, 'canceled', {})
+  elseif batch.loaded == batch.total then
+    end_batch(batch, time, 'completed', {})
+  end
+end
+
+local function items_of(uid, status)
+  return K.batch_items .. uid .. ':' .. status
+end
+
+local function terminal(status)
+  return status ~= 'queued' and status ~= 'processing'
+end
+
+-- Count an ended item in its slot; a new one takes the place of those that are past.
+local function count_in_slot(uid, time)
+  local slot = math.floor(time / SLOT)
+  if redis.call('HINCRBY', K.batch .. uid, 'w:' .. slot, 1) > 1 then return end
+  for _, name in ipairs(redis.call('HKEYS', K.batch .. uid)) do
+    local past = tonumber(name:match('^w:(%d+)$'))
+    if past and past <= slot - SLOTS then redis.call('HDEL', K.batch .. uid, name) end
+  end
+end
+
+-- A job goes from one status to another. Where it ends: needs arg.retention.
+function count_in_batch(job, from, to)
+  local uid = job.batch_id
+  if not uid or redis.call('EXISTS', K.batch .. uid) == 0 then return end
+  local time = now()
+  redis.call('ZREM', items_of(uid, from), job.uid)
+  redis.call('ZADD', items_of(uid, to), job.batch_index, job.uid)
+  redis.call('HINCRBY', K.batch .. uid, 'n:' .. from, -1)
+  redis.call('HINCRBY', K.batch .. uid, 'n:' .. to, 1)
+  redis.call('HINCRBY', K.batch .. uid, 'version', 1)
+  redis.call('HSETNX', K.batch .. uid, 'started_at', time)
+  if not terminal(to) then return end
+  count_in_slot(uid, time)
+  -- Reading the whole record is left to the last of those that are there.
+  local open = redis.call('HMGET', K.batch .. uid, 'n:queued', 'n:processing')
+  if tonumber(open[1] or 0) + tonumber(open[2] or 0) == 0 then settle_batch(load_batch(uid), time) end
+end
+
+-- A job is purged, be it with its batch or before it.
+function forget_in_batch(job)
+  local uid = job.batch_id
+  if not uid or redis.call('ZREM', items_of(uid, job.status), job.uid) == 0 then return end
+  if redis.call('EXISTS', K.batch .. uid) == 1 then
+    redis.call('HINCRBY', K.batch .. uid, 'gone:' .. job.status, 1)
+    redis.call('HINCRBY', K.batch .. uid, 'version', 1)
+  end
+end

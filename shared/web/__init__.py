@@ -1,0 +1,1 @@
+"""What a stranger's URL names, and which addresses anybody may reach. Nothing here connects to anything."""

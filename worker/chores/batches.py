@@ -1,0 +1,128 @@
+"""Batches go on here: lines become jobs, what was canceled is stopped, what is over is forgotten.
+
+One step holds a claim to one batch for a moment and does a bounded piece of its work, so that batches take
+turns. Whoever dies in a step leaves a cursor in the batch's record: the next worker goes on there.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from shared.errors import StoreUnavailable
+from shared.ids import new_id
+from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, remove
+from shared.jobs.batch_record import Batch
+from shared.jobs.batches import CHUNK, BatchClaim, BatchStore
+from shared.jobs.record import Job, Queue
+from shared.objects import ObjectStore
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which one batch is worked on before the others have their turn.
+TURN_SECONDS = 0.5
+
+
+class BatchWork:
+    """What chores do for batches: `step` is a `Loop`'s.
+
+    Args:
+        batches: the batches.
+        objects: their files, and their jobs' pictures.
+        ring: rings a stage's bell.
+        draining: set when the worker is to go.
+    """
+
+    def __init__(
+        self,
+        batches: BatchStore,
+        objects: ObjectStore,
+        ring: Callable[[Queue], None],
+        draining: threading.Event,
+    ) -> None:
+        self._batches, self._objects = batches, objects
+        self._ring_bell, self._draining = ring, draining
+        self._part: tuple[str, int, list[bytes]] = ("", 0, [])
+
+    def step(self) -> bool:
+        """Do a piece of work; False when there was none.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+            StorageUnavailable: the object store does not answer.
+        """
+        forgot = self._purge() or self._batches.let_go()
+        claim = self._batches.claim()
+        if claim is None:
+            return forgot
+        try:
+            self._work(claim)
+        finally:
+            self._batches.give_back(claim)
+        return True
+
+    def _work(self, claim: BatchClaim) -> None:
+        until = time.monotonic() + TURN_SECONDS
+        at = claim.batch.loaded
+        more = True
+        while more and time.monotonic() < until and not self._draining.is_set():
+            if claim.batch.cancel_requested:
+                more = self._batches.stop(claim)
+            else:
+                at, more = self._load(claim, at)
+
+    def _load(self, claim: BatchClaim, at: int) -> tuple[int, bool]:
+        """Make jobs of the lines from `at` on; returns where that came to, and whether to go on."""
+        batch = claim.batch
+        lines = self._lines(batch, at)
+        loaded = self._batches.load(
+            claim, at, [job_of_line(line, at + i, batch) for i, line in enumerate(lines)]
+        )
+        if loaded is None:
+            return at, False
+        for queue in loaded.ring:
+            self._ring(queue)
+        return loaded.count, loaded.count < batch.total
+
+    def _lines(self, batch: Batch, at: int) -> list[bytes]:
+        """The lines of a chunk from one on, of one part: the part is kept for the next chunk."""
+        part, place = divmod(at, PART_LINES)
+        if self._part[:2] != (batch.uid, part):
+            self._part = (batch.uid, part, BatchFile(self._objects, batch.uid, Kind.ITEMS).read(part))
+        lines = self._part[2][place : place + CHUNK]
+        if not lines:
+            raise RuntimeError(f"batch {batch.uid}: its line {at} of {batch.total} is not in its file")
+        return lines
+
+    def _ring(self, queue: Queue) -> None:
+        try:
+            self._ring_bell(queue)
+        except StoreUnavailable as fault:
+            log.warning("a bell of %s was not rung: %s", queue, fault.detail)  # the reaper rings
+
+    def _purge(self) -> bool:
+        purged = self._batches.purge_due()
+        if purged is None:
+            return False
+        for job in purged.jobs:
+            self._delete(job)
+        if purged.gone:
+            remove(self._objects, purged.uid)
+            log.info("batch %s is purged", purged.uid)
+        return True
+
+    def _delete(self, job: Job) -> None:
+        keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
+        for key in keys:
+            if key:
+                self._objects.delete(key)
+
+
+def job_of_line(line: bytes, index: int, batch: Batch) -> dict[str, Any]:
+    """A job as the loading script takes it, made from the line of this number."""
+    job: dict[str, Any] = json.loads(line)
+    uid = new_id("job")
+    job["record"] |= {"uid": uid, "id": uid, "owner": batch.owner, "body_hash": f"{batch.uid} {index}"}
+    return job

@@ -37,6 +37,12 @@ _LIMIT = Parameter(
     {"type": "integer", "minimum": 1, "default": 100},
 )
 _TOKEN = Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"})
+_PREFER = Parameter(
+    "Prefer",
+    "header",
+    "`respond-async`: check the lines (NDJSON only, up to 1 000 000) after the answer.",
+    {"type": "string"},
+)
 _ACCEPTED = Answer(
     202, "The batch is accepted.", (BatchView,), headers=("Location", "Retry-After", REPLAYED_HEADER)
 )
@@ -50,7 +56,7 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         (_ACCEPTED,),
         "As JSON, or as NDJSON: one item a line, after a first line with what they have in common. Every "
         "fault is answered with its place, and nothing is accepted then.",
-        (_KEY,),
+        (_KEY, _PREFER),
         BatchRequest,
         lines=True,
         faults=(
@@ -112,6 +118,36 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         (Answer(200, "One line an item, in their order.", media=(NDJSON,)),),
         parameters=(_ID,),
         faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/batches/{id}/errors.ndjson",
+        "getErrors",
+        "Get what is wrong with the lines of a batch",
+        (Answer(200, "One line a fault: `line`, `pointer`, `detail`.", media=(NDJSON,)),),
+        "Of a batch that was checked after its answer and `failed`; empty otherwise.",
+        (_ID,),
+        faults=(NotFound, StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/batches/{id}/retry",
+        "retryBatch",
+        "Run what did not succeed again",
+        (_ACCEPTED,),
+        "Makes a new batch of the items that failed, were canceled or expired; `retry_of` names the old one.",
+        (_ID, _KEY),
+        faults=(NotFound, Conflict, InvalidRequest, IdempotencyMismatch, StoreUnavailable),
+    ),
+    Operation(
+        "delete",
+        "/v1/batches/{id}",
+        "deleteBatch",
+        "Delete an ended batch, its jobs and their pictures",
+        (Answer(204, "The batch is gone; its jobs go in the moments that follow."),),
+        "A batch that has not ended is canceled first: deleting never cancels.",
+        (_ID,),
+        faults=(NotFound, Conflict, StoreUnavailable),
     ),
     Operation(
         "post",

@@ -48,6 +48,7 @@ if later then
 elseif #reply == 2 then
   for _, status in ipairs(arg.statuses) do redis.call('DEL', items_of(batch.uid, status)) end
   recount('batches', batch.status)
+  forget_deliveries('batch', batch)
   redis.call('DEL', K.batch .. batch.uid)
   redis.call('ZREM', K.batches .. batch.owner, batch.uid)
   redis.call('ZREM', K.batch_ended, batch.uid)

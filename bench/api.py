@@ -50,9 +50,9 @@ The bare cases are Flask handlers under the same gunicorn settings: one returns 
 body. API, bare application, Valkey (`appendfsync always`, for both) and what sends the requests share {cores}
 cores; polls go to {jobs} jobs in turn. *busy* is the share of one core that the server's process used,
 *sender* what the sending processes used: where the first is near 1 and far above the second, the server is
-measured, whose interpreter computes on one core. No worker listens during the run, so a submit rings only the
-first few bells. A submit is one script in Redis and waits for one sync of the append-only file; callers at
-once share a sync.
+measured, whose interpreter computes on one core. No worker listens during the run, so a submit rings only
+the first few bells. A submit is one script in Redis and waits for one sync of the append-only file; callers
+at the same time share a sync.
 """
 
 

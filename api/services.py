@@ -8,6 +8,7 @@ from redis import Redis
 
 from api.bellringer import Bellringer
 from api.waiting.hub import Hub
+from api.waiting.lately import Lately
 from shared import bells
 from shared.jobs.batches import BatchStore
 from shared.jobs.deliveries import DeliveryStore
@@ -36,24 +37,27 @@ class Services:
     ring: Callable[[Queue], None]
     outlooks: Outlooks
     hub: Hub
+    lately: Lately
 
 
 def attach(app: Flask, settings: Settings) -> None:
     """Build the services for an application. Nothing is connected to yet."""
     redis = connect(settings)
     store = JobStore(redis, settings)
+    batches = BatchStore(redis, settings)
     outlooks = Outlooks(redis, store, settings.intake_slots)
     app.extensions[KEY] = Services(
         settings=settings,
         redis=redis,
         store=store,
-        batches=BatchStore(redis, settings),
+        batches=batches,
         deliveries=DeliveryStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),
         ring=Bellringer(bells.ring, settings.bells).ring,
         outlooks=outlooks,
         hub=Hub(settings, redis, outlooks.of),
+        lately=Lately(batches.by_uid),
     )
 
 

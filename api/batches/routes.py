@@ -2,10 +2,12 @@
 
 import logging
 import time
+from http import HTTPStatus
 
 from flask import Blueprint, Response, g, request, stream_with_context
+from werkzeug.datastructures import ETags
 
-from api import links, queries, wire
+from api import links, preferences, queries, wire
 from api.batches.incoming import NDJSON, Incoming, read_batch
 from api.batches.results import result_lines
 from api.batches.views import BatchList, ItemPage
@@ -14,6 +16,9 @@ from api.jobs import REPLAYED_HEADER
 from api.problems import raise_all
 from api.replies import reply
 from api.services import Services, services
+from api.waiting.batches import BatchPoll
+from api.waiting.held import Held, deadline_in
+from api.waiting.sinks import Headers, Sink
 from shared.errors import Fault
 from shared.ids import new_id
 from shared.jobs.batch_files import BatchFile, Kind, Writer, remove
@@ -42,8 +47,13 @@ def create() -> Response:
 
 @blueprint.get("/v1/batches/<batch_id>")
 def poll(batch_id: str) -> Response:
-    """A batch as it stands."""
-    return _show(services().batches.get(g.owner, batch_id))
+    """A batch as it stands, or once it has changed."""
+    batch = services().batches.get(g.owner, batch_id)
+    known = request.if_none_match
+    response = _show(batch, known)
+    if known and response.status_code != HTTPStatus.NOT_MODIFIED:
+        return response
+    return _held(batch, known) or response
 
 
 @blueprint.get("/v1/batches")
@@ -137,9 +147,34 @@ def _accepted(batch: Batch, *, created: bool) -> Response:
     return response
 
 
-def _show(batch: Batch) -> Response:
+def _held(batch: Batch, known: ETags) -> Response | None:
+    """An answer for later, where the caller would rather wait, there is something to wait for, and room."""
+    seconds, found = preferences.wait_seconds(), services()
+    if seconds is None or request.method == "HEAD" or batch.status.terminal:
+        return None
+    if found.hub.full or found.hub.left:
+        return None
+    base, deadline = links.base(), deadline_in(seconds)
+
+    def begin(sink: Sink, given: Headers) -> BatchPoll:
+        return BatchPoll(
+            sink,
+            given,
+            batch,
+            base,
+            lambda now: _show(now, known),
+            until_ended=not known,
+            deadline=deadline,
+            look=found.lately,
+        )
+
+    return preferences.apply_wait(Held(begin, stream=False), seconds)
+
+
+def _show(batch: Batch, known: ETags) -> Response:
+    """The batch, or 304 where that is what the caller knows."""
     tag = etag(batch)
-    if request.if_none_match.contains_weak(tag):
+    if known.contains_weak(tag):
         response = Response(status=304)
         _say_when(response, batch)
     else:

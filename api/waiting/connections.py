@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 COMMENT = b":\n\n"
 COMMENT_SECONDS = 15.0
 #: What may wait to be written to one caller, and for how long nothing of it may go.
-MOST_BYTES, MOST_SECONDS = 256 * 1024, 30.0
+MOST_BYTES, MOST_SECONDS = 1024 * 1024, 30.0
 #: How long a caller may take to close its half once it was answered, and what it may send meanwhile.
 LINGER_SECONDS, LINGER_BYTES = 2.0, 64 * 1024
 _RECEIVED = 4096

@@ -33,7 +33,7 @@ BATCH = 500
 #: Between two looks at what is due beside what happens.
 TICK_SECONDS = 0.5
 #: Topics whose place in the line is looked up in one tick: a crowd of callers that wait is served in turn.
-PLACES = 40
+PLACES = 25
 #: For how long a stream that comes back waits to be told what it missed, while the changes are being read.
 READY_SECONDS = 5.0
 #: Changes of a job between a look at it and its being held, at most; fewer than these are told one by one.
@@ -77,6 +77,7 @@ class Hub:
         self._numbers = count()
         self._unread: dict[str, list[Change]] = {}
         self._missed: set[str] = set()
+        self._ticking: set[str] = set()
         self._queued: dict[str, None] = {}  # topics in the order in which their place was looked up
         self._ticked = 0.0
 
@@ -203,6 +204,8 @@ class Hub:
         self._topics.setdefault(waiter.topic, []).append(waiter)
         if waiter.deadline is not None:
             heappush(self._deadlines, (waiter.deadline, next(self._numbers), waiter))
+        if waiter.ticks:
+            self._ticking.add(waiter.topic)
         if waiter.queued:
             self._queued.setdefault(waiter.topic)
         waiter.begin(self._history)
@@ -252,6 +255,8 @@ class Hub:
             self._each(topic, lambda _: None)
         self._tell()
         self._make_up()
+        for topic in tuple(self._ticking):
+            self._each(topic, lambda waiter: waiter.tick())
         self._look_up_places()
 
     def _make_up(self) -> None:
@@ -317,6 +322,8 @@ class Hub:
             if waiter.sink.open:
                 try:
                     tell(waiter)
+                except StoreUnavailable:
+                    raise
                 except Exception:
                     log.exception("waiting callers: one could not be told")
                     waiter.sink.end()
@@ -327,6 +334,7 @@ class Hub:
             self._topics.pop(topic, None)
             self._queued.pop(topic, None)
             self._missed.discard(topic)
+            self._ticking.discard(topic)
 
 
 class _Posted:

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from flask import Response
 
 from api import links, wire
-from api.problems import problem
 from api.views import JobEvent, PreviewVersion
 from api.waiting import sse
+from api.waiting.answers import Answer
 from api.waiting.history import History
 from api.waiting.sinks import Headers, Sink
-from shared.errors import Fault, NotFound, StoreUnavailable
+from shared.errors import NotFound, StoreUnavailable
 from shared.jobs.changes import Change
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, PaintProgress, Stage, Status
 
 #: What a reader is told to wait before it comes back, in milliseconds: all come back at once otherwise.
-_RETRY = (500, 3000)
+RETRY_MILLISECONDS = (500, 3000)
 #: Follows the ID of the last event in that of `end`: who has read it need not come back.
 END = ".end"
 
@@ -37,6 +37,7 @@ class JobStream:
     """
 
     deadline: float | None = None
+    ticks = False
 
     def __init__(self, sink: Sink, job: Job, outlook: Outlook | None, base: str, last_id: str) -> None:
         self.sink = sink
@@ -45,7 +46,7 @@ class JobStream:
         self._id, self._base, self._version = job.id, base, 0
         self._place: int | None = None
         self._first: tuple[Job, Outlook | None, str] | None = (job, outlook, last_id)
-        sink.send(sse.retry(random.randint(*_RETRY)))
+        sink.send(retry_in())
 
     def begin(self, history: History) -> None:
         """Say how the job is, or what has happened since the caller last heard."""
@@ -54,7 +55,7 @@ class JobStream:
         job, outlook, last_id = self._first
         self._first = None
         if last_id:
-            missed = _missed(history, self.topic, last_id)
+            missed = missed_since(history, self.topic, last_id)
             if missed is None:
                 self.sink.send(sse.event("gap", {"id": self._id, "last_event_id": last_id}))
             else:
@@ -103,6 +104,9 @@ class JobStream:
         """Its caller comes back, to another process."""
         self.sink.send(b": this process goes; come back\n\n")
         self.sink.end()
+
+    def tick(self) -> None:
+        """A job's changes come by themselves."""
 
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -160,6 +164,8 @@ class JobPoll:
         deadline: by the monotonic clock.
     """
 
+    ticks = False
+
     def __init__(
         self,
         sink: Sink,
@@ -176,7 +182,7 @@ class JobPoll:
         self.queued = job.status is Status.QUEUED and not until_ended
         self.deadline: float | None = deadline
         self._id, self._base, self._version = job.id, base, job.version
-        self._headers, self._render = headers, render
+        self._to, self._render = Answer(sink, base, headers), render
         self._until_ended = until_ended
 
     def begin(self, history: History) -> None:
@@ -206,39 +212,24 @@ class JobPoll:
 
     def unanswerable(self) -> None:
         """Say so."""
-        self._problem(StoreUnavailable("Redis does not answer"))
+        self._to.refuse([StoreUnavailable("Redis does not answer")])
 
     def leave(self) -> None:
         """It is answered how the job is."""
 
+    def tick(self) -> None:
+        """A job's changes come by themselves."""
+
     def _answer(self, job: Job | None, outlook: Outlook | None, *, at_last: bool) -> None:
         if job is None:
-            self._problem(NotFound(f"no job {self._id!r}"))
+            self._to.refuse([NotFound(f"no job {self._id!r}")])
             return
         if self._until_ended and not at_last and not job.status.terminal:
             return
         with links.seen_from(self._base):
             response = self._render(job, outlook)
         if at_last or self._until_ended or response.status_code != 304:
-            self._give(response)
-
-    def _problem(self, fault: Fault) -> None:
-        name = next((value for name, value in self._headers if name.lower() == "x-request-id"), "")
-        with links.seen_from(self._base):
-            self._give(problem([fault], name))
-
-    def _give(self, response: Response) -> None:
-        kept = {name.lower() for name, _ in response.headers}
-        headers = [*response.headers, *(pair for pair in self._headers if pair[0].lower() not in kept)]
-        body = b"" if response.status_code == 304 else response.get_data()
-        # Flask has said it already: twice is malformed for some readers (RFC 9112, section 6.3).
-        headers = [pair for pair in headers if pair[0].lower() != "content-length"]
-        self.sink.begin(
-            response.status_code, [*headers, ("Content-Length", str(len(body)))] if body else headers
-        )
-        if body:
-            self.sink.send(body)
-        self.sink.end()
+            self._to.give(response)
 
 
 def whole(job: Job, outlook: Outlook | None, base: str, event_id: str | None) -> bytes:
@@ -265,8 +256,14 @@ def _preview_view(job_id: str, step: int | None) -> PreviewVersion | None:
     return PreviewVersion(url=f"{links.of_job(job_id).preview}?v={step}", version=step)
 
 
-def _missed(history: History, topic: str, last_id: str) -> list[Change] | None:
+def missed_since(history: History, topic: str, last_id: str) -> list[Change] | None:
+    """What happened after an event, by its ID as a caller sends it; None when that is not known any more."""
     try:
         return history.since(topic, last_id.removesuffix(END))
     except ValueError:
         return None
+
+
+def retry_in() -> bytes:
+    """What a stream begins with."""
+    return sse.retry(random.randint(*RETRY_MILLISECONDS))

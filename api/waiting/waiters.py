@@ -17,6 +17,7 @@ class Waiter(Protocol):
         topic: uid of the job or the batch.
         sink: where the answer goes.
         deadline: when it is answered whatever has happened, by the monotonic clock; None for a stream.
+        ticks: whether `tick` is to be called.
         queued: whether its job waits, so that its place may change while nothing else does.
     """
 
@@ -24,6 +25,7 @@ class Waiter(Protocol):
     sink: Sink
     deadline: float | None
     queued: bool
+    ticks: bool
 
     def begin(self, history: History) -> None:
         """It is held from now on; what has happened since its caller looked may be in the history."""
@@ -45,6 +47,9 @@ class Waiter(Protocol):
 
     def unanswerable(self) -> None:
         """The deadline has come, and Redis is away."""
+
+    def tick(self) -> None:
+        """About twice a second, of those whose topic is a batch; may raise `StoreUnavailable`."""
 
     def leave(self) -> None:
         """The process goes: end what can be taken up again. Others are asked `due` or `unanswerable`."""

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import redis
 
-from shared.audit import counters, deliveries, entries, inputs, places, references, results, uploads
+from shared.audit import (
+    counters,
+    deliveries,
+    entries,
+    inputs,
+    places,
+    references,
+    results,
+    sharing,
+    uploads,
+)
 from shared.audit.findings import Code, Finding
 from shared.audit.held import Held
 from shared.audit.reader import Reader
@@ -105,6 +115,7 @@ def _everything(reader: Reader, config: Settings, *, deep: bool) -> Iterator[Fin
             job = results.read(seen)
             if job is not None:
                 yield from places.check(seen, job)
+                yield from sharing.of_job(seen, job)
                 yield from results.check(reader, seen, job, held, deep=deep)
             elif seen.later:
                 schema = seen.record["schema"]
@@ -112,6 +123,7 @@ def _everything(reader: Reader, config: Settings, *, deep: bool) -> Iterator[Fin
             else:
                 yield Finding(Code.RECORD_UNREADABLE, seen.uid, "its record cannot be read")
     yield from entries.check(reader)
+    yield from sharing.check(reader)
     yield from counters.check(reader, config.reap_seconds)
     yield from inputs.check(reader, deep=deep)
     yield from references.check(reader)

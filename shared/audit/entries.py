@@ -1,6 +1,6 @@
 """Whether every entry of the job store's indexes names a job that is as the entry says."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from shared.audit.findings import Code, Finding
@@ -14,23 +14,24 @@ def check(reader: Reader) -> Iterator[Finding]:
     Where a job's record contradicts one of the first four, `places` says so.
     """
     for key in (Key.LEASES, Key.DELAYED, Key.DEADLINES, Key.ENDED, Key.OUTPUT_ENDS):
-        yield from _set(reader, key, _may_be)
-    for name in _each(reader, Key.LIST):
+        yield from jobs_in(reader, key, _may_be)
+    for name in each(reader, Key.LIST):
         status, _, owner = name.partition(":")
-        yield from _set(reader, Key.LIST + name, _listed(status, owner))
-    for name in _each(reader, Key.WAIT):
+        yield from jobs_in(reader, Key.LIST + name, _listed(status, owner))
+    for name in each(reader, Key.WAIT):
         lane, _, owner = name.partition(":")
-        yield from _set(reader, Key.WAIT + name, _waiting(lane, owner))
+        yield from jobs_in(reader, Key.WAIT + name, _waiting(lane, owner))
         yield from _turn(reader, lane, owner)
-    for lane in _each(reader, Key.TURNS):
+    for lane in each(reader, Key.TURNS):
         for owners in reader.members(Key.TURNS + lane):
             for owner, _ in owners:
                 yield from _turn(reader, lane, owner)
-    for owner in _each(reader, Key.IDS):
+    for owner in each(reader, Key.IDS):
         yield from _ids(reader, owner)
 
 
-def _each(reader: Reader, prefix: str) -> Iterator[str]:
+def each(reader: Reader, prefix: str) -> Iterator[str]:
+    """What follows the prefix in each key that has it."""
     return chain.from_iterable(reader.keys(prefix))
 
 
@@ -49,10 +50,11 @@ def _waiting(lane: str, owner: str) -> Callable[[Sighting], bool]:
         record = seen.record
         own = "intake" if record.get("stage") == "fetching" else record.get("lane")
         try:
-            place = (9 - int(record["priority"])) * 10**13 + int(record["order"])
+            place = rank(record)
         except (KeyError, ValueError):
             return False
-        return record.get("status") == "queued" and (own, record.get("owner"), seen.found) == (
+        queued = record.get("status") == "queued" and "following" not in record
+        return queued and (own, record.get("owner"), seen.found) == (
             lane,
             owner,
             place,
@@ -61,7 +63,13 @@ def _waiting(lane: str, owner: str) -> Callable[[Sighting], bool]:
     return belongs
 
 
-def _set(reader: Reader, key: str, agrees: Callable[[Sighting], bool]) -> Iterator[Finding]:
+def rank(record: Mapping[str, str]) -> int:
+    """A waiting job's score in its line, as in prelude.lua; `KeyError` or `ValueError` where it has none."""
+    priority = max(int(record["priority"]), int(record.get("lift", 0)))
+    return (9 - priority) * 10**13 + int(record["order"])
+
+
+def jobs_in(reader: Reader, key: str, agrees: Callable[[Sighting], bool]) -> Iterator[Finding]:
     """What is wrong with a sorted set of jobs."""
     for entries in reader.members(key):
         for seen in reader.sightings([uid for uid, _ in entries], key):

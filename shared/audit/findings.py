@@ -28,6 +28,10 @@ class Code(StrEnum):
     WAITING_DISAGREES = "waiting_disagrees"
     NO_BELL = "no_bell"
 
+    RECIPE_DISAGREES = "recipe_disagrees"
+    FOLLOWERS_WITHOUT_LEADER = "followers_without_leader"
+    SHARERS_DISAGREE = "sharers_disagree"
+
     REFS_DISAGREE = "refs_disagree"
     INPUT_MISSING = "input_missing"
     INPUT_DAMAGED = "input_damaged"
@@ -75,6 +79,9 @@ REMEDIES = {
     Code.COUNT_DISAGREES: _REPAIR,
     Code.WAITING_DISAGREES: _REPAIR,
     Code.NO_BELL: _REAPER,
+    Code.RECIPE_DISAGREES: _REPAIR,
+    Code.FOLLOWERS_WITHOUT_LEADER: _REPAIR,
+    Code.SHARERS_DISAGREE: _REPAIR,
     Code.REFS_DISAGREE: _REPAIR,
     Code.INPUT_MISSING: "Its jobs fail: restore it from a backup, or hand in the picture again.",
     Code.INPUT_DAMAGED: "Delete the object; the next upload or fetch of this picture stores it again.",

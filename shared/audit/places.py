@@ -39,12 +39,16 @@ def _place(seen: Sighting, job: Job) -> Iterator[Finding]:
         "intake's waiting set": seen.intake,
         f"the waiting set of {seen.record.get('lane')}": seen.lane,
     }
+    if job.following or seen.following is not None:
+        stands["the followers of its recipe"] = seen.following
     places = [place for place, score in stands.items() if score is not None]
     own = "intake's waiting set" if fetching else f"the waiting set of {seen.record.get('lane')}"
     if job.status.terminal:
         expected = {"the ended"}
     elif job.status is Status.PROCESSING or (fetching and fence):
         expected = {"the leases"}
+    elif job.following:
+        expected = {"the followers of its recipe"}
     else:
         expected = {own, "back-off"}
     state = f"{job.status}/{job.stage}" if job.stage else str(job.status)

@@ -40,6 +40,9 @@ class Sighting:
         found: its score in the set that it was looked for in. leases, delayed, deadlines, ended: likewise.
         intake: its score among those that wait for intake.
         lane: its score among those that wait in its own lane.
+        following: its score among those that follow the job which makes its recipe.
+        sharing: its score among those that share its output, where its whole record was read.
+        sharers: how many those are, likewise.
         lists: its score in each list of its owner's that names it, by status.
         named: the uid that its ID stands for, where its ID is the caller's own.
     """
@@ -54,6 +57,9 @@ class Sighting:
     ended: float | None
     intake: float | None
     lane: float | None
+    following: float | None
+    sharing: float | None
+    sharers: int
     lists: dict[str, float]
     named: str | None
 
@@ -162,9 +168,11 @@ class Reader:
             yield [seen for seen in self.sightings(uids) if seen.record]
 
 
-def _sighting(uid: str, at: int, flat: Names, scores: list[str | None], named: str | None) -> Sighting:
+def _sighting(
+    uid: str, at: int, flat: Names, scores: list[str | None], named: str | None, sharers: int
+) -> Sighting:
     found = [None if score is None else float(score) for score in scores]
-    looked_for, leases, delayed, deadlines, ended, intake, lane, *lists = found
+    looked_for, leases, delayed, deadlines, ended, intake, lane, following, sharing, *lists = found
     return Sighting(
         uid=uid,
         at=at,
@@ -176,6 +184,9 @@ def _sighting(uid: str, at: int, flat: Names, scores: list[str | None], named: s
         ended=ended,
         intake=intake,
         lane=lane,
+        following=following,
+        sharing=sharing,
+        sharers=sharers,
         lists={str(status): place for status, place in zip(Status, lists, strict=True) if place is not None},
         named=named,
     )

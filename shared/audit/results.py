@@ -7,6 +7,7 @@ from itertools import islice
 from shared.audit.findings import Code, Finding
 from shared.audit.held import Held
 from shared.audit.reader import BATCH, LOOK_SECONDS, Reader, Sighting
+from shared.jobs.keys import Key
 from shared.jobs.record import Job, UnreadableRecordError
 from shared.objects import ObjectMissingError, ObjectStat
 
@@ -38,7 +39,10 @@ def leftovers(reader: Reader, held: Held) -> Iterator[Finding]:
 
 def _unnamed(reader: Reader, stats: list[ObjectStat]) -> list[ObjectStat]:
     seen = reader.sightings([_uid(stat) for stat in stats])
-    return [stat for stat, job in zip(stats, seen, strict=True) if not _named(job, stat.key)]
+    left = [stat for stat, job in zip(stats, seen, strict=True) if not _named(job, stat.key)]
+    # The maker of a result may be gone while others have it still.
+    shared = reader.at_once(*(("EXISTS", Key.SHARERS + stat.key) for stat in left)) if left else []
+    return [stat for stat, kept in zip(left, shared, strict=True) if not kept]
 
 
 def _uid(stat: ObjectStat) -> str:

@@ -39,6 +39,7 @@ local function save_batch(batch, changes)
       batch[name] = tostring(value)
     end
   end
+  tell_batch_change(batch.uid, batch.version, batch.status)
 end
 
 -- Give a batch its final state. Needs arg.retention.

@@ -32,6 +32,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from shared.sizes import size_for
 from shared.spec import Spec
@@ -212,57 +213,61 @@ def in_order(lines: Sequence[Line]) -> list[tuple[int, Cost]]:
     return sorted(found, key=lambda entry: entry[0])
 
 
-def ends_in(
-    free: Sequence[float], waiting: Sequence[tuple[int, Cost]], place: int, own: Cost
-) -> float | None:
-    """Seconds until a job that waits ends; None without a painter.
+class Forecast:
+    """When jobs that wait will end: worked out once, then asked for each of them.
 
     Args:
         free: seconds until each painter is free.
-        waiting: jobs with their places, in order; those of the first places one by one. That of `place`
-            itself may be among them or not.
-        place: the job's.
-        own: the job's.
+        waiting: jobs with their places, in order; those of the first places one by one.
     """
-    if not free:
-        return None
-    near = [(at, cost) for at, cost in waiting if at <= EXACT and at != place]
-    if place <= EXACT:
-        near.insert(bisect_left(near, place, key=lambda entry: entry[0]), (place, own))
-        return _taken(free, near, place)[0]
-    _, free = _taken(free, near, None)
-    backlog = _between(waiting, place)
-    start = max(min(free), (sum(free) + backlog) / len(free))
-    return start + own.seconds * (own.together + 1) / 2
+
+    def __init__(self, free: Sequence[float], waiting: Sequence[tuple[int, Cost]]) -> None:
+        self._free = list(free)
+        self._near = [(place, cost) for place, cost in waiting if place <= EXACT]
+        self._far = [(place, cost.seconds) for place, cost in waiting if place > EXACT]
+        self._ends, self._free_then = _taken(self._free, self._near) if self._free else ({}, [])
+
+    def ends_in(self, place: int, own: Cost) -> float | None:
+        """Seconds until the job of this place ends; None without a painter.
+
+        Args:
+            place: the job's, among those that were given or not.
+            own: what it takes.
+        """
+        if not self._free:
+            return None
+        if place in self._ends:
+            return self._ends[place]
+        if place <= EXACT:
+            near = [*self._near]
+            near.insert(bisect_left(near, place, key=lambda entry: entry[0]), (place, own))
+            return _taken(self._free, near)[0][place]
+        backlog = self._between(place)
+        start = max(min(self._free_then), (sum(self._free_then) + backlog) / len(self._free))
+        return start + own.seconds * (own.together + 1) / 2
+
+    def _between(self, place: int) -> float:
+        """Seconds of the jobs behind the first places and before this one; each known one stands for some."""
+        before = [seconds for at, seconds in self._far if at < place] or [seconds for _, seconds in self._far]
+        before = before or [cost.seconds for _, cost in self._near]
+        return (place - 1 - EXACT) * sum(before) / len(before) if before else 0.0
 
 
 def _taken(
-    free: Sequence[float], waiting: Sequence[tuple[int, Cost]], place: int | None
-) -> tuple[float, list[float]]:
-    """Let painters take what waits: when the job of `place` ends, and when each is free then."""
-    heap, left = sorted(free), list(waiting)
+    free: Sequence[float], waiting: Sequence[tuple[int, Cost]]
+) -> tuple[dict[int, float], list[float]]:
+    """Let painters take all that waits: when each job ends, by place, and when each painter is free then."""
+    heap, left, ends = sorted(free), list(waiting), dict[int, float]()
     while left:
         begun = heapq.heappop(heap)
         leader = left[0][1]
-        batch = [entry for entry in left if entry[1].bucket == leader.bucket][: leader.together]
-        if not leader.bucket:
-            batch = left[:1]
+        alike = (entry for entry in left if entry[1].bucket == leader.bucket)
+        batch = list(islice(alike, leader.together)) if leader.together > 1 else left[:1]
         end = begun + sum(cost.seconds for _, cost in batch)
         heapq.heappush(heap, end)
-        if any(at == place for at, _ in batch):
-            return end, heap
-        taken = {at for at, _ in batch}
-        left = [entry for entry in left if entry[0] not in taken]
-    return max(heap), heap
-
-
-def _between(waiting: Sequence[tuple[int, Cost]], place: int) -> float:
-    """Seconds of the jobs behind the first places and before this one; each that is known stands for some."""
-    known = [(at, cost.seconds) for at, cost in waiting if at > EXACT]
-    before = [seconds for at, seconds in known if at < place] or [seconds for _, seconds in known]
-    before = before or [cost.seconds for _, cost in waiting]
-    missing = max(0, place - 1 - EXACT)
-    return missing * sum(before) / len(before) if before else 0.0
+        ends.update((place, end) for place, _ in batch)
+        left = [entry for entry in left if entry[0] not in ends]
+    return ends, heap
 
 
 def cost_of(

@@ -3,12 +3,14 @@
 --
 -- Arguments: uids (at most 200), statuses (each that there is); key (a sorted set they were found in: then of their
 --   records only what places a job is read).
--- Keys: job:<uid>, leases, delayed, deadlines, ended, wait:<lane>:<owner>, list:<status>:<owner>, ids:<owner>.
--- Returns {time (ms), for each uid {record, scores, uid that its ID names}}. The scores are those in `key`, leases,
---   delayed, deadlines, ended, intake's waiting set, the waiting set of its own lane, and each list in the order
---   of `statuses`. What a job without a record is asked of its owner is nil.
+-- Keys: job:<uid>, leases, delayed, deadlines, ended, wait:<lane>:<owner>, list:<status>:<owner>, ids:<owner>,
+--   following:<recipe>:<owner>, sharers:<output key>.
+-- Returns {time (ms), for each uid {record, scores, uid that its ID names, number of jobs that share its output}}. The
+--   scores are those in `key`, leases, delayed, deadlines, ended, intake's waiting set, the waiting set of its own
+--   lane, the followers of its recipe, the sharers of its output, and each list in the order of `statuses`. What a job
+--   without a record is asked of its owner is nil; of its output it is asked where its whole record is.
 
-local PLACING = {'schema', 'id', 'owner', 'status', 'stage', 'lane', 'priority', 'order'}
+local PLACING = {'schema', 'id', 'owner', 'status', 'stage', 'lane', 'priority', 'order', 'recipe', 'following', 'lift'}
 
 local function read(uid)
   if not arg.key then return redis.call('HGETALL', K.job .. uid) end
@@ -29,14 +31,18 @@ for _, uid in ipairs(arg.uids) do
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   local owner = job.owner
+  local sharers = job.output and K.sharers .. (job.output:match('"key":"([^"]*)"') or '')
   local scores = {
     score(arg.key) or false, score(K.leases), score(K.delayed), score(K.deadlines), score(K.ended),
     owner and score(K.wait .. 'intake:' .. owner) or false,
     owner and job.lane and score(K.wait .. job.lane .. ':' .. owner) or false,
+    owner and job.recipe and score(K.following .. job.recipe .. ':' .. owner) or false,
+    sharers and score(sharers) or false,
   }
   for _, status in ipairs(arg.statuses) do
     scores[#scores + 1] = owner and score(K.list .. status .. ':' .. owner) or false
   end
-  found[#found + 1] = {flat, scores, owner and job.id and redis.call('HGET', K.ids .. owner, job.id) or false}
+  local named = owner and job.id and redis.call('HGET', K.ids .. owner, job.id) or false
+  found[#found + 1] = {flat, scores, named, sharers and redis.call('ZCARD', sharers) or 0}
 end
 return found

@@ -43,11 +43,12 @@ class Key(StrEnum):
     UPLOADS = "im:uploads:"  # [owner] hash: upload ID -> picture
     UPLOAD_ENDS = "im:upload_ends"  # zset: [upload ID]:[owner] by the time its retention is over
 
-    RECIPES = "im:recipes:"  # [owner] hash: recipe -> uid of the job that makes it, or of one with its output
-    FOLLOWING = "im:following:"  # [recipe]:[owner] zset: uid of jobs that wait for it, as in a waiting set
-    SETTLING = "im:settling"  # zset: [recipe]:[owner] whose followers are being attended to, by the last time
-    SHARERS = "im:sharers:"  # [output key] zset: uid of ended jobs that name it, by when it goes for them
-    #                           (absent: its maker alone)
+    RECIPES = "im:recipes:"  # [owner] hash: recipe -> uid of the job that makes it, or has its output
+    FOLLOWING = "im:following:"  # [recipe]:[owner] zset: uid of jobs that wait for that job, as in `WAIT`
+    SETTLING = "im:settling"  # zset: [recipe]:[owner] whose followers are attended to, by the last time
+    SHARERS = (
+        "im:sharers:"  # [output key] zset: uid of jobs that name it, by when they lose it; none: its maker
+    )
 
     QUARANTINE = "im:quarantine:"  # [recipe] string: when its last job had ended its workers; expires
     LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires

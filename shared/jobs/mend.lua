@@ -42,6 +42,7 @@ local function reindex(job)
   redis.call('ZADD', K.list .. job.status .. ':' .. job.owner, job.order, uid)
   if job.id ~= uid then redis.call('HSET', K.ids .. job.owner, job.id, uid) end
 
+  if job.recipe and not job.following then redis.call('ZREM', following_of(job), uid) end
   if job.completed_at then
     for _, key in ipairs({K.leases, K.delayed, K.deadlines}) do redis.call('ZREM', key, uid) end
     redis.call('ZADD', K.ended, job.expires_at, uid)
@@ -175,7 +176,7 @@ function mend.sharer()
   if job and later_schema(job) then return 0 end
   local output = job and job.output and cjson.decode(job.output)
   if output and output.key == arg.key then
-    return redis.call('ZADD', K.sharers .. arg.key, job.expires_at, job.uid)
+    return redis.call('ZADD', K.sharers .. arg.key, job.output_expires_at or job.expires_at, job.uid)
   end
   return redis.call('ZREM', K.sharers .. arg.key, arg.uid)
 end

@@ -15,12 +15,12 @@ from shared.jobs.changes import read_jobs
 from shared.jobs.eta import (
     Cost,
     Fit,
+    Forecast,
     Line,
     Outlook,
     Pace,
     Running,
     cost_of,
-    ends_in,
     free_in,
     in_order,
     place_among_all,
@@ -43,17 +43,16 @@ class _Look:
 
     Attributes:
         at: by the monotonic clock. now: by Redis', in seconds since the epoch.
-        painters: names of those that serve the lane. waiting: with places, in order.
-        running: jobs that they paint. intakes: live intake workers.
+        painters: live ones that serve the lane. intakes: live intake workers.
+        lines: of all lanes that they serve. forecast: of the jobs in them.
     """
 
     at: float
     now: float
-    painters: tuple[str, ...]
+    painters: int
     intakes: int
     lines: tuple[Line, ...]
-    waiting: tuple[tuple[int, Cost], ...]
-    running: tuple[Running, ...]
+    forecast: Forecast
     paces: Mapping[str, str]
     buckets: Mapping[str, Pace]
 
@@ -111,21 +110,20 @@ class Outlooks:
             return left if own or job.progress else None
         if position is None or own is None or not look.painters:
             return None
-        free = [
-            max(0.0, seconds - (self._clock() - look.at)) for seconds in free_in(look.painters, look.running)
-        ]
+        age = self._clock() - look.at
         if job.stage is not Stage.FETCHING:
             place = place_among_all(look.lines, lane, job.owner, position)
-            return ends_in(free, look.waiting, place, own)
+            ends = look.forecast.ends_in(place, own)
+            return None if ends is None else ends - age
         # It joins the line behind what waits there and what is fetched before it.
         waiting = sum(line.size for line in look.lines)
-        painted = ends_in(free, look.waiting, waiting + position, own)
+        painted = look.forecast.ends_in(waiting + position, own)
         intake = Pace.parse(look.paces.get(Queue.INTAKE))
         slots = look.intakes * self._intake_slots
         if painted is None or not slots:
             return None
         fetched = intake.seconds * -(-position // slots) if intake else 0.0
-        return max(painted, fetched + own.seconds * own.together)
+        return max(painted, fetched + own.seconds * own.together) - age
 
     def _look(self, lane: str) -> _Look:
         look = self._looks.get(lane)
@@ -143,18 +141,18 @@ class Outlooks:
         look = _Look(
             at=at,
             now=found["now"] / 1000,
-            painters=tuple(info.name for info in painters),
+            painters=len(painters),
             intakes=sum(info.queue == Queue.INTAKE for info in live),
             lines=(),
-            waiting=(),
-            running=(),
+            forecast=Forecast((), ()),
             paces=dict(_items(found["paces"])),
             buckets=buckets,
         )
         self._learn_works(found["lines"] or (), buckets)
         lines = tuple(self._line(look, line) for line in found["lines"] or ())
         running = tuple(self._running(look, one) for one in found["running"] or ())
-        return replace(look, lines=lines, waiting=tuple(in_order(lines)), running=running)
+        free = free_in([info.name for info in painters], running)
+        return replace(look, lines=lines, forecast=Forecast(free, in_order(lines)))
 
     def _line(self, look: _Look, line: Mapping[str, Any]) -> Line:
         sample = []

@@ -214,14 +214,14 @@ end
 
 local hand_over -- in sharing.lua
 
--- Fields that mean nothing any more once a job has ended.
-local PASSING = {
-  'lane', 'bucket', 'fences', 'together', 'waiting_since', 'waited', 'following', 'lift', 'request_id',
+-- What nobody asks of a job that has ended.
+local GONE_AT_THE_END = {
+  'lane', 'bucket', 'fences', 'together', 'waiting_since', 'waited', 'request_id', 'following', 'lift',
 }
 
 -- Give a job its final state, and those that follow it what this means for them. What it asked for shortens what
--- the settings give it and its output. Needs arg.retention, where it has an output arg.output_retention (ms), and
--- where it did not succeed arg.schema and arg.quarantined.
+-- the settings give it and its output. Needs arg.retention, where it has an output arg.output_retention (ms), where
+-- it did not succeed arg.schema and arg.quarantined.
 local function end_job(job, time, status, changes)
   local turn, lane = stop_waiting(job), lane_of(job)
   redis.call('ZREM', K.delayed, job.uid)
@@ -244,7 +244,7 @@ local function end_job(job, time, status, changes)
   end
   -- By its recipe a job that has been painted is found by others like it.
   if status ~= 'succeeded' or not shares(job) then changes.recipe = false end
-  for _, name in ipairs(PASSING) do changes[name] = false end
+  for _, name in ipairs(GONE_AT_THE_END) do changes[name] = false end
   save(job, changes)
   tell_receiver(job, 'job.' .. status, time)
   if recipe then
@@ -437,8 +437,8 @@ end
 
 local forget_in_batch -- in batches.lua
 
--- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries, its
--- share in its output. Returns the record as it was, but for an output that other jobs need. Needs arg.grace.
+-- Remove an ended job: its record, its ID, its Idempotency-Key, its references to inputs, its deliveries, its share
+-- in its output. Returns the record as it was, but for an output that other jobs need. Needs arg.grace.
 local function purge_job(job, time)
   local needed, record = give_up_output(job), {}
   for name, value in pairs(job) do

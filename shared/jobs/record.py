@@ -241,12 +241,12 @@ class NewJob:
 class Job:
     """A job's record as read from the store. Times are seconds since the epoch, by Redis' clock.
 
-    A job that has succeeded and has no output had one until `output_expires_at`.
     Of what `NewJob` does not have:
 
     Attributes:
         following: True while it waits for another job that does the same work.
         reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
+        output_expires_at: until when a job that has succeeded has its output.
     """
 
     uid: str

@@ -15,19 +15,22 @@
 -- Followers that are settled in the call that ends their leader; the reaper settles the others.
 local MAX_SETTLED_AT_ONCE = 50
 
+-- Until when a job that has ended has its output.
+local function output_until(job)
+  return job.output_expires_at or job.expires_at
+end
+
 -- The job succeeds with the output of another. Needs arg.retention and arg.output_retention.
 local function reuse(job, made, time)
-  local sharers = K.sharers .. cjson.decode(made.output).key
-  if redis.call('EXISTS', sharers) == 0 then
-    redis.call('ZADD', sharers, made.output_expires_at or made.expires_at, made.uid)
-  end
   local seconds = cjson.decode(job.seconds or '{}')
   seconds.wait = ((job.waited or 0) + (job.following and time - job.waiting_since or 0)) / 1000
   end_job(job, time, 'succeeded', {
     output = made.output, loss = made.loss, seconds = cjson.encode(seconds),
     reused_from = made.reused_from or made.id,
   })
-  redis.call('ZADD', sharers, job.output_expires_at or job.expires_at, job.uid)
+  local sharers = K.sharers .. cjson.decode(made.output).key
+  if redis.call('EXISTS', sharers) == 0 then redis.call('ZADD', sharers, output_until(made), made.uid) end
+  redis.call('ZADD', sharers, output_until(job), job.uid)
   tally('finished')
   tally('reused')
 end
@@ -45,7 +48,8 @@ local function follow(job, leader, time)
 end
 
 -- A job is ready for paint: it waits for a painter, or for another job that does the same work, or that has been
--- done already. Returns whether it waits for a painter. Needs arg.retention and arg.schema.
+-- done already. Returns whether it waits for a painter. Needs arg.retention,
+-- arg.output_retention and arg.schema.
 wait_for_paint = function(job, time)
   if not shares(job) then
     wait(job, time)
@@ -59,7 +63,7 @@ wait_for_paint = function(job, time)
     return true
   end
   if other and other.owner == job.owner and other.recipe == job.recipe and not other.following then
-    if other.status == 'succeeded' then
+    if other.output then
       reuse(job, other, time)
       return false
     elseif not other.completed_at then
@@ -81,8 +85,8 @@ local function promote(job, time)
 end
 
 -- What becomes of followers whose leader has ended, at most so many of them: each succeeds as it did, or the first
--- takes its place. Returns the status that each of them has now. Needs arg.retention, arg.schema and
--- arg.quarantined.
+-- takes its place. Returns the status that each of them has now. Needs arg.retention,
+-- arg.output_retention, arg.schema and arg.quarantined.
 local function settle(recipe, owner, time, most)
   local line, name = K.following .. recipe .. ':' .. owner, recipe .. ':' .. owner
   local leader = redis.call('HGET', K.recipes .. owner, recipe)
@@ -95,7 +99,7 @@ local function settle(recipe, owner, time, most)
     if not job then
       redis.call('ZREM', line, uid)
     elseif not later_schema(job) then
-      if made and made.status == 'succeeded' and made.recipe == recipe then
+      if made and made.output and made.recipe == recipe then
         reuse(job, made, time)
       elseif minutes then
         end_job(job, time, 'failed', {error = quarantine_error(minutes)})
@@ -126,7 +130,7 @@ hand_over = function(job, recipe, time)
   end
 end
 
--- An ended job is about to be forgotten, or its output is: another that names its output is found by its recipe from now on.
+-- An ended job is about to be forgotten, or its output: another that names its output is found by its recipe from now on.
 -- Returns whether the output's object is still needed.
 give_up_output = function(job)
   if not job.output then return false end

@@ -217,7 +217,9 @@ def _check_outputs(store: Snapshot) -> None:
     named: dict[str, Zset] = defaultdict(dict)
     for uid, record in store.records.items():
         if "output" in record:
-            named[json.loads(record["output"])["key"]][uid] = int(record["expires_at"])
+            named[json.loads(record["output"])["key"]][uid] = int(
+                record.get("output_expires_at", record["expires_at"])
+            )
             if record.get("reused_from"):
                 assert shares(record)
     shared = {key: uids for key, uids in named.items() if list(uids) != [key.split("/")[1]]}

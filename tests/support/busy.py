@@ -11,7 +11,9 @@ from typing import Self
 
 from shared.errors import Conflict, Fault, NotFound, PictureUnreadable
 from shared.ids import new_id
-from shared.jobs.record import Checkpoint, Job, NewJob, Output, Picture, Queue
+from shared.jobs.deliveries import DeliveryStore
+from shared.jobs.delivery import Attempt, DeliveryLostError, Load, Outcome
+from shared.jobs.record import Checkpoint, Job, NewJob, Output, Picture, Queue, Webhook
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.objects import ObjectStore
 from shared.pictures import keep
@@ -95,6 +97,7 @@ class Crowd:
 
     def __init__(self, studio: Studio, threads: int, seed: int = 1) -> None:
         self._studio = studio
+        self._deliveries = DeliveryStore(studio.store._redis, studio.store._settings)
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(random.Random(f"{seed} {n}"), n)) for n in range(threads)
@@ -121,6 +124,7 @@ class Crowd:
             self._paint,
             self._purge,
             self._purge,
+            self._deliver,
         ]
         while not self._ended.is_set():
             try:
@@ -134,14 +138,21 @@ class Crowd:
     def _submit(self, chance: random.Random, _: str) -> None:
         owner = f"owner-{chance.randrange(4)}"
         studio = self._studio
+        hook = Webhook(f"https://hooks-{chance.randrange(3)}.example.org/") if chance.random() < 0.5 else None
         if chance.random() < 0.5:
             job = studio.submit(
-                f"picture {chance.randrange(9)}", owner=owner, id=f"own-{time.monotonic_ns()}"
+                f"picture {chance.randrange(9)}",
+                owner=owner,
+                id=f"own-{time.monotonic_ns()}",
+                webhook=hook,
+                fresh=chance.random() < 0.3,
+                priority=chance.choice((0, 0, 5)),
             )
         else:
             name = f"picture {chance.randrange(9)}"
             source = f"upload:{studio.upload(name, owner)}" if chance.random() < 0.3 else name
-            new: NewJob = new_job(owner, content=Picture(source))
+            fresh = chance.random() < 0.3
+            new: NewJob = new_job(owner, content=Picture(source), webhook=hook, fresh=fresh)
             job = studio.store.submit(new).job
         if chance.random() < 0.1:
             studio.store.cancel(owner, job.id)
@@ -173,6 +184,13 @@ class Crowd:
                 studio.tidy(claim)
             case _:
                 studio.finish(claim)
+
+    def _deliver(self, chance: random.Random, _: str) -> None:
+        outcomes = [Outcome.DELIVERED, Outcome.AGAIN, Outcome.AGAIN, Outcome.FAILED, Outcome.GONE]
+        for claim in self._deliveries.claim(Load(room=8, host_slots=4, owner_slots=6)):
+            with suppress(DeliveryLostError):
+                attempt = Attempt(at=1, ms=1)
+                self._deliveries.settle(claim, attempt, chance.choice(outcomes), chance.random())
 
     def _fail(self, claim: Claim, chance: random.Random) -> None:
         fault: Fault = UNSTORED if chance.random() < 0.7 else PictureUnreadable("no picture")

@@ -101,9 +101,10 @@ def test_paint_is_on_networks_without_a_way_out_only() -> None:
         assert "networks" not in compose(path)["services"]["paint"]
 
 
-def test_only_what_fetches_has_a_way_out() -> None:
+def test_only_what_fetches_or_tells_has_a_way_out() -> None:
     assert [name for name, service in services().items() if "egress" in service["networks"]] == [
         "intake",
+        "chores",
         "weights",
     ]
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
 
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
+from shared.jobs.deliveries import DeliveryStore
+from shared.jobs.delivery import Attempt, Load, Outcome
 from shared.jobs.keys import Key
-from shared.jobs.record import NewJob, Queue, new_record
+from shared.jobs.record import NewJob, Queue, Webhook, new_record
 from shared.jobs.store import Claim, LeaseLostError
 from shared.spec import Spec
 from tests.integration.jobs.steps import Steps
@@ -43,6 +45,9 @@ def sized(size: int, backbone: str = "compact") -> Spec:
     return SPEC.model_copy(update={"size": size, "backbone": backbone})
 
 
+HOOK = Webhook("https://hooks.example.org/impasto")
+
+
 class Schedules(Steps):
     """One run: a schedule of steps, then a calm house in which every job must end."""
 
@@ -66,7 +71,7 @@ class Schedules(Steps):
 
     @rule(target=jobs, owner=st.sampled_from(OWNERS), priority=PRIORITIES, deadline=DEADLINES, fresh=FRESH)
     def submit_by_url(self, owner: str, priority: int, deadline: float, fresh: bool) -> NewJob:
-        job = new_job(owner, priority=priority, deadline_seconds=deadline, fresh=fresh)
+        job = new_job(owner, priority=priority, deadline_seconds=deadline, webhook=HOOK, fresh=fresh)
         return self.accept(replace(job, id=f"own-{job.uid}", idempotency_key=f"key-{job.uid}"))
 
     @rule(
@@ -116,6 +121,13 @@ class Schedules(Steps):
         if submitted.ring:
             self.client.rpush(submitted.queue, "bell")
         return job
+
+    @rule(outcome=st.sampled_from([Outcome.DELIVERED, Outcome.AGAIN, Outcome.FAILED]))
+    def deliver(self, outcome: Outcome) -> None:
+        deliveries = DeliveryStore(self.client, self.config)
+        for claim in deliveries.claim(Load(room=2, host_slots=2, owner_slots=2)):
+            assert claim.record
+            deliveries.settle(claim, Attempt(at=1, ms=1), outcome, 60)
 
     @rule(job=jobs, by_key=st.booleans(), same_body=st.booleans())
     def submit_again(self, job: NewJob, by_key: bool, same_body: bool) -> None:

@@ -36,10 +36,18 @@ class House:
     succeeded: Job
     canceled: Job
     upload: str
+    made: Job
+    sharer: Job
+    leader: Job
+    follower: Job
 
     @classmethod
     def furnished(cls, client: redis.Redis, config: Settings, studio: Studio) -> "House":
         store = studio.store
+        made, sharer = (studio.submit("made", owner="dan", fresh=False) for _ in range(2))
+        studio.finish(claim_paint(store))
+        leader, follower = (studio.submit("led", owner="dan", fresh=False) for _ in range(2))
+        claim_paint(store)
         studio.submit("done")
         done = claim_paint(store)
         studio.finish(done)
@@ -63,7 +71,10 @@ class House:
         assert painting
         assert delayed
         recount(client)
-        return cls(client, config, studio, fetching, waiting, delayed, painting, succeeded, canceled, upload)
+        shared = [found for job in (made, sharer, leader, follower) if (found := store.by_uid(job.uid))]
+        return cls(
+            client, config, studio, fetching, waiting, delayed, painting, succeeded, canceled, upload, *shared
+        )
 
     def found(self, *, deep: bool = False) -> set[tuple[str, str]]:
         """Code and subject of each finding."""
@@ -308,6 +319,64 @@ def leftovers(house: House) -> Found:
     return {(Code.OBJECT_WITHOUT_JOB, house.old(key)) for key in keys}
 
 
+def recipe_of(house: House, job: Job) -> str:
+    """The recipe in a job's record."""
+    found = house.client.hget(Key.JOB + job.uid, "recipe")
+    assert found
+    return str(found)
+
+
+def recipe_of_nobody(house: House) -> Found:
+    house.client.hset(f"{Key.RECIPES}dan", "0" * 32, "job_nobody")
+    house.client.hset(f"{Key.RECIPES}ann", recipe_of(house, house.leader), house.leader.uid)
+    return {(Code.RECIPE_DISAGREES, f"{Key.RECIPES}dan"), (Code.RECIPE_DISAGREES, f"{Key.RECIPES}ann")}
+
+
+def follower_without_place(house: House) -> Found:
+    house.client.delete(f"{Key.FOLLOWING}{recipe_of(house, house.follower)}:dan")
+    return {(Code.JOB_STRANDED, house.follower.uid)}
+
+
+def follower_in_line(house: House) -> Found:
+    house.client.zadd(f"{Key.WAIT}paint.compact:bob", {house.follower.uid: 9e13})
+    house.client.hincrby(Key.WAITING, "paint.compact", 1)
+    return {(Code.ENTRY_CONTRADICTS, f"{Key.WAIT}paint.compact:bob")}
+
+
+def leader_among_followers(house: House) -> Found:
+    key = f"{Key.FOLLOWING}{recipe_of(house, house.leader)}:dan"
+    house.client.zadd(key, {house.leader.uid: 1})
+    return {(Code.JOB_MISPLACED, house.leader.uid), (Code.ENTRY_CONTRADICTS, key)}
+
+
+def followers_of_what_has_ended(house: House) -> Found:
+    made = recipe_of(house, house.made)
+    place = house.client.zscore(f"{Key.FOLLOWING}{recipe_of(house, house.follower)}:dan", house.follower.uid)
+    house.client.delete(f"{Key.FOLLOWING}{recipe_of(house, house.follower)}:dan")
+    house.client.zadd(f"{Key.FOLLOWING}{made}:dan", {house.follower.uid: place})
+    house.record(house.follower, recipe=made)
+    return {(Code.FOLLOWERS_WITHOUT_LEADER, f"{Key.FOLLOWING}{made}:dan")}
+
+
+def sharers_forgotten(house: House) -> Found:
+    assert house.made.output
+    house.client.delete(Key.SHARERS + house.made.output.key)
+    return {(Code.SHARERS_DISAGREE, house.sharer.uid)}
+
+
+def maker_not_among_the_sharers(house: House) -> Found:
+    assert house.made.output
+    house.client.zrem(Key.SHARERS + house.made.output.key, house.made.uid)
+    return {(Code.SHARERS_DISAGREE, house.made.uid)}
+
+
+def sharers_too_many(house: House) -> Found:
+    assert house.made.output
+    key = Key.SHARERS + house.made.output.key
+    house.client.zadd(key, {house.succeeded.uid: 1, "job_nobody": 1})
+    return {(Code.SHARERS_DISAGREE, key)}
+
+
 def unreadable(house: House) -> Found:
     house.record(house.waiting, spec="{}garbage")
     house.client.hdel(Key.JOB + house.painting.uid, "owner")
@@ -419,6 +488,14 @@ PLANTED = [
     result_cut,
     pointers_lost,
     leftovers,
+    recipe_of_nobody,
+    follower_without_place,
+    follower_in_line,
+    leader_among_followers,
+    followers_of_what_has_ended,
+    sharers_forgotten,
+    maker_not_among_the_sharers,
+    sharers_too_many,
     unreadable,
 ]
 

@@ -69,6 +69,9 @@ class Steps(RuleBasedStateMachine):
         assert needed == self.outputs, "a result that a job needs was deleted, or one was left behind"
         self.forget_absent(store)
         self.before = store
+        # Who has nothing left that waits, and comes back, stands at the end of the line.
+        waiting = {(lane, owner) for lane, owners in store.waiting.items() for owner in owners}
+        self.served = {key: others for key, others in self.served.items() if key in waiting}
 
     def check_record(self, uid: str, record: dict[str, str]) -> None:
         if record["status"] in TERMINAL:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from shared.audit.named import Named
 from shared.audit.reader import Reader
 from shared.jobs import policy
 from shared.jobs.keys import Key
-from shared.jobs.record import Queue, Status
+from shared.jobs.record import Queue, Status, to_json
 from shared.jobs.scripts import Scripts
 from shared.jobs.store import Claim, JobStore
 from shared.objects import ObjectStat, ObjectStore, open_objects
@@ -120,7 +121,9 @@ class Meanwhile:
 
 def test_a_result_that_is_purged_between_two_reads_is_not_missed(house: House) -> None:
     meanwhile = Meanwhile(
-        house.studio.objects, lambda: house.studio.purge(house.succeeded), hidden="outputs/"
+        house.studio.objects,
+        lambda: house.studio.purge(house.succeeded),
+        hidden=f"outputs/{house.succeeded.uid}/",
     )
     assert list(audit(house.client, meanwhile, house.config, pause=lambda _: None)) == []
 
@@ -206,6 +209,17 @@ def test_what_follows_from_the_records_is_put_right(house: House, plant: Callabl
     assert house.found() == lost
     if not lost:
         recount(house.client)
+
+
+def test_an_output_whose_maker_is_gone_is_no_leftover_while_others_have_it(house: House) -> None:
+    assert house.sharer.output
+    assert house.sharer.output == house.made.output
+    house.studio.purge(house.made)
+    house.old(house.sharer.output.key)
+    house.record(house.sharer, output=to_json(replace(house.sharer.output, bytes=3)))
+    assert house.found() == set()
+    house.studio.purge(house.sharer)
+    assert house.studio.objects.stat(house.sharer.output.key) is None
 
 
 def test_where_a_record_cannot_be_read_no_input_is_given_up_for_deletion(house: House) -> None:

@@ -6,11 +6,11 @@ from shared.jobs.eta import (
     EXACT,
     Cost,
     Fit,
+    Forecast,
     Line,
     Pace,
     Running,
     cost_of,
-    ends_in,
     free_in,
     in_order,
     place_among_all,
@@ -31,6 +31,10 @@ def line(owner: str, *costs: float, lane: str = "paint.compact", size: int | Non
 def alone(*seconds: float) -> list[tuple[int, Cost]]:
     """Jobs that are painted one by one, at the first places."""
     return [(place, Cost(f"b{place}", each)) for place, each in enumerate(seconds, start=1)]
+
+
+def ends_in(free: list[float], waiting: list[tuple[int, Cost]], place: int, own: Cost) -> float | None:
+    return Forecast(free, waiting).ends_in(place, own)
 
 
 def test_with_nothing_before_it_a_job_takes_what_it_takes() -> None:

@@ -1,0 +1,216 @@
+"""Those that wait for one batch: a stream of its events, and a poll that is answered when it has changed.
+
+A batch changes with each of its items: how it is is looked up, and told, twice a second at most.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from flask import Response
+
+from api import links
+from api.batches.wire import batch_view
+from api.waiting import sse
+from api.waiting.answers import Answer
+from api.waiting.history import History
+from api.waiting.jobs import END, missed_since, retry_in
+from api.waiting.sinks import Headers, Sink
+from shared.errors import NotFound, StoreUnavailable
+from shared.jobs.batch_record import Batch
+from shared.jobs.changes import Change, order
+from shared.jobs.eta import Outlook
+from shared.jobs.record import Job
+
+
+class _BatchWaiter:
+    """What a stream and a poll have in common: both look at the batch at a tick, if it has changed."""
+
+    queued = False
+    ticks = True
+
+    def __init__(self, sink: Sink, batch: Batch, base: str, look: Callable[[str], Batch | None]) -> None:
+        self.sink = sink
+        self.topic = batch.uid
+        self._id, self._base, self._version = batch.id, base, batch.version
+        self._look = look
+        self._changed = False
+
+    def wants_record(self, changes: Sequence[Change]) -> bool:  # noqa: ARG002 - a waiter's
+        """It is no job's."""
+        return False
+
+    def moved(self, job: Job, outlook: Outlook | None) -> None:
+        """A batch has no place."""
+
+
+class BatchStream(_BatchWaiter):
+    """Tells one caller of a batch until it has ended: each item that ends, and how the batch is.
+
+    Args:
+        sink: where to.
+        batch: as it was when the caller's request was checked.
+        base: address of the API as the caller sees it.
+        last_id: what the caller has read already (`Last-Event-ID`); empty for nothing.
+        look: see `Lately`.
+    """
+
+    deadline: float | None = None
+
+    def __init__(
+        self, sink: Sink, batch: Batch, base: str, last_id: str, look: Callable[[str], Batch | None]
+    ) -> None:
+        super().__init__(sink, batch, base, look)
+        self._first: tuple[Batch, str] | None = (batch, last_id)
+        self._last_id: str | None = None
+        sink.send(retry_in())
+
+    def begin(self, history: History) -> None:
+        """Tell what has happened since the caller last heard, and how the batch is."""
+        if self._first is None:
+            raise AssertionError("a stream begins once")
+        batch, last_id = self._first
+        self._first = None
+        self._last_id = history.last
+        if last_id:
+            missed = missed_since(history, self.topic, last_id)
+            if missed is None:
+                self.sink.send(sse.event("gap", {"id": self._id, "last_event_id": last_id}))
+            for change in missed or ():
+                self._item(change)
+        self._tell(batch)
+        self._changed = True  # what has happened since it was looked at
+
+    def changed(self, changes: Sequence[Change], job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002
+        """Tell of items that have ended."""
+        self._changed = True
+        for change in changes:
+            if self._last_id is None or order(change.id) > order(self._last_id):
+                self._last_id = change.id
+                self._item(change)
+
+    def tick(self) -> None:
+        """Tell how the batch is, if that is another than before."""
+        if not self._changed:
+            return
+        batch = self._look(self.topic)
+        self._changed = False
+        if batch is None:
+            self.sink.end()
+        elif batch.version > self._version:
+            self._tell(batch)
+
+    def missed(self, job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002 - a waiter's
+        """Say so; a tick says how the batch is."""
+        self.sink.send(sse.event("gap", {"id": self._id, "last_event_id": None}))
+        self._version, self._changed = 0, True
+
+    def due(self, job: Job | None, outlook: Outlook | None) -> None:
+        """A stream has no deadline."""
+
+    def unanswerable(self) -> None:
+        """A stream has no deadline."""
+
+    def leave(self) -> None:
+        """Its caller comes back, to another process."""
+        self.sink.send(b": this process goes; come back\n\n")
+        self.sink.end()
+
+    def _item(self, change: Change) -> None:
+        if change.uid != self.topic and change.ended:
+            told = {"id": change.uid, "custom_id": change.custom_id, "status": change.status}
+            self.sink.send(sse.event("item", told, change.id))
+
+    def _tell(self, batch: Batch) -> None:
+        self._version = batch.version
+        self.sink.send(whole(batch, self._base, self._last_id))
+        if batch.status.terminal:
+            self.sink.send(ended(batch.id, self._last_id))
+            self.sink.end()
+
+
+class BatchPoll(_BatchWaiter):
+    """Answers one caller once a batch has changed, or has ended; at the latest at a deadline.
+
+    Args:
+        sink: where to.
+        headers: of every answer, whatever it says.
+        batch: as it was when the caller's request was checked.
+        base: address of the API as the caller sees it.
+        render: writes the answer.
+        until_ended: wait until it has ended; otherwise until `render` answers anything but 304.
+        deadline: by the monotonic clock.
+        look: see `Lately`.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        headers: Headers,
+        batch: Batch,
+        base: str,
+        render: Callable[[Batch], Response],
+        *,
+        until_ended: bool,
+        deadline: float,
+        look: Callable[[str], Batch | None],
+    ) -> None:
+        super().__init__(sink, batch, base, look)
+        self.deadline: float | None = deadline
+        self._answer = Answer(sink, base, headers)
+        self._render, self._until_ended = render, until_ended
+
+    def begin(self, history: History) -> None:  # noqa: ARG002 - a waiter's
+        """What has happened meanwhile is seen at a tick."""
+        self._changed = True
+
+    def changed(self, changes: Sequence[Change], job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002
+        """It is seen at a tick."""
+        self._changed = True
+
+    def tick(self) -> None:
+        """Answer if that was waited for."""
+        if self._changed:
+            batch = self._look(self.topic)
+            self._changed = False
+            self._give(batch, at_last=False)
+
+    def missed(self, job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002 - a waiter's
+        """Nothing is lost on who is told how the batch is."""
+        self._changed = True
+
+    def due(self, job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002 - a waiter's
+        """Answer how the batch is."""
+        try:
+            batch = self._look(self.topic)
+        except StoreUnavailable:
+            self.unanswerable()
+        else:
+            self._give(batch, at_last=True)
+
+    def unanswerable(self) -> None:
+        """Say so."""
+        self._answer.refuse([StoreUnavailable("Redis does not answer")])
+
+    def leave(self) -> None:
+        """It is answered how the batch is."""
+
+    def _give(self, batch: Batch | None, *, at_last: bool) -> None:
+        if batch is None:
+            self._answer.refuse([NotFound(f"no batch {self._id!r}")])
+        elif at_last or not self._until_ended or batch.status.terminal:
+            with links.seen_from(self._base):
+                response = self._render(batch)
+            if at_last or self._until_ended or response.status_code != 304:
+                self._answer.give(response)
+
+
+def whole(batch: Batch, base: str, event_id: str | None) -> bytes:
+    """The event that says how a batch is."""
+    with links.seen_from(base):
+        shown = batch_view(batch, time.time()).model_dump(mode="json")
+    return sse.event("batch", shown | {"version": batch.version}, event_id)
+
+
+def ended(batch_id: str, event_id: str | None) -> bytes:
+    """The event after the last."""
+    return sse.event("end", {"id": batch_id}, event_id and event_id + END)

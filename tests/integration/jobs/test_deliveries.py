@@ -211,7 +211,7 @@ def test_one_whose_next_attempt_would_come_after_the_job_is_gone_is_given_up(
 def test_that_a_job_has_succeeded_is_not_told_once_its_output_is_gone(
     redis_client: redis.Redis, config: Settings, deliveries: DeliveryStore
 ) -> None:
-    store = JobStore(redis_client, config.model_copy(update={"output_retention_seconds": 60.0}))
+    store = JobStore(redis_client, config.model_copy(update={"output_seconds": 60.0}))
     submitted(store, webhook=Webhook(URL, ("job.succeeded",)))
     finish(store, claim_paint(store))
     assert deliveries.settle(one(deliveries), ATTEMPT, Outcome.AGAIN, 61) is DeliveryState.FAILED

@@ -16,6 +16,7 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
     TooLarge,
+    TooManyWaiting,
     UnsupportedMediaType,
     UploadNotFound,
 )
@@ -30,6 +31,7 @@ _KEY = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
+_LAST_ID = Parameter("Last-Event-ID", "header", "The last event that was read.", {"type": "string"})
 _LIMIT = Parameter(
     "limit",
     "query",
@@ -92,6 +94,19 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         ),
         parameters=(_ID, _NONE_MATCH),
         faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/batches/{id}/events",
+        "streamBatch",
+        "Be told of each change of a batch",
+        (
+            Answer(200, "Server-sent events, until the batch has ended.", media=("text/event-stream",)),
+            Answer(204, "The batch has ended, and its last event has been read."),
+        ),
+        "How the batch is, twice a second at most, and each item that ends.",
+        (_ID, _LAST_ID),
+        faults=(NotFound, StoreUnavailable, TooManyWaiting),
     ),
     Operation(
         "get",

@@ -3,8 +3,10 @@
 from api.batches.incoming import NDJSON
 from api.batches.views import BatchList, BatchView, ItemPage
 from api.jobs import REPLAYED_HEADER
-from api.operations import Answer, Operation, Parameter
+from api.operations import LAST_EVENT, WAIT, Answer, Operation, Parameter
+from api.preferences import APPLIED
 from api.queries import IDEMPOTENCY_HEADER
+from api.waiting.sse import CONTENT_TYPE as EVENT_STREAM
 from shared.errors import (
     BackboneUnavailable,
     Conflict,
@@ -31,7 +33,6 @@ _KEY = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
-_LAST_ID = Parameter("Last-Event-ID", "header", "The last event that was read.", {"type": "string"})
 _LIMIT = Parameter(
     "limit",
     "query",
@@ -89,23 +90,24 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "getBatch",
         "Poll a batch",
         (
-            Answer(200, "The batch as it stands.", (BatchView,), headers=("ETag", "Retry-After")),
-            Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After")),
+            Answer(200, "The batch as it stands.", (BatchView,), headers=("ETag", "Retry-After", APPLIED)),
+            Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After", APPLIED)),
         ),
-        parameters=(_ID, _NONE_MATCH),
+        parameters=(_ID, _NONE_MATCH, WAIT),
         faults=(NotFound, StoreUnavailable),
     ),
     Operation(
         "get",
         "/v1/batches/{id}/events",
         "streamBatch",
-        "Be told of each change of a batch",
+        "Be told what happens to a batch",
         (
-            Answer(200, "Server-sent events, until the batch has ended.", media=("text/event-stream",)),
+            Answer(200, "Server-sent events, until the batch has ended.", media=(EVENT_STREAM,)),
             Answer(204, "The batch has ended, and its last event has been read."),
         ),
-        "How the batch is, twice a second at most, and each item that ends.",
-        (_ID, _LAST_ID),
+        "Events `item` name each item that ends; `batch` says how the batch is, twice a second at most; "
+        "`gap`, that some items are no longer told; `end`, that no more come.",
+        (_ID, LAST_EVENT),
         faults=(NotFound, StoreUnavailable, TooManyWaiting),
     ),
     Operation(

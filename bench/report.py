@@ -54,6 +54,7 @@ BENCHES = (
     Bench("durability", ("--rounds", "1", "--seconds", "0.2", "--submitters", "1")),
     Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2", "--jobs", "3")),
     Bench("throughput", ("--rounds", "1", "--jobs", "20")),
+    Bench("bulk", ("--rounds", "1", "--items", "50")),
 )
 
 OPENING = """

@@ -49,7 +49,9 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from shared.jobs.archives import ArchiveStore
     from shared.jobs.deliveries import DeliveryStore
+    from worker.chores.archives import ArchiveWork
     from worker.chores.batches import BatchWork
     from worker.chores.checkup import Checkup
     from worker.chores.deliverer import Deliverer
@@ -72,8 +74,14 @@ def _chores(around: Surroundings) -> Stage:
     batches = BatchWork(
         BatchStore(connect(around.config), around.config), around.objects, ring, around.draining
     )
+    archives = ArchiveWork(
+        ArchiveStore(connect(around.config), around.config),
+        BatchStore(connect(around.config), around.config),
+        around.objects,
+    )
     loops = (
         Loop("batches", batches.step, around.draining),
+        Loop("archives", archives.step, around.draining, finish=archives.finish),
         Loop("webhooks", deliverer.step, around.draining, finish=deliverer.finish),
     )
     return Stage(work, loops=loops)

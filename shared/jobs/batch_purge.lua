@@ -51,6 +51,7 @@ elseif #reply == 2 then
   redis.call('DEL', K.batch .. batch.uid)
   redis.call('ZREM', K.batches .. batch.owner, batch.uid)
   redis.call('ZREM', K.batch_ended, batch.uid)
+  if redis.call('EXISTS', K.archive .. batch.uid) == 1 then redis.call('ZADD', K.archive_ends, time, batch.uid) end
   reply[2] = 1
 end
 return reply

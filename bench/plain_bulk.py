@@ -1,4 +1,4 @@
-"""The Celery application that `bench.throughput` and `bench.bulk` compare with: as a person would write it.
+"""The Celery application that `bench.throughput` compares with: as a person would write it.
 
 Tasks as messages on Redis, acknowledged late, one fetched at a time. Imported by a worker process: the server
 and the folder come from environment variables.
@@ -6,7 +6,6 @@ and the folder come from environment variables.
 
 import os
 from pathlib import Path
-from typing import Any
 
 from celery import Celery
 
@@ -32,8 +31,3 @@ def paint(job: str, inputs: list[str]) -> None:
     """Read the inputs' bytes, store the first one's as the result."""
     data = [OBJECTS.get(key) for key in inputs]
     OBJECTS.put(f"outputs/{job}/1.png", data[0], "image/png")
-
-
-@app.task(name="plain.job")  # type: ignore[untyped-decorator]
-def job(body: dict[str, Any]) -> None:
-    """Nobody runs it: for measuring how fast tasks are handed in."""

@@ -13,6 +13,7 @@ import time
 from collections import Counter, OrderedDict
 
 from shared.errors import InternalFault, StoreUnavailable
+from shared.jobs.batch_record import Batch
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import (
     Attempt,
@@ -166,7 +167,9 @@ class Deliverer:
             case "job":
                 return job_message(JobEvent(event), at, version, Job.from_hash(claim.record), self._base)
             case "batch":
-                return batch_message(BatchEvent(event), at, version, claim.record, self._base)
+                return batch_message(
+                    BatchEvent(event), at, version, Batch.from_hash(claim.record), self._base
+                )
             case _:
                 return greeting_message(at)
 

@@ -75,6 +75,42 @@ def test_a_batch_can_be_canceled(impasto: Impasto) -> None:
     assert impasto.batches.get(batch.id).counts.canceled == 3
 
 
+def test_the_events_of_a_batch_tell_of_each_item_and_of_its_end(impasto: Impasto) -> None:
+    ref = impasto.upload(picture(hue=43)).ref
+    batch = impasto.batches.create([Request(ref, [ref], spec={**QUICK, "seed": n}) for n in range(3)])
+    events = list(impasto.batches.events(batch.id))
+    assert events[0].type == "batch"
+    assert (events[-1].type, events[-1].data["status"]) == ("batch", "completed")
+    jobs = {job.id for job in impasto.batches.items(batch.id)}
+    assert {event.data["id"] for event in events if event.type == "item"} <= jobs
+
+
+def test_a_batch_is_checked_in_the_background_and_its_faults_can_be_read(impasto: Impasto) -> None:
+    ref = impasto.upload(picture(hue=43)).ref
+    good = impasto.batches.create([Request(ref, [ref], spec=QUICK)] * 3, background=True)
+    assert good.status in ("validating", "processing")
+    assert impasto.batches.wait(good.id, SECONDS).counts.succeeded == 3
+    bad = impasto.batches.create(
+        [Request(ref, [ref]), Request(ref, [ref], spec={"size": 1})], background=True
+    )
+    with pytest.raises(BatchFailed, match="line 2"):
+        impasto.batches.wait(bad.id, SECONDS)
+    assert [(fault.line, fault.pointer) for fault in impasto.batches.errors(bad.id)] == [(2, "/spec/size")]
+
+
+def test_what_did_not_succeed_is_handed_in_again_and_an_ended_batch_deleted(impasto: Impasto) -> None:
+    ref = impasto.upload(picture(hue=53)).ref
+    batch = impasto.batches.create([Request(ref, [ref], spec={**LONG, "seed": n}) for n in range(2)])
+    impasto.batches.cancel(batch.id)
+    wait_for(lambda: impasto.batches.get(batch.id).ended, "the cancel", SECONDS)
+    again = impasto.batches.retry(batch.id)
+    assert (again.retry_of, again.counts.total) == (batch.id, 2)
+    impasto.batches.cancel(again.id)
+    impasto.batches.delete(batch.id)
+    with pytest.raises(ApiError, match="not_found"):
+        impasto.batches.get(batch.id)
+
+
 def test_waiting_lives_through_a_restart_of_the_api(impasto: Impasto, house: House) -> None:
     ref = impasto.upload(picture(hue=33)).ref
     slower = {**QUICK, "steps": 60}

@@ -38,7 +38,7 @@ BASE = "https://impasto.example.org"
 def config(valkey: str, tmp_path: Path) -> Settings:
     return Settings(
         redis_url=valkey,
-        redis_timeout=60,
+        redis_timeout=20,
         data_dir=tmp_path,
         trusted_networks="127.0.0.0/8",
         public_url=f"{BASE}/",

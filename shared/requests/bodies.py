@@ -151,8 +151,10 @@ def _say(error: str, message: str, loc: Loc, kind: type[BaseModel]) -> str:
             return "This field is needed."
         case "extra_forbidden":
             return _unknown(str(loc[-1]), _fields_of(kind, loc[:-1]))
-        case "model_type" | "model_attributes_type":
+        case "model_type" | "model_attributes_type" | "dict_type":
             return "This is an object, in braces."
+        case "list_type":
+            return "This is a list, in brackets."
         case "string_pattern_mismatch" if loc == ("spec", "backbone"):
             return f"Choose one of {', '.join(['auto', *BACKBONES])}."
         case _:

@@ -135,13 +135,19 @@ Receiver = Annotated[
 ]
 
 
+#: An enumeration's member is given by its value: plain data has nothing else.
+_BY_VALUE = Field(strict=False)
+
+
 class JobWebhook(Body):
     """Who is told of a job's events."""
 
     url: Receiver
     """Where they are sent, as a POST: an http or https URL of a public server."""
 
-    events: list[JobEvent] | None = Field(default=None, min_length=1, max_length=len(JobEvent))
+    events: list[Annotated[JobEvent, _BY_VALUE]] | None = Field(
+        default=None, min_length=1, max_length=len(JobEvent)
+    )
     """Those that are sent; all of them by default."""
 
 
@@ -151,7 +157,9 @@ class BatchWebhook(Body):
     url: Receiver
     """Where they are sent, as a POST: an http or https URL of a public server."""
 
-    events: list[BatchEvent] | None = Field(default=None, min_length=1, max_length=len(BatchEvent))
+    events: list[Annotated[BatchEvent, _BY_VALUE]] | None = Field(
+        default=None, min_length=1, max_length=len(BatchEvent)
+    )
     """Those that are sent; all of them by default."""
 
 

@@ -105,7 +105,7 @@ def test_a_chores_worker_killed_while_it_cancels_is_followed_by_another(rig: Rig
     batch = new_batch(batches, rig.objects, ITEMS)
     first = rig.worker(Queue.CHORES)
     wait_for(lambda: batches.get("ann", batch.id).loaded == ITEMS, "every item to be a job")
-    stopping = Held(Way.ASKED, b'"limit": 50', nth=4)
+    stopping = Held(Way.ASKED, b'"limit": 50}', nth=4)
     rig.redis_proxy.rule = stopping
     batches.cancel("ann", batch.id)
     assert stopping.seen.wait(60)

@@ -70,11 +70,13 @@ class BatchWork:
         if batch.status is BatchStatus.VALIDATING:
             advance, at, more = self._checking.advance, batch.checked, True
         until = time.monotonic() + TURN_SECONDS
-        while more and time.monotonic() < until and not self._draining.is_set():
+        while more and not self._draining.is_set():
             if batch.cancel_requested:
                 more = self._batches.stop(claim)
             else:
                 at, more = advance(claim, at)
+            if time.monotonic() >= until:
+                break
 
     def _load(self, claim: BatchClaim, at: int) -> tuple[int, bool]:
         """Make jobs of the lines from `at` on; returns where that came to, and whether to go on."""

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import redis
 
+from shared.jobs.keys import Key
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.settings import Settings
@@ -428,13 +429,19 @@ def test_a_batch_may_be_checked_after_its_answer(
 
 
 def test_a_batch_with_a_faulty_line_fails_its_check_and_makes_no_job(
-    http: httpx.Client, work: BatchWork, redis_client: redis.Redis, settings: Settings, objects: ObjectStore
+    http: httpx.Client,
+    work: BatchWork,
+    redis_client: redis.Redis,
+    settings: Settings,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     items: list[Any] = [{"custom_id": f"{i}", "content": f"{CONTENT}?{i}"} for i in range(1_200)]
     items[3] = "{broken"
     items[1_100] = {"custom_id": "7", "content": CONTENT, "spec": {"sizee": 1}}
     items[1_150]["content"] = "ftp://example.org"
     batch = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, *items), headers=LATER).json()
+    monkeypatch.setattr("worker.chores.batches.TURN_SECONDS", 0)
     assert work.step()
     # Another worker goes on, which knows nothing of the names in the part before.
     work_off(chores(redis_client, settings, objects))
@@ -544,3 +551,41 @@ def test_deleting_takes_a_batch_and_its_jobs_away(
     work_off(work)
     assert audit(redis_client).records == {}
     assert list(objects.list(f"batches/{batch['id']}/")) == []
+
+
+def test_an_item_may_have_a_webhook_as_a_job_may(
+    http: httpx.Client, listed: Callable[..., list[dict[str, Any]]]
+) -> None:
+    hook = {"url": "https://example.org/hook", "events": ["job.succeeded"]}
+    defaults = DEFAULTS | {"webhook": hook}
+    answer = http.post("/v1/batches", json={"items": ITEMS, "defaults": defaults})
+    assert {job["webhook"]["events"][0] for job in listed(answer.json())} == {"job.succeeded"}
+    defaults = DEFAULTS | {"webhook": hook | {"events": ["job.done"]}}
+    answer = http.post("/v1/batches", json={"items": ITEMS, "defaults": defaults})
+    assert faults(answer) == [(None, "/defaults/webhook/events/0")]
+
+
+def test_a_batch_tells_its_own_receiver_that_it_has_ended(
+    http: httpx.Client, work: BatchWork, post: Post, redis_client: redis.Redis
+) -> None:
+    refused = http.post(
+        "/v1/batches",
+        json={"items": ITEMS, "defaults": DEFAULTS, "webhook": {"url": "http://127.0.0.1/hook"}},
+    )
+    assert faults(refused) == [(None, "/webhook/url")]
+    batch = post(webhook={"url": "https://example.org/hook", "events": ["batch.canceled"]})
+    work_off(work)
+    assert not list(redis_client.scan_iter(f"{Key.DELIVERY}*"))
+    http.post(batch["urls"]["cancel"])
+    work_off(work)
+    (delivery,) = redis_client.scan_iter(f"{Key.DELIVERY}*")
+    told = redis_client.hgetall(delivery)
+    assert (told["type"], told["uid"], told["url"]) == (
+        "batch.canceled",
+        batch["id"],
+        "https://example.org/hook",
+    )
+    audit(redis_client)
+    http.delete(batch["urls"]["self"])
+    work_off(work)
+    assert not list(redis_client.scan_iter(f"{Key.DELIVERY}*"))

@@ -55,6 +55,8 @@ BENCHES = (
     Bench("eta", ("--jobs", "3")),
     Bench("waiting", ("--clients", "20", "--seconds", "0.3")),
     Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2", "--jobs", "3")),
+    Bench("throughput", ("--rounds", "1", "--jobs", "20")),
+    Bench("bulk", ("--rounds", "1", "--items", "50")),
 )
 
 OPENING = """

@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     batch_bytes: int = Field(default=64 * 2**20, ge=2**20)
     """Bytes that a batch may have whose caller waits for it to be checked."""
 
+    batch_upload_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    """Bytes that a batch may have that is checked later (`Prefer: respond-async`)."""
+
     decode_seconds: Seconds = 60.0
     """Seconds of CPU that decoding one picture may take in its child process."""
 
@@ -180,6 +183,9 @@ class Settings(BaseSettings):
     output_seconds: Seconds | None = None
     """Seconds for which the result of an ended job is kept, where the job itself is kept longer; as long as
     the job when not given."""
+
+    archive_seconds: Seconds = 86_400.0
+    """Seconds for which the archive of a batch is kept once it is built; after that it is built anew."""
 
     upload_seconds: Seconds | None = None
     """Seconds for which an upload is kept; `retention_seconds` when not given."""

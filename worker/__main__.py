@@ -8,6 +8,7 @@ import sys
 from shared.bells import ring
 from shared.jobs.batches import BatchStore
 from shared.jobs.record import Queue
+from shared.jobs.workers import LivePainters, Workers
 from shared.logs import set_up_logging
 from shared.redis import connect
 from shared.settings import Settings, settings
@@ -49,7 +50,10 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from shared.jobs.archives import ArchiveStore
     from shared.jobs.deliveries import DeliveryStore
+    from worker.chores.archives import ArchiveWork
+    from worker.chores.batch_check import Desk
     from worker.chores.batches import BatchWork
     from worker.chores.checkup import Checkup
     from worker.chores.deliverer import Deliverer
@@ -69,11 +73,14 @@ def _chores(around: Surroundings) -> Stage:
             checkup.work()
         return more
 
-    batches = BatchWork(
-        BatchStore(connect(around.config), around.config), around.objects, ring, around.draining
-    )
+    redis = connect(around.config)
+    desk = Desk(around.config, around.store, around.objects, LivePainters(Workers(redis)))
+    store = BatchStore(redis, around.config)
+    batches = BatchWork(store, desk, ring, around.draining)
+    archives = ArchiveWork(ArchiveStore(redis, around.config), store, around.objects)
     loops = (
         Loop("batches", batches.step, around.draining),
+        Loop("archives", archives.step, around.draining, finish=archives.finish),
         Loop("webhooks", deliverer.step, around.draining, finish=deliverer.finish),
     )
     return Stage(work, loops=loops)

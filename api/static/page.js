@@ -255,7 +255,7 @@ async function showRecent() {
     const image = new Image();
     image.loading = "lazy";
     image.alt = `Painting of ${job.created_at}`;
-    const url = await pictureUrl(job.output.url).catch(() => null); // deleted meanwhile
+    const url = job.output && await pictureUrl(job.output.url).catch(() => null); // deleted meanwhile
     if (url) image.src = link.href = url;
     link.append(image);
     item.append(link);

@@ -1,12 +1,17 @@
 """A batch's lines as objects: parts of so many lines each, so that any line is found by its number.
 
     batches/<uid>/items/<part>.ndjson    what its jobs are made from: checked and resolved
-    batches/<uid>/lines/<part>.ndjson    what its caller sent, where that is still to be checked
-    batches/<uid>/errors/<part>.ndjson   what is wrong with those
+
+and of one that is checked after its caller's answer
+
+    batches/<uid>/head/000000.ndjson     what was said beside the items
+    batches/<uid>/lines/<part>.ndjson    the items as they were sent, each behind the number of its line
+    batches/<uid>/errors/<part>.ndjson   what is wrong with them
 
 Parts are written once and whole; writing one again, after a crash, writes the same.
 """
 
+import json
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -22,6 +27,7 @@ class Kind(StrEnum):
     """The files of a batch."""
 
     ITEMS = "items"
+    HEAD = "head"
     LINES = "lines"
     ERRORS = "errors"
 
@@ -61,6 +67,25 @@ class BatchFile:
         return f"{PREFIX}{self._uid}/{self._kind}/{part:06d}.ndjson"
 
 
+class ItemNames:
+    """What the caller calls items that are no jobs; a part of the file is read once."""
+
+    def __init__(self, file: BatchFile) -> None:
+        self._file = file
+        self._part: tuple[int, list[bytes]] = (-1, [])
+
+    def of(self, index: int) -> str | None:
+        """The custom ID of an item, counted from 0."""
+        part, place = divmod(index, PART_LINES)
+        if self._part[0] != part:
+            self._part = (part, self._file.read(part))
+        lines = self._part[1]
+        if place >= len(lines):
+            return None
+        name: str | None = json.loads(lines[place])["record"].get("custom_id")
+        return name
+
+
 class Writer:
     """Writes a file line by line.
 
@@ -88,6 +113,17 @@ class Writer:
     def _flush(self) -> None:
         self._file.write((self.count - 1) // PART_LINES, self._lines)
         self._lines = []
+
+
+def numbered(line: int, data: bytes) -> bytes:
+    """What was sent as this line, with its number."""
+    return b"%d\t%b" % (line, data)
+
+
+def unnumbered(data: bytes) -> tuple[int, bytes]:
+    """The number and the line."""
+    number, _, line = data.partition(b"\t")
+    return int(number), line
 
 
 def parts_of(lines: int) -> int:

@@ -301,8 +301,14 @@ class Hub:
                     waiter.unanswerable()
             else:
                 for waiter in some:
-                    job = jobs.get(waiter.topic)
-                    waiter.due(job, self._outlook_of(job))
+                    self._answer_one(waiter, jobs.get(waiter.topic))
+
+    def _answer_one(self, waiter: Waiter, job: Job | None) -> None:
+        try:
+            waiter.due(job, self._outlook_of(job))
+        except Exception:
+            log.exception("waiting callers: one could not be answered")
+            waiter.sink.end()
 
     def _leave(self) -> None:
         held = [waiter for waiters in self._topics.values() for waiter in waiters]

@@ -65,6 +65,7 @@ def raise_all(faults: Sequence[Fault]) -> None:
 
 def answer(faults: Sequence[Fault]) -> Response:
     """The problem document for one fault or several of the request that is served."""
+    metrics.note_problem(_kind(faults).code)
     return problem(faults, g.request_id)
 
 
@@ -73,9 +74,7 @@ def problem(faults: Sequence[Fault], request_id: str) -> Response:
 
     Faults of one kind keep their code; different kinds are an `invalid_request`, told apart by their details.
     """
-    kinds = {type(fault) for fault in faults}
-    kind = kinds.pop() if len(kinds) == 1 else InvalidRequest
-    metrics.note_problem(kind.code)
+    kind = _kind(faults)
     detail = faults[0].detail if len(faults) == 1 else _several(len(faults))
     document = Problem(
         type=f"{links.base()}/docs#{kind.code}",
@@ -104,6 +103,12 @@ def _several(count: int) -> str:
     if count > MAX_ERRORS:
         return f"{count} faults, of which `errors` lists the first {MAX_ERRORS}."
     return f"{count} faults, each listed in `errors`."
+
+
+def _kind(faults: Sequence[Fault]) -> type[Fault]:
+    """What the faults are together."""
+    kinds = {type(fault) for fault in faults}
+    return kinds.pop() if len(kinds) == 1 else InvalidRequest
 
 
 def register(app: Flask) -> None:

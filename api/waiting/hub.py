@@ -212,8 +212,18 @@ class Hub:
         # What happened after its caller looked and before it was held is told now; who knows of it passes it
         # over.
         if happened := self._history.latest(waiter.topic, MISSED_WHILE_BEGINNING):
-            self._unread.setdefault(waiter.topic, []).extend(happened)
-            self._tell()
+            self._tell_one(waiter, happened)
+
+    def _tell_one(self, waiter: Waiter, changes: list[Change]) -> None:
+        """Tell one waiter of changes that the others of its topic know of."""
+        job = None
+        if waiter.wants_record(changes):
+            try:
+                job = read_jobs(self._client, [waiter.topic]).get(waiter.topic)
+            except StoreUnavailable:
+                self._unread.setdefault(waiter.topic, []).extend(changes)
+                return
+        waiter.changed(changes, job, self._outlook_of(job))
 
     def _tell(self) -> None:
         """Tell waiters of the changes that they have not been told of. Raises `StoreUnavailable`."""
@@ -291,8 +301,14 @@ class Hub:
                     waiter.unanswerable()
             else:
                 for waiter in some:
-                    job = jobs.get(waiter.topic)
-                    waiter.due(job, self._outlook_of(job))
+                    self._answer_one(waiter, jobs.get(waiter.topic))
+
+    def _answer_one(self, waiter: Waiter, job: Job | None) -> None:
+        try:
+            waiter.due(job, self._outlook_of(job))
+        except Exception:
+            log.exception("waiting callers: one could not be answered")
+            waiter.sink.end()
 
     def _leave(self) -> None:
         held = [waiter for waiters in self._topics.values() for waiter in waiters]

@@ -38,7 +38,7 @@ from tests.support.waiting import wait_for
 SPARE = 400
 #: Connections that are opened at a time.
 AT_ONCE = 200
-OPEN_SECONDS = 180.0
+OPEN_SECONDS = 600.0
 
 PROSE = """
 One gunicorn process with one worker, as the service runs it, and a client of one process on the same

@@ -359,8 +359,9 @@ class Batches:
         path: str | os.PathLike[str],
         on_chunk: OnChunk | None = None,
     ) -> Path:
-        """Store all pictures in a ZIP file: complete, or not at all.
+        """Store all pictures of an ended batch in a ZIP file: complete, or not at all.
 
+        Waits while the service builds it.
         What has arrived when it breaks off is kept beside the file, and the next call goes on there.
         """
         return self._transport.run(self._calls.batches.archive(id, Path(path), on_chunk))

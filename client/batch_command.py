@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from client.api import Impasto
-from client.console import FAILED, PATIENT, leave, print_json, say, service
+from client.console import FAILED, PATIENT, knock, leave, print_json, say, service
 from client.folder import PATTERNS, Walk
 from client.folder_report import Progress, summary
 from client.folder_run import LEDGER, Asked, FolderRun, OtherRunError
@@ -120,6 +120,7 @@ def batch(
     )
     walk = Walk(folder, include, exclude, recursive=recursive, out=out)
     progress = Progress()
+    knock()
     try:
         run = FolderRun(
             client, walk, out, asked, progress, in_flight=in_flight, restart=restart, again=retry_failed

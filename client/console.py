@@ -35,7 +35,7 @@ def service(retries: Retries = RETRIES) -> Callable[[Callable[P, None]], Callabl
     The function takes the client first and `as_json` among its keyword arguments.
 
     Args:
-        retries: how persistent to be, once the service has answered.
+        retries: how persistent to be. A command that is more so than others calls `knock` first.
     """
     return partial(_with_service, retries=retries)
 
@@ -51,12 +51,20 @@ def _with_service(command: Callable[P, None], retries: Retries) -> Callable[...,
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--url") from error
         with client, reported():
-            if retries is not RETRIES:
-                with Impasto(url, token, retries=RETRIES) as hasty:
-                    hasty.presets()
             command(client, *args, **options)  # type: ignore[arg-type]
 
     return with_client
+
+
+def knock() -> None:
+    """Find out soon whether the service of the present command answers at all.
+
+    Raises:
+        ApiError, UnreachableError: it does not.
+    """
+    given = click.get_current_context().params
+    with Impasto(given["url"], given["token"], retries=RETRIES) as hasty:
+        hasty.presets()
 
 
 @contextmanager

@@ -19,6 +19,9 @@ from client.retries import Retries, repeatable, retry_after, worth_repeating
 
 T = TypeVar("T")
 
+#: Seconds until a file that is being made is asked for again, where the service does not say.
+_MADE_SECONDS = 2.0
+
 OnChunk = Callable[[int, int | None], None]
 
 
@@ -111,7 +114,8 @@ class Core:
     ) -> Plan[None]:
         """Download `url` to `path`, whole or not at all; what breaks off goes on where it was (RFC 9110, 14).
 
-        The token does not follow a redirect to another host, such as the object store's.
+        The token does not follow a redirect to another host, such as the object store's. Where the file is
+        still being made (202), it is asked for again when the answer says.
 
         Args:
             url: an address, or a path below the service's.
@@ -126,7 +130,7 @@ class Core:
         """
         download = Download(path, sha256, keep=keep)
 
-        def attempt() -> Plan[None]:
+        def attempt() -> Plan[float | None]:
             headers = {"Accept-Encoding": "identity", **download.headers()}
             call = Call("GET", url, headers)
             response: httpx.Response = yield Send(self.build(call), stream=True, follow_redirects=True)
@@ -137,6 +141,9 @@ class Core:
                 if response.is_error:
                     yield Read(response)
                     raise Refused(response)
+                if response.status_code == httpx.codes.ACCEPTED:
+                    asked = retry_after(response.headers)
+                    return _MADE_SECONDS if asked is None else asked
                 download.begin(response.status_code, response.headers)
                 source = yield Open(response)
                 while (chunk := (yield Next(source))) is not END:
@@ -146,9 +153,11 @@ class Core:
             finally:
                 yield Close(response)
             yield Work(download.finish)
+            return None
 
         try:
-            yield from self.repeat(attempt, again=True)
+            while (pause := (yield from self.repeat(attempt, again=True))) is not None:
+                yield Pause(pause)
         finally:
             download.close()
 

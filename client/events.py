@@ -202,9 +202,18 @@ def follow(
     over: Callable[[Mapping[str, Any]], bool],
     last_id: str | None = None,
 ) -> Flow:
-    """Events where there are some, polls where there are none."""
+    """Events where there are some, polls where there are none.
+
+    Args:
+        watch: how to look.
+        path: where the events are.
+        kind: type of those that tell of the whole; others, such as a batch's of its items, end nothing.
+        ended: whether what was seen will not change any more.
+        over: the same of an event's data.
+        last_id: ID of the last event that is known already.
+    """
     try:
-        yield from listen(watch.core, path, last_id, lambda event: over(event.data))
+        yield from listen(watch.core, path, last_id, lambda event: event.type == kind and over(event.data))
     except NoEventsError:
         yield from poll(watch, ended, kind)
 

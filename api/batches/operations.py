@@ -1,10 +1,12 @@
 """The operations of batches as OpenAPI needs them; see `api.operations`."""
 
 from api.batches.incoming import NDJSON
-from api.batches.views import BatchList, BatchView, ItemPage
+from api.batches.views import ArchiveView, BatchList, BatchView, ItemPage
 from api.jobs import REPLAYED_HEADER
-from api.operations import Answer, Operation, Parameter
+from api.operations import LAST_EVENT, WAIT, Answer, Operation, Parameter
+from api.preferences import APPLIED
 from api.queries import IDEMPOTENCY_HEADER
+from api.waiting.sse import CONTENT_TYPE as EVENT_STREAM
 from shared.errors import (
     BackboneUnavailable,
     Conflict,
@@ -13,12 +15,15 @@ from shared.errors import (
     NotFound,
     PictureTooLarge,
     PictureUnreadable,
+    RangeNotSatisfiable,
     StorageUnavailable,
     StoreUnavailable,
     TooLarge,
+    TooManyWaiting,
     UnsupportedMediaType,
     UploadNotFound,
 )
+from shared.jobs.archives import CONTENT_TYPE as ZIP
 from shared.jobs.record import Status
 from shared.requests.batch_models import BatchRequest
 
@@ -28,6 +33,13 @@ _KEY = Parameter(
     "header",
     "Any unique string: the same key with the same body gives the same batch for 24 hours.",
     {"type": "string", "minLength": 1, "maxLength": 255},
+)
+_RANGE = Parameter("Range", "header", "One part of the archive, such as `bytes=1024-`.", {"type": "string"})
+_IF_RANGE = Parameter(
+    "If-Range",
+    "header",
+    "The ETag of what is there already: another archive is sent whole.",
+    {"type": "string"},
 )
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
 _LIMIT = Parameter(
@@ -87,11 +99,25 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "getBatch",
         "Poll a batch",
         (
-            Answer(200, "The batch as it stands.", (BatchView,), headers=("ETag", "Retry-After")),
-            Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After")),
+            Answer(200, "The batch as it stands.", (BatchView,), headers=("ETag", "Retry-After", APPLIED)),
+            Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After", APPLIED)),
         ),
-        parameters=(_ID, _NONE_MATCH),
+        parameters=(_ID, _NONE_MATCH, WAIT),
         faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/batches/{id}/events",
+        "streamBatch",
+        "Be told what happens to a batch",
+        (
+            Answer(200, "Server-sent events, until the batch has ended.", media=(EVENT_STREAM,)),
+            Answer(204, "The batch has ended, and its last event has been read."),
+        ),
+        "Events `item` name each item that ends; `batch` says how the batch is, twice a second at most; "
+        "`gap`, that some items are no longer told; `end`, that no more come.",
+        (_ID, LAST_EVENT),
+        faults=(NotFound, StoreUnavailable, TooManyWaiting),
     ),
     Operation(
         "get",
@@ -148,6 +174,23 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "A batch that has not ended is canceled first: deleting never cancels.",
         (_ID,),
         faults=(NotFound, Conflict, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/batches/{id}/archive.zip",
+        "getArchive",
+        "Get every picture of a batch as one ZIP file",
+        (
+            Answer(200, "The archive.", media=(ZIP,), headers=("ETag",)),
+            Answer(202, "It is being built: ask again.", (ArchiveView,), headers=("Retry-After",)),
+            Answer(206, "A range of it.", media=(ZIP,), headers=("ETag",)),
+            Answer(302, "The archive is kept at this address for a while.", headers=("Location",)),
+            Answer(304, "Nothing has changed.", headers=("ETag",)),
+        ),
+        "The first request for it has it built, once the batch has ended. A download that broke off goes on "
+        "with `Range` and `If-Range`.",
+        (_ID, _NONE_MATCH, _RANGE, _IF_RANGE),
+        faults=(NotFound, Conflict, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "post",

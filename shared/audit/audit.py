@@ -7,6 +7,7 @@ from dataclasses import replace
 import redis
 
 from shared.audit import (
+    batches,
     counters,
     deliveries,
     entries,
@@ -21,6 +22,7 @@ from shared.audit.findings import Code, Finding
 from shared.audit.held import Held
 from shared.audit.reader import Reader
 from shared.errors import StorageUnavailable
+from shared.jobs.batch_record import BATCH_SCHEMA
 from shared.jobs.keys import Key
 from shared.jobs.policy import policy
 from shared.jobs.record import Status
@@ -81,7 +83,7 @@ def _repaired(finding: Finding, scripts: Scripts) -> Finding:
     """The finding, once its script has put it right as far as it was still so."""
     if finding.repair is None:
         return finding
-    [done] = scripts.run("mend", statuses=list(Status), **finding.repair)
+    [done] = scripts.run("mend", statuses=list(Status), batch_schema=BATCH_SCHEMA, **finding.repair)
     return replace(finding, repaired=bool(done))
 
 
@@ -111,6 +113,7 @@ def _everything(reader: Reader, config: Settings, *, deep: bool) -> Iterator[Fin
     held = Held()
     yield from results.leftovers(reader, held)
     for jobs in reader.jobs():
+        yield from batches.of_jobs(reader, jobs)
         for seen in jobs:
             job = results.read(seen)
             if job is not None:
@@ -124,6 +127,7 @@ def _everything(reader: Reader, config: Settings, *, deep: bool) -> Iterator[Fin
                 yield Finding(Code.RECORD_UNREADABLE, seen.uid, "its record cannot be read")
     yield from entries.check(reader)
     yield from sharing.check(reader)
+    yield from batches.check(reader)
     yield from counters.check(reader, config.reap_seconds)
     yield from inputs.check(reader, deep=deep)
     yield from references.check(reader)

@@ -47,6 +47,10 @@ class Code(StrEnum):
     PREVIEW_MISSING = "preview_missing"
     OBJECT_WITHOUT_JOB = "object_without_job"
 
+    BATCH_DISAGREES = "batch_disagrees"
+    BATCH_STRANDED = "batch_stranded"
+    BATCH_OVERDUE = "batch_overdue"
+
     DELIVERY_WITHOUT_RECORD = "delivery_without_record"
     DELIVERY_DISAGREES = "delivery_disagrees"
     DELIVERY_OVERDUE = "delivery_overdue"
@@ -94,6 +98,9 @@ REMEDIES = {
     Code.OUTPUT_DAMAGED: "Restore it from a backup, or retry the job.",
     Code.CHECKPOINT_MISSING: "The next attempt starts over, or the next checkpoint takes its place.",
     Code.PREVIEW_MISSING: "The next preview takes its place.",
+    Code.BATCH_DISAGREES: _REPAIR,
+    Code.BATCH_STRANDED: _REPAIR,
+    Code.BATCH_OVERDUE: _CHORES,
     Code.DELIVERY_WITHOUT_RECORD: _REPAIR,
     Code.DELIVERY_DISAGREES: _REPAIR,
     Code.DELIVERY_OVERDUE: _CHORES,

@@ -136,6 +136,10 @@ class Reader:
         """A hash's fields and values; some may come twice."""
         yield from self._steps("hscan", key)
 
+    def entries(self, key: str) -> Iterator[list[str]]:
+        """A set's members; some may come twice."""
+        yield from self._steps("sscan", key)
+
     def _steps(self, command: str, key: str) -> Iterator[list[Any]]:
         cursor: Any = 0
         while True:

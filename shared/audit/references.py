@@ -21,7 +21,8 @@ MAX_SUSPECTS, MAX_NAMERS = 10_000, 1_000
 #: Looks after the first one at what does not agree, as long as nothing is sure.
 LOOKS = 3
 
-#: What names inputs: a record's key and None, or an owner's uploads and the upload's ID.
+#: What names inputs: a record's key and None, an owner's uploads and the upload's ID, or the key of what a
+#: batch keeps and None.
 Namer = tuple[str, str | None]
 
 
@@ -110,17 +111,22 @@ def _traces(reader: Reader, inputs: list[str]) -> dict[str, str]:
 
 def _at_one_moment(reader: Reader, sha256: str, namers: list[Namer]) -> _Seen:
     kept, trace, *found = reader.at_once(
-        ("HGET", Key.REFS, sha256), _trace(sha256), *(_command(namer) for namer in namers)
+        ("HGET", Key.REFS, sha256), _trace(sha256), *(_command(namer, sha256) for namer in namers)
     )
     named = 0
-    for (_, upload), answer in zip(namers, found, strict=True):
+    for (key, upload), answer in zip(namers, found, strict=True):
+        if key.startswith(Key.BATCH_INPUTS):
+            named += answer
+            continue
         once = Named.by_record(answer) if upload is None else Named.by_upload(answer)
         named += once[sha256]
     return _Seen(sha256, int(kept or 0), trace or "0", namers, named)
 
 
-def _command(namer: Namer) -> tuple[str, ...]:
+def _command(namer: Namer, sha256: str = "") -> tuple[str, ...]:
     key, upload = namer
+    if key.startswith(Key.BATCH_INPUTS):
+        return ("SISMEMBER", key, sha256)
     return ("HMGET", key, "schema", "content", "styles", "init") if upload is None else ("HGET", key, upload)
 
 
@@ -130,6 +136,10 @@ def _names(reader: Reader) -> Iterator[tuple[Namer, Named]]:
         namers: list[Namer] = [(Key.JOB + uid, None) for uid in uids]
         for namer, fields in zip(namers, reader.at_once(*map(_command, namers)), strict=True):
             yield namer, Named.by_record(fields)
+    for uids in reader.keys(Key.BATCH_INPUTS):
+        for uid in uids:
+            for inputs in reader.entries(Key.BATCH_INPUTS + uid):
+                yield (Key.BATCH_INPUTS + uid, None), Named(dict.fromkeys(inputs, 1))
     for owners in reader.keys(Key.UPLOADS):
         for owner in owners:
             for uploads in reader.fields(Key.UPLOADS + owner):

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Give a claim to a batch back: what is left of the work waits behind that of other batches.
+-- Give a claim to a batch back: what is left of the work, if any, waits behind that of other batches.
 --
 -- Arguments: uid, holder.
 -- Keys: batch:<uid>, batch_work.
@@ -8,5 +8,9 @@
 local batch = held_batch()
 if not batch then return {} end
 redis.call('HDEL', K.batch .. batch.uid, 'holder')
-redis.call('ZADD', K.batch_work, 'XX', now(), batch.uid)
+if batch.status == 'processing' and batch.cancel_requested ~= '1' and batch.loaded == batch.total then
+  redis.call('ZREM', K.batch_work, batch.uid)
+else
+  redis.call('ZADD', K.batch_work, 'XX', now(), batch.uid)
+end
 return {1}

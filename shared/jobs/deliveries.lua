@@ -90,7 +90,8 @@ local function tell(kind, subject, event, time)
   if not wants(hook, event) then return end
   new_delivery(delivery_id(subject.uid, event), {
     owner = subject.owner, kind = kind, uid = subject.uid, name = subject.id, type = event, url = hook.url,
-    at = time, ends = subject.expires_at or subject.deadline_at, version = subject.version, batch = subject.batch_id,
+    at = time, ends = subject.output_expires_at or subject.expires_at or subject.deadline_at,
+    version = subject.version, batch = subject.batch_id,
   }, time)
 end
 

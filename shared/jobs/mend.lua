@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Put right what the audit found, as far as it is still so. Records are what counts: indexes and counters follow.
 --
--- Arguments: kind, statuses (each that there is), grace, retention, upload_retention (ms), schema; and by
+-- Arguments: kind, statuses (each that there is), batch_schema, grace, retention, upload_retention (ms), schema; and by
 --   kind
 --   job: uid. Its entries become what its record says. One that nobody holds waits again; where it is being
 --     painted, its lease has run out: the reaper sees to it.
@@ -16,6 +16,8 @@
 --   recipe: owner, recipe, uid. A recipe that names no job, or one that does not make it, names none.
 --   group: owner, recipe. Followers without a leader are attended to.
 --   sharer: key, uid. Who names an output shares it; who does not does not.
+--   batch: uid. It counts the jobs that it has, and goes on where there is work left, or ends.
+--   batch_entry: key, uid. A list of batches, or a batch's set of jobs, loses what is none, or is elsewhere.
 --   upload: owner, upload_id. One without an end is given the retention time; an end without one goes.
 --   delivery: id. It stands where its state says; one that tells of nothing that is there goes.
 --   delivery_entry: key, id. A list or line loses what is no delivery.
@@ -42,6 +44,12 @@ local function reindex(job)
   redis.call('ZADD', K.list .. job.status .. ':' .. job.owner, job.order, uid)
   if job.id ~= uid then redis.call('HSET', K.ids .. job.owner, job.id, uid) end
 
+  if job.batch_id and redis.call('EXISTS', K.batch .. job.batch_id) == 1 then
+    for _, status in ipairs(arg.statuses) do
+      if status ~= job.status then redis.call('ZREM', items_of(job.batch_id, status), uid) end
+    end
+    redis.call('ZADD', items_of(job.batch_id, job.status), job.batch_index, uid)
+  end
   if job.recipe and not job.following then redis.call('ZREM', following_of(job), uid) end
   if job.completed_at then
     for _, key in ipairs({K.leases, K.delayed, K.deadlines}) do redis.call('ZREM', key, uid) end
@@ -124,6 +132,9 @@ end
 -- How often a record or an upload names an input.
 local function names(namer, sha256)
   local found = {}
+  if string.sub(namer[1], 1, #K.batch_inputs) == K.batch_inputs then
+    return redis.call('SISMEMBER', namer[1], sha256)
+  end
   if namer[2] then
     local picture = redis.call('HGET', namer[1], namer[2])
     if picture then found = inputs_of({content = picture, styles = '[]'}) end
@@ -207,6 +218,39 @@ function mend.delivery()
     stand_in_line(delivery, time)
   end
   return 1
+end
+
+function mend.batch()
+  local batch = load_batch(arg.uid)
+  if not batch or tonumber(batch.schema) > arg.batch_schema then return 0 end
+  for _, status in ipairs(arg.statuses) do
+    local count = redis.call('ZCARD', items_of(arg.uid, status)) + (batch['gone:' .. status] or 0)
+    if count > 0 or batch['n:' .. status] then redis.call('HSET', K.batch .. arg.uid, 'n:' .. status, count) end
+  end
+  if batch.deleted == '1' then
+    redis.call('ZREM', K.batches .. batch.owner, arg.uid)
+  else
+    redis.call('ZADD', K.batches .. batch.owner, batch.order, arg.uid)
+  end
+  if batch.completed_at then
+    redis.call('ZREM', K.batch_work, arg.uid)
+    redis.call('ZADD', K.batch_ended, 'NX', batch.deleted == '1' and time or batch.expires_at, arg.uid)
+    return 1
+  end
+  redis.call('ZREM', K.batch_ended, arg.uid)
+  redis.call('ZADD', K.batch_work, 'NX', time, arg.uid)
+  settle_batch(load_batch(arg.uid), time)
+  return 1
+end
+
+function mend.batch_entry()
+  local of_items = string.sub(arg.key, 1, #K.batch_items) == K.batch_items
+  local job = of_items and load_job(arg.uid)
+  if job and arg.key == items_of(job.batch_id or '', job.status) then return 0 end
+  if not of_items and redis.call('EXISTS', K.batch .. arg.uid) == 1 then return 0 end
+  local gone = redis.call('ZREM', arg.key, arg.uid)
+  if job then reindex(job) end
+  return gone
 end
 
 function mend.delivery_entry()

@@ -126,6 +126,11 @@ class JobStore(FlightStore):
             raise _not_found(id)
         return _job(reply[0]), reply[1] if len(reply) > 1 else None
 
+    def has_batch(self, uid: str) -> bool:
+        """Whether a batch has a record, be it of one that was deleted and is still being purged."""
+        with translated():
+            return bool(self._redis.exists(Key.BATCH + uid))
+
     def by_uid(self, uid: str) -> Job | None:
         """The job of an internal ID."""
         with translated():

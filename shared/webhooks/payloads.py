@@ -6,13 +6,12 @@ calls them, and mean the same; `version` is new and rises with each change of th
 receiver can put events into their order. The rest is a poll away, at `urls.self`.
 """
 
-import json
-from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.jobs.batch_record import Batch
 from shared.jobs.record import Job, Status
 from shared.timestamps import Timestamp, maybe_timestamp, timestamp
 from shared.webhooks.events import TEST_EVENT, BatchEvent, JobEvent
@@ -111,6 +110,9 @@ class JobData(Payload):
     retry_of: str | None
     """ID of the job that this one repeats."""
 
+    reused_from: str | None
+    """ID of the job whose output this one shares; null for one that was painted itself."""
+
     created_at: Timestamp
     """When the job was accepted."""
 
@@ -120,8 +122,11 @@ class JobData(Payload):
     completed_at: Timestamp | None
     """When the job ended."""
 
+    output_expires_at: Timestamp | None
+    """Until when a job that has succeeded has its output; get it before."""
+
     expires_at: Timestamp | None
-    """When the ended job and its picture are deleted."""
+    """When the ended job is deleted."""
 
     version: int
     """Rises with each change of the job: of two events, the one with the higher version is the later."""
@@ -271,9 +276,11 @@ def job_message(event: JobEvent, at: float, version: int, job: Job, base: str) -
         # Painting begins with its first attempt; later ones are not told of.
         attempt=1 if processing else job.attempt,
         retry_of=job.retry_of,
+        reused_from=None if processing else job.reused_from,
         created_at=timestamp(job.created_at),
         started_at=maybe_timestamp(job.started_at),
         completed_at=None if processing else maybe_timestamp(job.completed_at),
+        output_expires_at=maybe_timestamp(job.output_expires_at) if output else None,
         expires_at=None if processing else maybe_timestamp(job.expires_at),
         version=version,
         urls=EventUrls(self=this, output=f"{this}/output" if output else None),
@@ -281,33 +288,29 @@ def job_message(event: JobEvent, at: float, version: int, job: Job, base: str) -
     return JobMessage(type=event, timestamp=timestamp(at), data=data)
 
 
-def batch_message(
-    event: BatchEvent, at: float, version: int, record: Mapping[str, str], base: str
-) -> BatchMessage:
+def batch_message(event: BatchEvent, at: float, version: int, batch: Batch, base: str) -> BatchMessage:
     """What a batch's receiver is told.
 
     Args:
         event: what has happened.
         at: when, in seconds since the epoch.
         version: the record's, then.
-        record: the batch's hash, which is final by then.
+        batch: the record, which is final by then.
         base: as in `job_message`.
     """
-
-    def seconds(name: str) -> float | None:
-        return int(record[name]) / 1000 if record.get(name) else None
-
-    this = f"{base}/v1/batches/{quote(record['id'])}"
-    counts = {str(status): int(record.get(f"n:{status}") or 0) for status in Status}
+    this = f"{base}/v1/batches/{quote(batch.id)}"
+    counts = {str(status): number for status, number in batch.counts.items()}
+    if batch.cancel_requested:
+        counts[Status.CANCELED] += batch.unmade
     data = BatchData(
-        id=record["id"],
+        id=batch.id,
         status=event.removeprefix("batch."),
-        counts=EventCounts(total=int(record.get("total") or 0), **counts),
-        metadata=json.loads(record.get("metadata") or "{}"),
-        retry_of=record.get("retry_of"),
-        created_at=timestamp(int(record["created_at"]) / 1000),
-        completed_at=maybe_timestamp(seconds("completed_at")),
-        expires_at=maybe_timestamp(seconds("expires_at")),
+        counts=EventCounts(total=batch.total, **counts),
+        metadata=dict(batch.metadata),
+        retry_of=batch.retry_of,
+        created_at=timestamp(batch.created_at),
+        completed_at=maybe_timestamp(batch.completed_at),
+        expires_at=maybe_timestamp(batch.expires_at),
         version=version,
         urls=EventUrls(self=this, items=f"{this}/items", results=f"{this}/results.ndjson"),
     )

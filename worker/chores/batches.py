@@ -65,10 +65,10 @@ class BatchWork:
         return True
 
     def _work(self, claim: BatchClaim) -> None:
-        batch, more = claim.batch, True
-        advance, at = self._load, batch.loaded
+        batch = claim.batch
+        advance, at, more = self._load, batch.loaded, batch.unmade > 0 or batch.cancel_requested
         if batch.status is BatchStatus.VALIDATING:
-            advance, at = self._checking.advance, batch.checked
+            advance, at, more = self._checking.advance, batch.checked, True
         until = time.monotonic() + TURN_SECONDS
         while more and time.monotonic() < until and not self._draining.is_set():
             if batch.cancel_requested:

@@ -13,6 +13,7 @@ import time
 from collections import Counter, OrderedDict
 
 from shared.errors import InternalFault, StoreUnavailable
+from shared.jobs.batch_record import Batch
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import (
     Attempt,
@@ -37,7 +38,7 @@ SLOW_SECONDS = 3.0
 #: Hosts that are remembered as slow.
 MAX_SLOW = 10_000
 #: How long a worker that is to leave waits for attempts under way. What is cut off is attempted again.
-LEAVING_SECONDS = 5.0
+LEAVING_SECONDS = 3.0
 JITTER = 0.1
 _LOOK_SECONDS = 0.5
 #: Seconds between two tries to write down what came of an attempt.
@@ -95,7 +96,7 @@ class Deliverer:
             self._ended.wait(0.1)
             self._ended.clear()
         if left := self._under_way():
-            log.info("%d deliveries are cut off; each is attempted again", left)
+            log.info("deliveries cut off, to be attempted again: %d", left)
 
     def _load(self) -> Load:
         with self._lock:
@@ -166,7 +167,9 @@ class Deliverer:
             case "job":
                 return job_message(JobEvent(event), at, version, Job.from_hash(claim.record), self._base)
             case "batch":
-                return batch_message(BatchEvent(event), at, version, claim.record, self._base)
+                return batch_message(
+                    BatchEvent(event), at, version, Batch.from_hash(claim.record), self._base
+                )
             case _:
                 return greeting_message(at)
 

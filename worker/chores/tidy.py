@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from shared.errors import Conflict, NotFound
+from shared.jobs.batch_files import PREFIX
 from shared.jobs.erase import erase
 from shared.jobs.record import SCHEMA, Job, UnreadableRecordError
 from shared.jobs.store import JobStore
@@ -21,6 +22,8 @@ BATCH = 200
 CHANGES_SECONDS = 3600.0
 #: An object that no record names is left alone for this long: its writer may not have pointed at it yet.
 ORPHAN_SECONDS = 3600.0
+#: Nor is a file of a batch without a record, for this long.
+DRAFT_SECONDS = 6 * 3600.0
 #: Seconds between two looks through all objects.
 SWEEP_SECONDS = 3600.0
 #: Deleting unused inputs stops after this long, well before another worker may take over what is left.
@@ -86,6 +89,8 @@ class Tidy:
             self._sweep(prefix, ORPHAN_SECONDS, self._unnamed)
             for prefix in ("checkpoints/", "outputs/", "previews/")
         ]
+        # A batch's lines are stored before its record, and a large one takes its time.
+        swept.append(self._sweep(PREFIX, DRAFT_SECONDS, lambda stat: not self._store.has_batch(_uid(stat))))
         # Statistics of styles belong to no job, and one that is missed is computed again.
         swept.append(self._sweep("styles/", self._retention_seconds, lambda _: True))
         if max(swept) < BATCH:

@@ -385,7 +385,7 @@ def test_a_slow_reader_is_dropped_and_delays_nobody(
 def test_streams_live_through_a_kill_and_restart_of_redis(tmp_path: Path) -> None:
     valkey = start_valkey(tmp_path / "valkey", options=("--appendfsync", "always"))
     try:
-        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=30)
+        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=20)
         with connect(config) as client, ApiServer(tmp_path, valkey.url) as api:
             Workers(client).advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 600)
             store = JobStore(client, config)
@@ -420,7 +420,7 @@ def test_streams_live_through_a_kill_and_restart_of_redis(tmp_path: Path) -> Non
 def test_a_redis_that_forgot_is_told_of_as_a_gap(tmp_path: Path) -> None:
     valkey = start_valkey(tmp_path / "valkey", aof=False)
     try:
-        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=30)
+        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=20)
         with connect(config) as client, ApiServer(tmp_path, valkey.url) as api:
             Workers(client).advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 600)
             job = httpx.post(f"{api.url}/v1/jobs", json=BODY, timeout=30).json()
@@ -436,7 +436,9 @@ def test_a_redis_that_forgot_is_told_of_as_a_gap(tmp_path: Path) -> None:
         valkey.kill()
 
 
-def test_an_api_that_is_told_to_go_lets_its_callers_come_back(settings: Settings, valkey: str) -> None:
+def test_an_api_that_is_told_to_go_lets_its_callers_come_back_to_another(
+    settings: Settings, valkey: str, store: JobStore
+) -> None:
     with ApiServer(settings.data_dir, valkey) as api:
         job = httpx.post(f"{api.url}/v1/jobs", json=BODY, timeout=30).json()
         path = f"/v1/jobs/{job['id']}"
@@ -453,6 +455,15 @@ def test_an_api_that_is_told_to_go_lets_its_callers_come_back(settings: Settings
             assert [event.name for event in stream.events] == ["job"]
             thread.join(10)
             assert (answers[0].status_code, answers[0].json()["status"]) == (200, "queued")
+    last_id = stream.events[-1].id
+    assert last_id
+    assert store.claim(Queue.INTAKE, "intake")
+    with (
+        ApiServer(settings.data_dir, valkey) as other,
+        Stream(other.url, f"{path}/events", {"Last-Event-ID": last_id}) as stream,
+    ):
+        assert stream.wait_for("job").data["version"] == 2
+        assert "gap" not in {event.name for event in stream.events}
 
 
 def test_nothing_is_left_of_callers_who_went_away(server: ApiServer, submit: Submit) -> None:

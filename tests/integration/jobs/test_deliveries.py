@@ -128,6 +128,16 @@ def test_every_other_end_is_told_too(
     assert told(deliveries, job) == [event]
 
 
+def test_a_job_that_shares_anothers_painting_is_told_of_too(
+    store: JobStore, deliveries: DeliveryStore
+) -> None:
+    leader, follower = submitted(store, fresh=False), submitted(store, fresh=False)
+    finish(store, claim_paint(store))
+    assert store.get("ann", follower.id).reused_from == leader.id
+    assert told(deliveries, leader) == ["job.processing", "job.succeeded"]
+    assert told(deliveries, follower) == ["job.succeeded"]
+
+
 def test_only_the_events_that_are_wanted_are_told(store: JobStore, deliveries: DeliveryStore) -> None:
     job = submitted(store, webhook=Webhook(URL, ("job.succeeded",)))
     finish(store, claim_paint(store))
@@ -198,6 +208,15 @@ def test_one_whose_next_attempt_would_come_after_the_job_is_gone_is_given_up(
     assert (tally.delivered, tally.undelivered, tally.abandoned) == (0, 1, 1)
 
 
+def test_that_a_job_has_succeeded_is_not_told_once_its_output_is_gone(
+    redis_client: redis.Redis, config: Settings, deliveries: DeliveryStore
+) -> None:
+    store = JobStore(redis_client, config.model_copy(update={"output_seconds": 60.0}))
+    submitted(store, webhook=Webhook(URL, ("job.succeeded",)))
+    finish(store, claim_paint(store))
+    assert deliveries.settle(one(deliveries), ATTEMPT, Outcome.AGAIN, 61) is DeliveryState.FAILED
+
+
 def test_of_many_attempts_the_last_ones_are_kept(store: JobStore, deliveries: DeliveryStore) -> None:
     [job] = ended(store)
     for number in range(25):
@@ -246,6 +265,7 @@ def test_a_delivery_is_sent_again_on_demand_with_the_whole_schedule_before_it(
     deliveries.settle(claim, ATTEMPT, outcome)
     with pytest.raises(NotFound):
         deliveries.redeliver("bob", claim.delivery.id)
+    assert deliveries.claim(ROOM) == []
     assert deliveries.redeliver("ann", claim.delivery.id).state is DeliveryState.WAITING
     again = one(deliveries)
     assert (again.delivery.id, again.delivery.tries) == (claim.delivery.id, 1)
@@ -298,9 +318,11 @@ def test_python_and_the_scripts_name_lines_alike(store: JobStore, redis_client: 
 
 
 def test_pages_hold_every_delivery_once_and_can_be_narrowed(
-    store: JobStore, deliveries: DeliveryStore
+    store: JobStore, deliveries: DeliveryStore, redis_client: redis.Redis
 ) -> None:
-    jobs = ended(store, 5) + ended(store, 2, batch_id="batch_1")
+    jobs = ended(store, 7)
+    for job in jobs[5:]:
+        redis_client.hset(Key.DELIVERY + message_id(job.uid, "job.canceled"), "batch", "batch_1")
     ended(store, 1, owner="bob")
     claims = {claim.delivery.uid: claim for claim in deliveries.claim(ROOM)}
     deliveries.settle(claims[jobs[0].uid], ATTEMPT, Outcome.DELIVERED)
@@ -378,7 +400,12 @@ def test_a_batch_tells_that_it_has_ended_and_is_gone_with_its_deliveries(
     claim = one(deliveries)
     assert (claim.delivery.type, claim.delivery.version, claim.record) == ("batch.completed", 7, batch)
     assert [found.type for found in deliveries.of("batch", "batch_1")] == ["batch.completed"]
-    deliveries.settle(claim, ATTEMPT, Outcome.GONE)
+    deliveries.settle(claim, ATTEMPT, Outcome.DELIVERED)
+    call("tell_batch_receiver(batch, 'batch.completed', now())")
+    assert deliveries.claim(ROOM) == [], "what was told once is not told again"
+    deliveries.redeliver("ann", claim.delivery.id)
+    deliveries.settle(one(deliveries), ATTEMPT, Outcome.GONE)
     assert redis_client.hget(f"{Key.BATCH}batch_1", "webhook_off") == "1"
     call("forget_deliveries('batch', batch)")
+    redis_client.delete(f"{Key.BATCH}batch_1")
     assert redis_client.keys("im:deliver*") == [Key.DELIVERY_ORDER]

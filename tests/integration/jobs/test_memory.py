@@ -5,6 +5,7 @@ from dataclasses import replace
 import redis
 
 from shared.backbones import BACKBONES
+from shared.jobs.keys import Key
 from shared.jobs.record import NewJob, PaintProgress, Picture
 from shared.jobs.store import JobStore
 from shared.spec import resolve
@@ -45,8 +46,9 @@ def paint(store: JobStore) -> None:
 
 
 def used(client: redis.Redis) -> int:
+    """Bytes in use, but for the stream of changes, which is capped."""
     memory: int = client.info("memory")["used_memory"]
-    return memory
+    return memory - _of_changes(client)
 
 
 def test_a_job_takes_less_than_3_kb_with_all_its_index_entries_and_its_own_input(
@@ -81,3 +83,32 @@ def test_what_jobs_took_is_given_back_when_they_are_purged(
     growth = (round_of_jobs() - round_of_jobs()) / JOBS
     print(f"{-growth:.0f} bytes a purged job")
     assert abs(growth) < 50
+
+
+def test_the_stream_of_changes_stays_within_20_mb(store: JobStore, redis_client: redis.Redis) -> None:
+    """However many jobs there are: it keeps some 65 536 entries, whose size is looked at here."""
+    store.submit(new_job(skip_intake=True))
+    claim = claim_paint(store)
+    before = _of_changes(redis_client)
+    for step in range(2000):
+        store.renew(
+            claim, PaintProgress(step, 4300, 2, 3, {"content": 0.123456, "style": 0.234567, "tv": 0.1})
+        )
+    each = (_of_changes(redis_client) - before) / 2000
+    print(f"{each:.0f} bytes an entry")
+    assert 65_536 * each < 20e6
+
+
+def test_the_stream_of_changes_is_cut(store: JobStore, redis_client: redis.Redis) -> None:
+    store.submit(new_job(skip_intake=True))
+    with redis_client.pipeline(transaction=False) as pipeline:
+        for _ in range(66_000):
+            pipeline.xadd(Key.CHANGES, {"uid": "another", "version": 1, "status": "queued", "stage": ""})
+        pipeline.execute()
+    claim = claim_paint(store)
+    assert redis_client.xlen(Key.CHANGES) < 65_536 + 200
+    assert redis_client.xrevrange(Key.CHANGES, count=1)[0][1]["uid"] == claim.job.uid
+
+
+def _of_changes(client: redis.Redis) -> int:
+    return int(client.memory_usage(Key.CHANGES, samples=0) or 0)

@@ -8,10 +8,12 @@ import pytest
 import redis
 
 from shared.errors import NotFound
+from shared.jobs.batches import BatchStore
 from shared.jobs.record import Checkpoint, Output
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore, open_objects
 from shared.settings import Settings
+from tests.support.batches import new_batch
 from tests.support.jobs import claim_paint, finish, new_job
 from tests.support.waiting import wait_for
 from worker.chores.tidy import ORPHAN_SECONDS, Tidy
@@ -124,3 +126,20 @@ def test_statistics_of_styles_go_when_they_are_older_than_the_retention(
     for retention, left in ((3 * ORPHAN_SECONDS, {"old", "fresh"}), (ORPHAN_SECONDS, {"fresh"})):
         Tidy(JobStore(redis_client, config), objects, retention).work()
         assert {stat.key for stat in objects.list("styles/")} == {f"styles/{name}" for name in left}
+
+
+def test_files_of_a_batch_that_never_came_are_swept_and_those_of_others_stay(
+    redis_client: redis.Redis, config: Settings, objects: ObjectStore
+):
+    batch = new_batch(BatchStore(redis_client, config), objects, 1)
+    needed = f"batches/{batch.uid}/items/000000.ndjson"
+    lost, young = (f"batches/batch_{name}/lines/000000.ndjson" for name in ("lost", "young"))
+    put_old(objects, config, lost, needed)
+    objects.put(young, BYTES, "application/x-ndjson")
+    day = time.time() - 86_400
+    for key in (lost, needed):
+        os.utime(config.objects_dir / key, (day, day))
+
+    Tidy(JobStore(redis_client, config), objects, config.retention_seconds).work()
+
+    assert {stat.key for stat in objects.list("batches/")} == {needed, young}

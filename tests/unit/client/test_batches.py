@@ -14,7 +14,7 @@ from client.batches import MOST_ITEMS
 from client.errors import FieldError
 from client.models import Counts
 from tests.support.web import Answer, Exchange, Web, content, in_turn, status
-from tests.unit.client.conftest import Inbox, answer_json, batch, job, problem, stream
+from tests.unit.client.conftest import QUICK, Inbox, answer_json, batch, job, problem, stream
 
 URL = "https://example.org/a.jpg"
 
@@ -280,6 +280,13 @@ def test_an_archive_that_breaks_off_is_gone_on_with(web: Web, impasto: Impasto, 
     assert [seen.headers.get("Range", "")[:6] for seen in web.seen] == ["", "bytes="]
     assert archive.sent == len(ZIP)
     assert [found.name for found in tmp_path.iterdir()] == ["all.zip"]
+
+
+def test_an_archive_that_is_being_built_is_waited_for(web: Web, impasto: Impasto, tmp_path: Path) -> None:
+    building = status(202, b'{"done": 1, "total": 9}', Retry_After="0")
+    many = [building] * (2 * QUICK.attempts)
+    web.route("/v1/batches/batch_1/archive.zip", in_turn(*many, Archive()))
+    assert impasto.batches.archive("batch_1", tmp_path / "all.zip").read_bytes() == ZIP
 
 
 def test_an_archive_is_gone_on_with_by_a_later_call(web: Web, impasto: Impasto, tmp_path: Path) -> None:

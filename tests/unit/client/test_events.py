@@ -130,11 +130,13 @@ def test_whoever_stops_listening_closes_the_connection(web: Web, impasto: Impast
 
 
 def test_a_batch_has_events_too(web: Web, impasto: Impasto) -> None:
-    ends = told(batch(status="completed"), "2", "batch")
-    web.route("/v1/batches/batch_1/events", stream(told(batch(), "1", "batch"), ends))
-    assert [event.data["status"] for event in impasto.batches.events("batch_1")] == [
-        "processing",
-        "completed",
+    ends = told(batch(status="completed"), "3", "batch")
+    item = told({"id": "job_1", "status": "failed"}, "2", "item")
+    web.route("/v1/batches/batch_1/events", stream(told(batch(), "1", "batch"), item, ends))
+    assert [(event.type, event.data["status"]) for event in impasto.batches.events("batch_1")] == [
+        ("batch", "processing"),
+        ("item", "failed"),
+        ("batch", "completed"),
     ]
 
 

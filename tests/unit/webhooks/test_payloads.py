@@ -8,6 +8,7 @@ import pytest
 from api.outgoing import MESSAGES
 from api.views import JobError, JobView, OutputView
 from shared.errors import ErrorInfo
+from shared.jobs.batch_record import Batch
 from shared.jobs.record import SCHEMA, Job, Output, Status, new_record
 from shared.webhooks.events import TEST_EVENT, BatchEvent, JobEvent
 from shared.webhooks.payloads import (
@@ -94,26 +95,34 @@ def test_an_ended_batch_comes_with_its_counts() -> None:
         "uid": "batch_1",
         "id": "batch_1",
         "owner": "ann",
+        "schema": "1",
+        "version": "12",
+        "status": "canceled",
+        "cancel_requested": "1",
+        "body_hash": "",
         "total": "5",
+        "loaded": "4",
         "n:succeeded": "3",
-        "n:failed": "2",
+        "n:failed": "1",
         "metadata": '{"night":"1"}',
         "created_at": "1800000000000",
         "completed_at": "1800000010500",
         "expires_at": "1800001000000",
     }
-    data = batch_message(BatchEvent.COMPLETED, AT, 12, record, BASE).model_dump(mode="json")["data"]
+    data = batch_message(BatchEvent.CANCELED, AT, 12, Batch.from_hash(record), BASE).model_dump(mode="json")[
+        "data"
+    ]
     assert data["counts"] == {
         "total": 5,
         "queued": 0,
         "processing": 0,
         "succeeded": 3,
-        "failed": 2,
-        "canceled": 0,
+        "failed": 1,
+        "canceled": 1,
         "expired": 0,
     }
     assert (data["status"], data["metadata"], data["completed_at"]) == (
-        "completed",
+        "canceled",
         {"night": "1"},
         "2027-01-15T08:00:10.500Z",
     )

@@ -220,15 +220,14 @@ def _view(
 ) -> Response:
     """The job, or 304 where that is what the caller has: `known` is as `_known` says."""
     etag = wire.etag(job, outlook)
-    if known is not None and known.contains_weak(etag):
-        response = Response(status=304)
-    else:
-        response = reply(wire.job_view(job, outlook), status, headers)
+    own: dict[str, str] = {}
     if known is not None:
-        response.headers["ETag"] = f'W/"{etag}"'
+        own["ETag"] = f'W/"{etag}"'
     if (seconds := wire.retry_after(job, outlook)) is not None:
-        response.headers["Retry-After"] = str(seconds)
-    return response
+        own["Retry-After"] = str(seconds)
+    if known is not None and known.contains_weak(etag):
+        return Response(status=304, headers=own)
+    return reply(wire.job_view(job, outlook), status, {**headers, **own})
 
 
 def _delete_objects(purged: Purged) -> None:

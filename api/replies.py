@@ -8,6 +8,6 @@ from pydantic import BaseModel
 
 def reply(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """The answer. Callers may keep it, but ask whether it still holds before using it again."""
-    response = Response(view.model_dump_json(), status=status, mimetype="application/json", headers=headers)
-    response.headers.setdefault("Cache-Control", "private, no-cache")
-    return response
+    # All headers at once: setting one later looks through those that are there.
+    given = {"Content-Type": "application/json", "Cache-Control": "private, no-cache", **(headers or {})}
+    return Response(view.model_dump_json(), status, given)

@@ -26,15 +26,18 @@ def register(app: Flask) -> None:
 
 
 def _name() -> None:
-    given = request.headers.get(HEADER, "")
-    g.request_id = given if _ALLOWED.fullmatch(given) else new_id("req")
-    trace = _TRACE.fullmatch(request.headers.get("traceparent", ""))
-    logs.begin(request_id=g.request_id, trace_id=trace and trace[1])
+    headers = request.headers
+    given = headers.get(HEADER, "")
+    name = given if _ALLOWED.fullmatch(given) else new_id("req")
+    g.request_id = name
+    trace = _TRACE.fullmatch(headers.get("traceparent", ""))
+    logs.begin(request_id=name, trace_id=trace and trace[1])
 
 
 def _emit(response: Response) -> Response:
-    response.headers[HEADER] = g.request_id
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    # Nothing else sets these, so there is no need to look whether they are there.
+    response.headers.add(HEADER, g.request_id)
+    response.headers.add("X-Content-Type-Options", "nosniff")
     return response
 
 

@@ -46,13 +46,14 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 PROSE = """
 The bare cases are Flask handlers under the same gunicorn settings: one returns static JSON, one makes one
-`HGETALL` with redis-py and returns it as JSON, one calls `delay()` of a plain Celery task with the request's
-body. API, bare application, Valkey (`appendfsync always`, for both) and what sends the requests share {cores}
-cores; polls go to {jobs} jobs in turn. *busy* is the share of one core that the server's process used,
-*sender* what the sending processes used: where the first is near 1 and far above the second, the server is
-measured, whose interpreter computes on one core. No worker listens during the run, so a submit rings only
-the first few bells. A submit is one script in Redis and waits for one sync of the append-only file; callers
-at the same time share a sync.
+`HGETALL` with redis-py and returns it as JSON, one calls `delay()` of a plain Celery task with the
+request's body. API, bare application, Valkey (`appendfsync always`, for both) and what sends the requests
+share {cores} cores; polls go to {jobs} jobs in turn. *server ms* is the processor time of the server's
+process for a request, *busy* the share of one core that it used, *sender* what the sending processes used:
+where the first is near 1 and far above the second, the server is measured, whose interpreter computes on
+one core. No worker listens during the run, so a submit rings only the first few bells. A submit is one
+script in Redis and waits for one sync of the append-only file; callers at the same time share a sync. The
+API's access log is {log}: the bare routes have none.
 """
 
 
@@ -140,14 +141,15 @@ class Figure:
 class Servers:
     """The API, the bare application and their Valkey. Use it as a context manager."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, access_log: bool) -> None:
+        self._folder, self._access_log = folder, access_log
 
     def __enter__(self) -> Self:
         self.valkey: ValkeyServer = start_valkey(self._folder / "valkey", options=PRODUCTION)
         self.config = Settings(data_dir=self._folder, redis_url=self.valkey.url)
         try:
-            self._api = ApiServer(self._folder, self.valkey.url).__enter__()
+            logs = str(self._access_log).lower()
+            self._api = ApiServer(self._folder, self.valkey.url, access_log=logs).__enter__()
             self._bare = ApiServer(self._folder, self.valkey.url, application="bench.api:bare()").__enter__()
         except BaseException:
             self.valkey.kill()
@@ -260,7 +262,10 @@ def _processor_seconds(pid: int) -> float:
 
 def section(options: argparse.Namespace) -> Section:
     """Measure, and tell."""
-    with tempfile.TemporaryDirectory(dir=options.folder) as own, Servers(Path(own)) as servers:
+    with (
+        tempfile.TemporaryDirectory(dir=options.folder) as own,
+        Servers(Path(own), access_log=options.access_log) as servers,
+    ):
         figures = measure(servers, options)
     rows = [
         [
@@ -269,17 +274,28 @@ def section(options: argparse.Namespace) -> Section:
             f"{one.per_second:.0f}",
             f"{one.p50_ms:.1f}",
             f"{one.p99_ms:.1f}",
+            f"{1e3 * one.busy / one.per_second:.2f}",
             f"{one.busy:.2f}",
             f"{one.sender:.2f}",
             f"{ratio(one.ratio)} of `{one.against}`" if one.ratio else "-",
         ]
         for one in figures
     ]
-    columns = ("case", "connections", "requests a second", "p50 ms", "p99 ms", "busy", "sender", "ratio")
+    columns = (
+        "case",
+        "connections",
+        "requests a second",
+        "p50 ms",
+        "p99 ms",
+        "server ms",
+        "busy",
+        "sender",
+        "ratio",
+    )
     return Section(
         "The API",
         machine.command("bench.api"),
-        PROSE.format(cores=machine.cores(), jobs=options.jobs),
+        PROSE.format(cores=machine.cores(), jobs=options.jobs, log="on" if options.access_log else "off"),
         machine.describe(options.threads),
         [Table(columns, rows)],
         [asdict(one) for one in figures],
@@ -293,6 +309,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one case in one round")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--access-log", action="store_true", help="have the API write a line a request")
     parser.add_argument("--jobs", type=int, default=200, help="that are polled in turn, in each state")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

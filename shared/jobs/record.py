@@ -489,7 +489,7 @@ def _recipe(spec: str, inputs: Inputs) -> str:
 
 def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, sequences of them, or plain data
     """Compact JSON of a dataclass or plain data, as the record keeps it: fields that are None left out."""
-    return json.dumps(value, default=_plain, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
@@ -499,6 +499,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         return value.to_plain()
     # In the order of the class, which the hashes of what is written depend on.
     return {name: part for name, part in vars(value).items() if part is not None}
+
+
+#: Made once: `json.dumps` makes one for each call that wants anything but its defaults.
+_ENCODER = json.JSONEncoder(default=_plain, separators=(",", ":"), ensure_ascii=False)
 
 
 def _json(text: str | None, default: Any) -> Any:  # noqa: ANN401

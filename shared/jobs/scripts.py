@@ -24,6 +24,7 @@ Reply = list[Any]
 PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places", "sharing", "archives")
 
 _FOLDER = Path(__file__).parent
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 @cache
@@ -57,7 +58,7 @@ class Scripts:
 
     def __init__(self, client: redis.Redis, defaults: Mapping[str, object]) -> None:
         self._client = client
-        self._defaults = json.dumps(defaults, ensure_ascii=False)
+        self._defaults = _ENCODER.encode(defaults)
 
     def run(self, script: str, **arguments: object) -> Reply:
         """Run a script; arguments that are None are left out.
@@ -65,7 +66,7 @@ class Scripts:
         Raises:
             StoreUnavailable: Redis does not answer or refuses; the script ran whole or not at all.
         """
-        given = json.dumps({k: v for k, v in arguments.items() if v is not None}, ensure_ascii=False)
+        given = _ENCODER.encode({name: value for name, value in arguments.items() if value is not None})
         text, argument = source(script), _joined(self._defaults, given)
         with translated():
             try:
@@ -79,4 +80,4 @@ class Scripts:
 
 def _joined(defaults: str, given: str) -> str:
     """Two JSON objects as one. Of a name that both have, what is given comes last and counts (cjson)."""
-    return given if defaults == "{}" else defaults if given == "{}" else f"{defaults[:-1]}, {given[1:]}"
+    return given if defaults == "{}" else defaults if given == "{}" else f"{defaults[:-1]},{given[1:]}"

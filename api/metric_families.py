@@ -140,6 +140,10 @@ def _faults(census: Census) -> Iterator[Metric]:
     events = {
         "lost": ("impasto_leases_lost", "Leases that ran out: their jobs were taken from their workers."),
         "stale": ("impasto_writes_refused", "Writes of workers that had lost their lease."),
+        "reused": (
+            "impasto_jobs_reused",
+            "Jobs that succeeded with the output of another of the same recipe.",
+        ),
         "shared": ("impasto_fetches_shared", "Pictures that were taken from another job's fetch."),
         "released": (
             "impasto_jobs_released",

@@ -145,7 +145,14 @@ def _problems(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
 
 
 def _typed(operation: dict[str, Any]) -> dict[str, Any]:
-    """Say of each answer without a model what it is: generators of clients leave out what has no schema."""
+    """Say of each body without a model what it is: generators of clients leave out what has no schema.
+
+    A request whose body is a file is left as 3.1 has it: openapi-python-client trips over two of them.
+    """
+    asked = operation.get("requestBody", {}).get("content", {})
+    for media, content in asked.items():
+        if media.endswith("ndjson"):
+            content.setdefault("schema", _schema_of(media))
     for described in operation["responses"].values():
         for media, content in described.get("content", {}).items():
             content.setdefault("schema", _schema_of(media))

@@ -134,14 +134,14 @@ _CANCEL_AFTER = Parameter(
     "`deadline_seconds` in the body; give one of them.",
     {"type": "string", "pattern": PATTERN},
 )
-_WAIT = Parameter(
+WAIT = Parameter(
     HEADER,
     "header",
-    f"`wait=n`: wait up to n seconds ({MOST_SECONDS} at most) for the job to end; with `If-None-Match`, for "
+    f"`wait=n`: wait up to n seconds ({MOST_SECONDS} at most) for it to end; with `If-None-Match`, for "
     "it to change.",
     {"type": "string", "examples": ["wait=30"]},
 )
-_LAST_ID = Parameter(
+LAST_EVENT = Parameter(
     LAST_ID, "header", "The `id` of the last event that was read; those after it follow.", {"type": "string"}
 )
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
@@ -183,7 +183,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Submit a job",
         (_ACCEPTED,),
         "The pictures are fetched and painted after the answer: poll the address in `Location`.",
-        (_KEY, _CANCEL_AFTER, _WAIT),
+        (_KEY, _CANCEL_AFTER, WAIT),
         JobRequest,
         (*_SUBMIT_FAULTS, IdempotencyMismatch),
     ),
@@ -202,7 +202,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Answer(202, "The job is accepted.", (JobView,), headers=("Location", "Retry-After", APPLIED)),
         ),
         "May be sent again at any time: the same body changes nothing, another is a conflict.",
-        (_JOB_ID, _CANCEL_AFTER, _WAIT),
+        (_JOB_ID, _CANCEL_AFTER, WAIT),
         JobRequest,
         (*_SUBMIT_FAULTS, Conflict),
     ),
@@ -216,7 +216,7 @@ OPERATIONS: tuple[Operation, ...] = (
             _UNCHANGED,
         ),
         "A job that failed is a 200 with its `error` inside.",
-        (_JOB_ID, _NONE_MATCH, _WAIT),
+        (_JOB_ID, _NONE_MATCH, WAIT),
         faults=(NotFound, StoreUnavailable),
     ),
     Operation(
@@ -290,7 +290,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Answer(204, "The job has ended, and its last event has been read."),
         ),
         "Events `job` say how the job is; `gap`, that some are no longer kept; `end`, that no more come.",
-        (_JOB_ID, _LAST_ID),
+        (_JOB_ID, LAST_EVENT),
         faults=(NotFound, StoreUnavailable, TooManyWaiting),
     ),
     Operation(

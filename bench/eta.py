@@ -25,15 +25,13 @@ from shared.jobs.record import Job, Queue, Status
 from tests.support.rig import Rig
 
 #: Sizes and steps of the jobs; a painter takes from a third of a second to some seconds for one.
-SPECS = [
-    {"size": size, "steps": steps, "pyramid": 1} for size in (64, 96, 128, 160) for steps in (20, 60, 120)
-]
+SPECS = [{"size": size, "steps": steps, "pyramid": 1} for size in (64, 96, 128) for steps in (20, 60, 120)]
 LOOK_SECONDS = 0.5
 #: What ends sooner cannot be told well by anything: it is left out of the ratios.
 SHORTEST = 1.0
 PROSE = """
 {painters} paint worker(s) with default settings but for one thread each, {jobs} jobs of {kinds} kinds (sides
-64 to 160, 20 to 120 steps, `compact`) in random order. *Off* is |told - actual| / actual over all jobs that
+64 to 128, 20 to 120 steps, `compact`) in random order. *Off* is |told - actual| / actual over all jobs that
 were still to run for {shortest} s or more, asked twice a second. *Place times mean* is what can be told
 without a model: the place, times the mean time between two pictures so far.
 """

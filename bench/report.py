@@ -52,7 +52,10 @@ BENCHES = (
     Bench("batches", ("--size", "64", "--steps", "2", "--batches", "1", "2", "--rounds", "1")),
     Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),
     Bench("durability", ("--rounds", "1", "--seconds", "0.2", "--submitters", "1")),
+    Bench("eta", ("--jobs", "3")),
+    Bench("waiting", ("--clients", "20", "--seconds", "0.3")),
     Bench("api", ("--rounds", "1", "--seconds", "0.2", "--connections", "2", "--jobs", "3")),
+    Bench("throughput", ("--rounds", "1", "--jobs", "20")),
 )
 
 OPENING = """

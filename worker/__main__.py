@@ -8,6 +8,7 @@ import sys
 from shared.bells import ring
 from shared.jobs.batches import BatchStore
 from shared.jobs.record import Queue
+from shared.jobs.workers import LivePainters, Workers
 from shared.logs import set_up_logging
 from shared.redis import connect
 from shared.settings import Settings, settings
@@ -52,6 +53,7 @@ def _chores(around: Surroundings) -> Stage:
     from shared.jobs.archives import ArchiveStore
     from shared.jobs.deliveries import DeliveryStore
     from worker.chores.archives import ArchiveWork
+    from worker.chores.batch_check import Desk
     from worker.chores.batches import BatchWork
     from worker.chores.checkup import Checkup
     from worker.chores.deliverer import Deliverer
@@ -71,13 +73,11 @@ def _chores(around: Surroundings) -> Stage:
             checkup.work()
         return more
 
-    batches = BatchWork(
-        BatchStore(connect(around.config), around.config), around.objects, ring, around.draining
-    )
+    redis = connect(around.config)
+    desk = Desk(around.config, around.store, around.objects, LivePainters(Workers(redis)))
+    batches = BatchWork(BatchStore(redis, around.config), desk, ring, around.draining)
     archives = ArchiveWork(
-        ArchiveStore(connect(around.config), around.config),
-        BatchStore(connect(around.config), around.config),
-        around.objects,
+        ArchiveStore(redis, around.config), BatchStore(redis, around.config), around.objects
     )
     loops = (
         Loop("batches", batches.step, around.draining),

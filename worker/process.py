@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ from worker.ticker import Ticker
 
 log = logging.getLogger(__name__)
 
+#: A worker that has found work for so long rings for what is left, and lets that bell decide who goes on.
+BELL_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -51,7 +55,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's work: does one job and says whether there was one; what it can offer; what it does beside."""
+    """A stage's work, what it can offer, and what it does beside.
+
+    Attributes:
+        work: does one job, or a bounded piece of work; False when nothing is left to do.
+    """
 
     work: Callable[[], bool]
     backbones: Sequence[str] = ()
@@ -85,22 +93,20 @@ def serve(queue: Queue, slots: int, config: Settings, make_stage: Callable[[Surr
 
     @app.task(name=task_name(queue))  # type: ignore[untyped-decorator]
     def answer() -> None:
-        """Answer one bell."""
-        if draining.is_set():
-            return
-        worked = False
+        """Answer one bell: go on while there is work, since a bell costs as much as a small job."""
+        until = time.monotonic() + BELL_SECONDS
         try:
-            worked = stage.work()
-            # What waits for chores is not counted anywhere: there the work itself says whether more is left.
-            more = worked and (queue is Queue.CHORES or store.depths()[queue] > 0)
-            if more and not draining.is_set():
-                ring(queue)
+            while not draining.is_set() and stage.work():
+                if (too_large := recycling.reason()) is not None:
+                    leaving.leave(too_large, RECYCLED_EXIT)
+                    ring(queue)
+                elif time.monotonic() > until:
+                    ring(queue)
+                    return
         except StoreUnavailable as fault:
             log.warning("a bell of %s went unanswered: %s", queue, fault.detail)
         except Unfit as reason:
             leaving.leave(str(reason), reason.status)
-        if worked and (too_large := recycling.reason()) is not None:
-            leaving.leave(too_large, RECYCLED_EXIT)
 
     def drain(**_: object) -> None:
         draining.set()

@@ -9,18 +9,38 @@ from flask import g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.incoming import whole
+from api.problems import raise_all
 from api.services import Services
 from shared.errors import Fault, InvalidRequest, UnsupportedMediaType
+from shared.jobs.batch_files import BatchFile, Kind, Writer, numbered
 from shared.requests.batch import BatchCheck, Place, is_head, read_line
-from shared.requests.batch_models import MAX_ITEMS
+from shared.requests.batch_models import MAX_DEFERRED, MAX_ITEMS, BatchHead
 from shared.requests.bodies import read_tree
 
 NDJSON = "application/x-ndjson"
 #: Bytes that a line may have: as many as the request of a single job.
 LINE_BYTES = 2**20
+#: Bytes that a line may have that is stored unchecked.
+DEFERRED_LINE_BYTES = 2**16
+_EMPTY = "At least one line with an item is needed."
 _BLOCK = 2**16
 #: Items that are checked together.
 _PORTION = 500
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A batch that is stored as it came, to be checked later.
+
+    Attributes:
+        head: what it says beside its items.
+        sha256: of the body, in hexadecimal.
+        count: its items.
+    """
+
+    head: BatchHead
+    sha256: str
+    count: int
 
 
 @dataclass
@@ -61,6 +81,45 @@ def read_batch(found: Services) -> Incoming:
     )
 
 
+def store_batch(uid: str, found: Services) -> Deferred:
+    """Store the lines of the request's body as they come in, unchecked, as those of a batch.
+
+    Raises:
+        UnsupportedMediaType: it does not say that it is NDJSON.
+        Faults: what is wrong with it as a whole, or with its first line.
+        RequestEntityTooLarge: by Werkzeug, when it has too many bytes.
+        StorageUnavailable: the object store does not answer.
+    """
+    if request.mimetype != NDJSON:
+        raise UnsupportedMediaType(f"What is checked later comes line by line, as `{NDJSON}`.")
+    digest = hashlib.sha256()
+    faults: list[Fault] = []
+    check: BatchCheck | None = None
+    writer = Writer(BatchFile(found.objects, uid, Kind.LINES))
+    for number, line in lines(found.settings.batch_upload_bytes, digest, DEFERRED_LINE_BYTES):
+        if len(line) > DEFERRED_LINE_BYTES:
+            faults.append(_too_long(number, DEFERRED_LINE_BYTES))
+        elif check is None:
+            tree = read_line(line, number, [])
+            check = BatchCheck(g.owner, found, tree if is_head(tree) else {}, Place(line=number))
+            if is_head(tree):
+                BatchFile(found.objects, uid, Kind.HEAD).write(0, [numbered(number, line)])
+            else:
+                writer.add(numbered(number, line))
+        elif writer.count <= MAX_DEFERRED:
+            writer.add(numbered(number, line))
+    writer.close()
+    faults += check.faults if check else []
+    if writer.count > MAX_DEFERRED:
+        faults.append(InvalidRequest(f"A batch may have {MAX_DEFERRED} items.", pointer=""))
+    if not writer.count and not faults:
+        faults.append(InvalidRequest(_EMPTY, pointer=""))
+    raise_all(faults)
+    if check is None or check.head is None:
+        raise AssertionError("a request without faults has a head")
+    return Deferred(check.head, digest.hexdigest(), writer.count)
+
+
 def _json(found: Services) -> Incoming:
     data = whole(found.settings.batch_bytes)
     tree = read_tree(data)
@@ -86,7 +145,7 @@ def _ndjson(found: Services) -> Incoming:
     count = 0
     for number, line in lines(found.settings.batch_bytes, digest):
         if len(line) > LINE_BYTES:
-            faults.append(_too_long(number))
+            faults.append(_too_long(number, LINE_BYTES))
             continue
         tree = read_line(line, number, faults)
         if check is None:
@@ -107,16 +166,17 @@ def _ndjson(found: Services) -> Incoming:
     if count > MAX_ITEMS:
         faults.append(InvalidRequest(_too_many(count), pointer=""))
     if not count and not faults:
-        faults.append(InvalidRequest("At least one line with an item is needed.", pointer=""))
+        faults.append(InvalidRequest(_EMPTY, pointer=""))
     return Incoming(check, digest.hexdigest(), faults)
 
 
-def lines(limit: int, digest: "hashlib._Hash") -> Iterator[tuple[int, bytes]]:
+def lines(limit: int, digest: "hashlib._Hash", longest: int = LINE_BYTES) -> Iterator[tuple[int, bytes]]:
     """The body's lines that are not blank, each with its number; one that is too long is cut.
 
     Args:
         limit: bytes that the body may have.
         digest: is told of all bytes.
+        longest: bytes of a line that are kept, and one more.
 
     Raises:
         RequestEntityTooLarge: by Werkzeug, when it has more.
@@ -134,14 +194,14 @@ def lines(limit: int, digest: "hashlib._Hash") -> Iterator[tuple[int, bytes]]:
             if line.strip():
                 yield number, line
         # What is kept of a line that is too long still is.
-        rest = rest[: LINE_BYTES + 1]
+        rest = rest[: longest + 1]
     if rest.strip():
         yield number + 1, rest
 
 
-def _too_long(line: int) -> Fault:
+def _too_long(line: int, limit: int) -> Fault:
     remedy = "bring its pictures in by POST /v1/uploads"
-    return Place(line=line).of(InvalidRequest(f"A line may have {LINE_BYTES} bytes; {remedy}."))
+    return Place(line=line).of(InvalidRequest(f"A line may have {limit} bytes here; {remedy}."))
 
 
 def _too_many(count: int) -> str:

@@ -3,8 +3,10 @@
 from api.batches.incoming import NDJSON
 from api.batches.views import ArchiveView, BatchList, BatchView, ItemPage
 from api.jobs import REPLAYED_HEADER
-from api.operations import Answer, Operation, Parameter
+from api.operations import LAST_EVENT, WAIT, Answer, Operation, Parameter
+from api.preferences import APPLIED
 from api.queries import IDEMPOTENCY_HEADER
+from api.waiting.sse import CONTENT_TYPE as EVENT_STREAM
 from shared.errors import (
     BackboneUnavailable,
     Conflict,
@@ -17,6 +19,7 @@ from shared.errors import (
     StorageUnavailable,
     StoreUnavailable,
     TooLarge,
+    TooManyWaiting,
     UnsupportedMediaType,
     UploadNotFound,
 )
@@ -46,6 +49,12 @@ _LIMIT = Parameter(
     {"type": "integer", "minimum": 1, "default": 100},
 )
 _TOKEN = Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"})
+_PREFER = Parameter(
+    "Prefer",
+    "header",
+    "`respond-async`: check the lines (NDJSON only, up to 1 000 000) after the answer.",
+    {"type": "string"},
+)
 _ACCEPTED = Answer(
     202, "The batch is accepted.", (BatchView,), headers=("Location", "Retry-After", REPLAYED_HEADER)
 )
@@ -59,7 +68,7 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         (_ACCEPTED,),
         "As JSON, or as NDJSON: one item a line, after a first line with what they have in common. Every "
         "fault is answered with its place, and nothing is accepted then.",
-        (_KEY,),
+        (_KEY, _PREFER),
         BatchRequest,
         lines=True,
         faults=(
@@ -90,11 +99,25 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "getBatch",
         "Poll a batch",
         (
-            Answer(200, "The batch as it stands.", (BatchView,), headers=("ETag", "Retry-After")),
-            Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After")),
+            Answer(200, "The batch as it stands.", (BatchView,), headers=("ETag", "Retry-After", APPLIED)),
+            Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After", APPLIED)),
         ),
-        parameters=(_ID, _NONE_MATCH),
+        parameters=(_ID, _NONE_MATCH, WAIT),
         faults=(NotFound, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/batches/{id}/events",
+        "streamBatch",
+        "Be told what happens to a batch",
+        (
+            Answer(200, "Server-sent events, until the batch has ended.", media=(EVENT_STREAM,)),
+            Answer(204, "The batch has ended, and its last event has been read."),
+        ),
+        "Events `item` name each item that ends; `batch` says how the batch is, twice a second at most; "
+        "`gap`, that some items are no longer told; `end`, that no more come.",
+        (_ID, LAST_EVENT),
+        faults=(NotFound, StoreUnavailable, TooManyWaiting),
     ),
     Operation(
         "get",
@@ -138,6 +161,36 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "with `Range` and `If-Range`.",
         (_ID, _NONE_MATCH, _RANGE, _IF_RANGE),
         faults=(NotFound, Conflict, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/batches/{id}/errors.ndjson",
+        "getErrors",
+        "Get what is wrong with the lines of a batch",
+        (Answer(200, "One line a fault: `line`, `pointer`, `detail`.", media=(NDJSON,)),),
+        "Of a batch that was checked after its answer and `failed`; empty otherwise.",
+        (_ID,),
+        faults=(NotFound, StoreUnavailable, StorageUnavailable),
+    ),
+    Operation(
+        "post",
+        "/v1/batches/{id}/retry",
+        "retryBatch",
+        "Run what did not succeed again",
+        (_ACCEPTED,),
+        "Makes a new batch of the items that failed, were canceled or expired; `retry_of` names the old one.",
+        (_ID, _KEY),
+        faults=(NotFound, Conflict, InvalidRequest, IdempotencyMismatch, StoreUnavailable),
+    ),
+    Operation(
+        "delete",
+        "/v1/batches/{id}",
+        "deleteBatch",
+        "Delete an ended batch, its jobs and their pictures",
+        (Answer(204, "The batch is gone; its jobs go in the moments that follow."),),
+        "A batch that has not ended is canceled first: deleting never cancels.",
+        (_ID,),
+        faults=(NotFound, Conflict, StoreUnavailable),
     ),
     Operation(
         "post",

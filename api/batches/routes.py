@@ -8,25 +8,28 @@ from flask import Blueprint, Response, g, request, stream_with_context
 from werkzeug.datastructures import ETags
 
 from api import links, preferences, queries, wire
-from api.batches.incoming import NDJSON, Incoming, read_batch
+from api.batches.incoming import NDJSON, Incoming, read_batch, store_batch
 from api.batches.results import result_lines
 from api.batches.views import BatchList, ItemPage
 from api.batches.wire import address, batch_view, etag, retry_after
 from api.jobs import REPLAYED_HEADER
-from api.problems import raise_all
+from api.problems import Faults, raise_all
 from api.replies import reply
 from api.services import Services, services
 from api.waiting.batches import BatchPoll
 from api.waiting.held import Held, deadline_in
 from api.waiting.sinks import Headers, Sink
-from shared.errors import Fault
+from shared.errors import Conflict, Fault, IdempotencyMismatch
 from shared.ids import new_id
-from shared.jobs.batch_files import BatchFile, Kind, Writer, remove
+from shared.jobs.batch_files import BatchFile, Kind, Writer, parts_of, remove
 from shared.jobs.batch_record import Batch, BatchStatus, NewBatch
+from shared.requests.webhooks import webhook_of
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("batches", __name__)
 
+#: The preference of RFC 7240, section 4.1.
+RESPOND_ASYNC = "respond-async"
 _LIST_QUERY = ("limit", "page_token")
 _ITEMS_QUERY = ("status", "limit", "page_token")
 
@@ -37,6 +40,12 @@ def create() -> Response:
     faults: list[Fault] = []
     key = queries.idempotency_key(faults)
     found = services()
+    if RESPOND_ASYNC in preferences.preferences():
+        raise_all(faults)
+        batch, created = _defer(key, found)
+        response = _accepted(batch, created=created)
+        response.headers[preferences.APPLIED] = RESPOND_ASYNC
+        return response
     incoming = read_batch(found)
     if key and (earlier := found.batches.created_with(g.owner, key, incoming.sha256)):
         return _accepted(earlier, created=False)
@@ -106,11 +115,85 @@ def results(batch_id: str) -> Response:
     return response
 
 
+@blueprint.get("/v1/batches/<batch_id>/errors.ndjson")
+def errors(batch_id: str) -> Response:
+    """What is wrong with the lines of a batch that failed its check, one line each."""
+    found = services()
+    batch = found.batches.get(g.owner, batch_id)
+    file = BatchFile(found.objects, batch.uid, Kind.ERRORS)
+    response = Response(file.each(parts_of(batch.checked)), mimetype=NDJSON)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
 @blueprint.post("/v1/batches/<batch_id>/cancel")
 def cancel(batch_id: str) -> Response:
     """Cancel: its jobs are stopped after the answer (202), unless that is done already (200)."""
     batch = services().batches.cancel(g.owner, batch_id)
     return _view(batch, 200 if batch.status.terminal else 202)
+
+
+@blueprint.post("/v1/batches/<batch_id>/retry")
+def retry(batch_id: str) -> Response:
+    """Try again what did not succeed of an ended batch, as a new one that names it."""
+    faults: list[Fault] = []
+    key = queries.idempotency_key(faults)
+    raise_all(faults)
+    found = services()
+    batch = found.batches.get(g.owner, batch_id)
+    again = NewBatch(
+        uid=new_id("batch"),
+        owner=g.owner,
+        status=BatchStatus.VALIDATING,
+        total=batch.retriable,
+        metadata=batch.metadata,
+        body_hash=f"retry of {batch.uid}",
+        idempotency_key=key,
+        webhook=batch.webhook,
+        retry_of=batch.id,
+    )
+    if key and (earlier := found.batches.created_with(g.owner, key, again.body_hash)):
+        return _accepted(earlier, created=False)
+    if batch.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELED):
+        refused = batch.status is BatchStatus.FAILED
+        remedy = "mend its lines and send it again" if refused else "wait for its end, or cancel it"
+        raise Conflict(f"The batch is {batch.status}; {remedy}.")
+    if not again.total:
+        raise Conflict("There is nothing to try again: every item has succeeded.")
+    made, created = found.batches.create(again)
+    return _accepted(made, created=created)
+
+
+@blueprint.delete("/v1/batches/<batch_id>")
+def delete(batch_id: str) -> Response:
+    """Delete an ended batch: it is gone at once, its jobs and their pictures in the moments that follow."""
+    services().batches.delete(g.owner, batch_id)
+    return Response(status=204)
+
+
+def _defer(key: str | None, found: Services) -> tuple[Batch, bool]:
+    """Store a batch as it comes in, to be checked later."""
+    uid = new_id("batch")
+    try:
+        deferred = store_batch(uid, found)
+        batch, created = found.batches.create(
+            NewBatch(
+                uid=uid,
+                owner=g.owner,
+                status=BatchStatus.VALIDATING,
+                total=deferred.count,
+                metadata=deferred.head.metadata,
+                webhook=webhook_of(deferred.head.webhook),
+                body_hash=deferred.sha256,
+                idempotency_key=key,
+            )
+        )
+    except (Faults, IdempotencyMismatch):
+        remove(found.objects, uid)
+        raise
+    if not created:
+        remove(found.objects, uid)
+    return batch, created
 
 
 def _store(incoming: Incoming, key: str | None, found: Services) -> tuple[Batch, bool]:
@@ -130,6 +213,7 @@ def _store(incoming: Incoming, key: str | None, found: Services) -> tuple[Batch,
         status=BatchStatus.PROCESSING,
         total=writer.count,
         metadata=head.metadata,
+        webhook=webhook_of(head.webhook),
         body_hash=incoming.sha256,
         idempotency_key=key,
     )

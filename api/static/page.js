@@ -5,7 +5,9 @@ const $ = (id) => document.getElementById(id);
 const BASICS = ["preset", "size", "style_weight", "seed"];
 const HIDDEN = ["content_layers", "style_layers"]; // maps; for programs
 const JOBS_SHOWN = 12;
-const POLL_MS = 1000;
+const POLL_MS = 1000; // between two polls, where the service does not let them wait
+const WAIT = { Prefer: "wait=25" };
+const CALM_MS = 250; // after a poll that waited: what changes is shown four times a second at most
 const RETRY_MS = 2000; // after a poll that failed
 
 class Problem extends Error {
@@ -171,13 +173,15 @@ async function showPicture(job, previews) {
   }
 }
 
-// Polls until the job has ended. A poll that fails is shown and tried again: the job goes on meanwhile.
+// Polls until the job has ended; each poll waits for a change. A poll that fails is shown and tried again: the job goes on meanwhile.
 async function follow(id) {
   followed = id;
-  let [etag, ended, failing] = [null, false, false];
+  let [etag, ended, failing, waited] = [null, false, false, false];
   for (let polls = 1; !ended; polls += 1) {
     try {
-      const { response, body: job } = await call(`v1/jobs/${id}`, { headers: etag ? { "If-None-Match": etag } : {} });
+      const headers = etag ? { "If-None-Match": etag, ...WAIT } : {};
+      const { response, body: job } = await call(`v1/jobs/${id}`, { headers });
+      waited = response.headers.has("Preference-Applied");
       if (followed !== id) return;
       if (failing) showFaults(null);
       failing = false;
@@ -193,7 +197,7 @@ async function follow(id) {
       showFaults(problem);
       failing = true;
     }
-    if (!ended) await pause(failing ? RETRY_MS : POLL_MS);
+    if (!ended) await pause(failing ? RETRY_MS : waited ? CALM_MS : POLL_MS);
     if (followed !== id) return;
   }
   await showRecent();
@@ -251,7 +255,7 @@ async function showRecent() {
     const image = new Image();
     image.loading = "lazy";
     image.alt = `Painting of ${job.created_at}`;
-    const url = await pictureUrl(job.output.url).catch(() => null); // deleted meanwhile
+    const url = job.output && await pictureUrl(job.output.url).catch(() => null); // deleted meanwhile
     if (url) image.src = link.href = url;
     link.append(image);
     item.append(link);

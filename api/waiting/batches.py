@@ -14,6 +14,7 @@ from api.waiting import sse
 from api.waiting.answers import Answer
 from api.waiting.history import History
 from api.waiting.jobs import END, missed_since, retry_in
+from api.waiting.lately import Lately
 from api.waiting.sinks import Headers, Sink
 from shared.errors import NotFound, StoreUnavailable
 from shared.jobs.batch_record import Batch
@@ -28,7 +29,7 @@ class _BatchWaiter:
     queued = False
     ticks = True
 
-    def __init__(self, sink: Sink, batch: Batch, base: str, look: Callable[[str], Batch | None]) -> None:
+    def __init__(self, sink: Sink, batch: Batch, base: str, look: Lately) -> None:
         self.sink = sink
         self.topic = batch.uid
         self._id, self._base, self._version = batch.id, base, batch.version
@@ -41,6 +42,11 @@ class _BatchWaiter:
 
     def moved(self, job: Job, outlook: Outlook | None) -> None:
         """A batch has no place."""
+
+    def _look_again(self) -> None:
+        """At the next tick."""
+        self._look.forget(self.topic)
+        self._changed = True
 
 
 class BatchStream(_BatchWaiter):
@@ -56,9 +62,7 @@ class BatchStream(_BatchWaiter):
 
     deadline: float | None = None
 
-    def __init__(
-        self, sink: Sink, batch: Batch, base: str, last_id: str, look: Callable[[str], Batch | None]
-    ) -> None:
+    def __init__(self, sink: Sink, batch: Batch, base: str, last_id: str, look: Lately) -> None:
         super().__init__(sink, batch, base, look)
         self._first: tuple[Batch, str] | None = (batch, last_id)
         self._last_id: str | None = None
@@ -78,11 +82,11 @@ class BatchStream(_BatchWaiter):
             for change in missed or ():
                 self._item(change)
         self._tell(batch)
-        self._changed = True  # what has happened since it was looked at
+        self._look_again()  # it may have changed since
 
     def changed(self, changes: Sequence[Change], job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002
         """Tell of items that have ended."""
-        self._changed = True
+        self._look_again()
         for change in changes:
             if self._last_id is None or order(change.id) > order(self._last_id):
                 self._last_id = change.id
@@ -102,7 +106,8 @@ class BatchStream(_BatchWaiter):
     def missed(self, job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002 - a waiter's
         """Say so; a tick says how the batch is."""
         self.sink.send(sse.event("gap", {"id": self._id, "last_event_id": None}))
-        self._version, self._changed = 0, True
+        self._version = 0
+        self._look_again()
 
     def due(self, job: Job | None, outlook: Outlook | None) -> None:
         """A stream has no deadline."""
@@ -152,7 +157,7 @@ class BatchPoll(_BatchWaiter):
         *,
         until_ended: bool,
         deadline: float,
-        look: Callable[[str], Batch | None],
+        look: Lately,
     ) -> None:
         super().__init__(sink, batch, base, look)
         self.deadline: float | None = deadline
@@ -161,11 +166,11 @@ class BatchPoll(_BatchWaiter):
 
     def begin(self, history: History) -> None:  # noqa: ARG002 - a waiter's
         """What has happened meanwhile is seen at a tick."""
-        self._changed = True
+        self._look_again()
 
     def changed(self, changes: Sequence[Change], job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002
         """It is seen at a tick."""
-        self._changed = True
+        self._look_again()
 
     def tick(self) -> None:
         """Answer if that was waited for."""
@@ -176,7 +181,7 @@ class BatchPoll(_BatchWaiter):
 
     def missed(self, job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002 - a waiter's
         """Nothing is lost on who is told how the batch is."""
-        self._changed = True
+        self._look_again()
 
     def due(self, job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002 - a waiter's
         """Answer how the batch is."""

@@ -20,6 +20,10 @@ class Lately:
         self._look = look
         self._seen: dict[str, tuple[float, Batch | None]] = {}
 
+    def forget(self, uid: str) -> None:
+        """It has changed: what was seen of it is not how it is."""
+        self._seen.pop(uid, None)
+
     def __call__(self, uid: str) -> Batch | None:
         """The batch; None when it is gone."""
         now = time.monotonic()

@@ -23,6 +23,7 @@ local time = now()
 batch.created_at = time
 batch.version = 1
 batch.loaded = 0
+batch.idempotency_key = arg.idempotency_key
 batch.order = redis.call('INCR', K.order)
 recount('batches', nil, batch.status)
 for name, value in pairs(batch) do redis.call('HSET', K.batch .. batch.uid, name, value) end

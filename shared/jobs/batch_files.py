@@ -1,8 +1,12 @@
 """A batch's lines as objects: parts of so many lines each, so that any line is found by its number.
 
     batches/<uid>/items/<part>.ndjson    what its jobs are made from: checked and resolved
-    batches/<uid>/lines/<part>.ndjson    what its caller sent, where that is still to be checked
-    batches/<uid>/errors/<part>.ndjson   what is wrong with those
+
+and of one that is checked after its caller's answer
+
+    batches/<uid>/head/000000.ndjson     what was said beside the items
+    batches/<uid>/lines/<part>.ndjson    the items as they were sent, each behind the number of its line
+    batches/<uid>/errors/<part>.ndjson   what is wrong with them
 
 Parts are written once and whole; writing one again, after a crash, writes the same.
 """
@@ -23,6 +27,7 @@ class Kind(StrEnum):
     """The files of a batch."""
 
     ITEMS = "items"
+    HEAD = "head"
     LINES = "lines"
     ERRORS = "errors"
 
@@ -108,6 +113,17 @@ class Writer:
     def _flush(self) -> None:
         self._file.write((self.count - 1) // PART_LINES, self._lines)
         self._lines = []
+
+
+def numbered(line: int, data: bytes) -> bytes:
+    """What was sent as this line, with its number."""
+    return b"%d\t%b" % (line, data)
+
+
+def unnumbered(data: bytes) -> tuple[int, bytes]:
+    """The number and the line."""
+    number, _, line = data.partition(b"\t")
+    return int(number), line
 
 
 def parts_of(lines: int) -> int:

@@ -2,7 +2,8 @@
 -- Purge some jobs of an ended batch whose retention is over or that was deleted; with the last of them, the batch.
 --
 -- Arguments: limit (jobs in one call), statuses (each that there is), grace (ms), schema, batch_schema.
--- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>, tally; those of `purge`.
+-- Keys: batch_ended, batch:<uid>, batch_items:<uid>:<status>, batches:<owner>, batch_idempotency:<key>:<owner>,
+--   tally; those of `purge`.
 -- Returns {uid, 1 when the batch itself is gone, record of each job as purge_job has it}; empty when none is due.
 
 local MAX_LOOKS = 50
@@ -48,10 +49,13 @@ if later then
 elseif #reply == 2 then
   for _, status in ipairs(arg.statuses) do redis.call('DEL', items_of(batch.uid, status)) end
   recount('batches', batch.status)
+  forget_deliveries('batch', batch)
   redis.call('DEL', K.batch .. batch.uid)
   redis.call('ZREM', K.batches .. batch.owner, batch.uid)
   redis.call('ZREM', K.batch_ended, batch.uid)
   if redis.call('EXISTS', K.archive .. batch.uid) == 1 then redis.call('ZADD', K.archive_ends, time, batch.uid) end
+  local remembered = batch.idempotency_key and K.batch_idempotency .. batch.idempotency_key .. ':' .. batch.owner
+  if remembered and redis.call('GET', remembered) == batch.uid then redis.call('DEL', remembered) end
   reply[2] = 1
 end
 return reply

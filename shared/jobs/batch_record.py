@@ -171,6 +171,12 @@ class Batch:
         return self.total - self.loaded
 
     @property
+    def retriable(self) -> int:
+        """Items that did not succeed, but for those whose job was deleted."""
+        statuses = (Status.FAILED, Status.CANCELED, Status.EXPIRED)
+        return self.unmade + sum(self.counts[status] - self.gone[status] for status in statuses)
+
+    @property
     def ended(self) -> int:
         """Items that have ended."""
         return sum(count for status, count in self.counts.items() if status.terminal)

@@ -50,6 +50,7 @@ local function end_batch(batch, time, status, changes)
   changes.holder = false
   save_batch(batch, changes)
   tally('batch:' .. status)
+  tell_batch_receiver(batch, 'batch.' .. status, time)
   redis.call('ZREM', K.batch_work, batch.uid)
   redis.call('ZADD', K.batch_ended, batch.expires_at, batch.uid)
   redis.call('ZADD', K.batch_unheld, time, batch.uid)

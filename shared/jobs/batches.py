@@ -7,7 +7,7 @@ calls, made by the chores that hold a claim to the batch. What a single item goe
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
-from shared.jobs.batch_record import BATCH_SCHEMA, Batch, NewBatch
+from shared.jobs.batch_record import BATCH_SCHEMA, MAX_ERRORS, Batch, LineFault, NewBatch
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
 from shared.jobs.policy import milliseconds, policy
@@ -282,6 +282,38 @@ class BatchStore:
         count, intake, paint = reply
         rings = {Queue.INTAKE: intake, Queue.PAINT: paint}
         return Loaded(count, tuple(queue for queue, ring in rings.items() if ring))
+
+    def checked(
+        self, claim: BatchClaim, start: int, stop: int, total: int, faults: Sequence[LineFault]
+    ) -> bool:
+        """Lines were checked and what is sound of them stored; prolongs the claim.
+
+        Args:
+            claim: to the batch.
+            start: lines that were checked before.
+            stop: lines that are checked now. When that is `total`, the batch is loaded or has failed.
+            total: lines in all.
+            faults: what is wrong with these lines.
+
+        Returns:
+            False when the claim is lost or the batch was canceled.
+        """
+        return bool(
+            self._held(
+                "batch_checked",
+                claim,
+                to=stop,
+                total=total,
+                faults=len(faults),
+                errors=[asdict(fault) for fault in faults[:MAX_ERRORS]],
+                max_errors=MAX_ERRORS,
+                **{"from": start},
+            )
+        )
+
+    def renew(self, claim: BatchClaim) -> bool:
+        """Prolong a claim; False when it is lost."""
+        return bool(self._held("batch_renew", claim))
 
     def stop(self, claim: BatchClaim) -> bool:
         """Cancel some jobs of a batch that is to stop; True while there is more to do."""

@@ -59,7 +59,8 @@ class InputStore:
 
     def add_upload(self, owner: str, upload_id: str, picture: Picture) -> None:
         """Keep an uploaded picture's clean copy for the retention time."""
-        shown = to_json(picture)
+        # Uploads have no schema, and earlier versions want to be told the key.
+        shown = to_json({"key": picture.key} | picture.to_plain())
         self._scripts.run("upload", owner=owner, upload_id=upload_id, picture=shown, sha256=picture.sha256)
 
     def upload(self, owner: str, upload_id: str) -> Picture | None:

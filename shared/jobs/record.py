@@ -22,8 +22,9 @@ from shared.spec import Spec
 #: alone; what must be shown of them is read as well as it can be. The versions:
 #: 1: the spec may lack fields that came later; no `init`, `bucket` or `batch`, no masks or regions.
 #: 2: `attempt_errors` do not say when and by which worker; no `recipe`.
-#: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`.
-#: 4: the present one.
+#: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`; nothing is left out of a spec or of a picture.
+#: 4: the present one. What a spec does not say is the default of now: a default that changes needs a new
+#: version, and `_spec` to say what it was (a test knows the defaults).
 SCHEMA = 4
 
 #: Specs and pictures kept as read: those of many records are the same, and polls come again and again.
@@ -69,6 +70,11 @@ class Queue(StrEnum):
     CHORES = "chores"
 
 
+def input_key(sha256: str) -> str:
+    """The object key of a clean copy with this hash."""
+    return f"inputs/{sha256}"
+
+
 @dataclass(frozen=True)
 class Picture:
     """An input picture: where it came from, and its clean copy once intake has made it.
@@ -95,8 +101,21 @@ class Picture:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Picture":
         """Read what `to_json` wrote."""
-        parts = {name: cls.from_plain(plain[name]) for name in ("mask", "region") if name in plain}
+        parts: dict[str, Any] = {
+            name: cls.from_plain(plain[name]) for name in ("mask", "region") if name in plain
+        }
+        if "sha256" in plain and "key" not in plain:
+            parts["key"] = input_key(plain["sha256"])
         return _made(cls, {**plain, **parts})
+
+    def to_plain(self) -> dict[str, Any]:
+        """What is kept of it: without what follows from the rest, since many thousands are kept."""
+        plain = {name: part for name, part in vars(self).items() if part is not None}
+        if self.sha256 is not None and self.key == input_key(self.sha256):
+            del plain["key"]
+        if self.weight == 1:
+            del plain["weight"]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -373,7 +392,7 @@ def new_record(job: NewJob) -> dict[str, str]:
         "id": job.id,
         "owner": job.owner,
         "schema": str(SCHEMA),
-        "spec": spec,
+        "spec": job.spec.model_dump_json(exclude_defaults=True),
         "content": to_json(job.content),
         "styles": to_json(job.styles),
         "metadata": to_json(job.metadata),
@@ -476,6 +495,8 @@ def to_json(value: Any) -> str:  # noqa: ANN401 - any of the dataclasses above, 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Picture):
+        return value.to_plain()
     # In the order of the class, which the hashes of what is written depend on.
     return {name: part for name, part in vars(value).items() if part is not None}
 

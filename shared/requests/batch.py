@@ -5,8 +5,9 @@ loads it neither checks nor resolves anything any more.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from shared.errors import Fault, InvalidRequest, MalformedRequest
@@ -16,6 +17,7 @@ from shared.requests.batch_models import BatchDefaults, BatchHead, BatchRequest
 from shared.requests.bodies import Parsed, read_tree, validated
 from shared.requests.check import Checker, Means, job_of
 from shared.requests.models import ItemRequest
+from shared.requests.webhooks import check_webhook
 from shared.spec import Spec
 
 #: Fields that are merged key by key with the defaults'.
@@ -42,9 +44,6 @@ class Place:
         fault.line = self.line
         return fault
 
-    def __str__(self) -> str:
-        return f"line {self.line}" if self.line else self.pointer
-
 
 def read_line(data: bytes, line: int, faults: list[Fault]) -> Any:  # noqa: ANN401 - any JSON
     """The JSON of one line; None, and a fault, where it is none."""
@@ -61,6 +60,22 @@ def is_head(tree: Any) -> bool:  # noqa: ANN401 - any JSON
     return isinstance(tree, dict) and not {"content", "custom_id"} & tree.keys()
 
 
+class Names:
+    """Which custom IDs are taken: by their hashes, so that a million of them are some dozens of MB."""
+
+    def __init__(self) -> None:
+        self._taken: dict[int, int] = {}
+
+    def take(self, name: str, place: Place) -> str | None:
+        """Give a name to the item at a place; returns where an earlier one has it."""
+        number = place.line if place.line is not None else int(place.pointer.rpartition("/")[2])
+        key = int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        earlier = self._taken.setdefault(key, number)
+        if earlier == number:
+            return None
+        return f"line {earlier}" if place.line is not None else f"/items/{earlier}"
+
+
 class BatchCheck:
     """Checks the items of one batch, in portions; what they share is looked at once.
 
@@ -69,6 +84,7 @@ class BatchCheck:
         means: what they are checked with.
         head: what the request says beside its items, as plain data.
         place: where it says that.
+        names: those that items before these have, for items that are checked part by part.
 
     Attributes:
         head: the same, validated; None when anything is wrong with it.
@@ -76,11 +92,18 @@ class BatchCheck:
         sound: items without a fault so far.
     """
 
-    def __init__(self, owner: str, means: Means, head: Mapping[str, Any], place: Place | None = None) -> None:
+    def __init__(
+        self,
+        owner: str,
+        means: Means,
+        head: Mapping[str, Any],
+        place: Place | None = None,
+        names: "Names | None" = None,
+    ) -> None:
         self._owner, self._means = owner, means
         self._checker = Checker(owner, means)
         self._place = place or Place()
-        self._names: dict[str, Place] = {}
+        self._names = names or Names()
         self._told: set[tuple[str, str]] = set()
         self._unsound: set[str] = set()
         self._items: list[tuple[ItemRequest, Spec]] = []
@@ -104,10 +127,6 @@ class BatchCheck:
             self._checker.foresee(trees)
             for (place, own), tree in zip(portion, trees, strict=True):
                 self._check(place, own, validated(ItemRequest, tree))
-
-    def names(self, known: Iterable[tuple[str, Place]]) -> None:
-        """Names that items before these have, for items that are checked part by part."""
-        self._names.update(known)
 
     def lines(self) -> Iterator[bytes]:
         """The line of each item; pictures that came inside the request are stored.
@@ -144,6 +163,7 @@ class BatchCheck:
         defaults = validated(BatchDefaults, given) if given is not None else Parsed(None, None)
         rest = {name: value for name, value in head.items() if name != "defaults"}
         parsed = validated(BatchHead, rest, BatchRequest)
+        check_webhook(parsed, self._means.settings)
         for fault in defaults.faults:
             self._told.add((fault.pointer or "", fault.detail))
             self._unsound.add((fault.pointer or "").removeprefix("/").partition("/")[0])
@@ -165,12 +185,11 @@ class BatchCheck:
 
     def _check(self, place: Place, own: Any, parsed: Parsed[ItemRequest]) -> None:  # noqa: ANN401
         name = parsed.tree.get("custom_id") if isinstance(parsed.tree, dict) else None
-        if isinstance(name, str) and parsed.sound("/custom_id"):
-            if name in self._names:
-                detail = f"This is the custom_id of {self._names[name]} too; each item needs its own."
-                parsed.faults.append(InvalidRequest(detail, pointer="/custom_id"))
-            else:
-                self._names[name] = place
+        if not parsed.sound("/custom_id"):
+            name = None
+        if isinstance(name, str) and (earlier := self._names.take(name, place)):
+            detail = f"This is the custom_id of {earlier} too; each item needs its own."
+            parsed.faults.append(InvalidRequest(detail, pointer="/custom_id"))
         spec = self._checker.check(parsed)
         if parsed.faults:
             for fault in parsed.faults:

@@ -4,10 +4,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, create_model
 
-from shared.requests.models import Body, CustomId, Image, ItemRequest, JobRequest, MetadataKey, MetadataValue
+from shared.requests.models import (
+    BatchWebhook,
+    Body,
+    CustomId,
+    Image,
+    ItemRequest,
+    JobRequest,
+    MetadataKey,
+    MetadataValue,
+)
 
-#: Items of one request whose caller waits for every one to be checked.
-MAX_ITEMS = 10_000
+#: Items of one request whose caller waits for every one to be checked; and of one that is checked later.
+MAX_ITEMS, MAX_DEFERRED = 10_000, 1_000_000
 
 
 def _fields_of(kind: type[BaseModel], but: frozenset[str]) -> dict[str, Any]:
@@ -52,6 +61,9 @@ class BatchHead(Body):
 
     metadata: dict[MetadataKey, MetadataValue] = Field(default={}, max_length=16)
     """Whatever helps the caller to recognise the batch; given back with it."""
+
+    webhook: BatchWebhook | None = None
+    """Who is to be told of the batch's own events; its jobs' are a matter of theirs, or of `defaults`."""
 
 
 class BatchRequest(BatchHead):

@@ -10,11 +10,14 @@ from shared.ids import new_id
 from shared.jobs.batch_files import BatchFile, Kind, Writer
 from shared.jobs.batch_record import Batch, BatchStatus, NewBatch
 from shared.jobs.batches import BatchStore
+from shared.jobs.store import JobStore
+from shared.jobs.workers import LivePainters, Workers
 from shared.objects import ObjectStore
 from shared.requests.batch import line_of
 from shared.settings import Settings
 from shared.spec import resolve
 from tests.support.jobs import new_job
+from worker.chores.batch_check import Desk
 from worker.chores.batches import BatchWork
 
 SMALL: dict[str, Any] = {"size": 64, "steps": 30, "pyramid": 1}
@@ -25,7 +28,8 @@ def chores(
 ) -> BatchWork:
     """What a chores worker does for batches; it rings no bells."""
     store = BatchStore(client, config)
-    return BatchWork(store, objects, lambda _: None, draining or threading.Event())
+    desk = Desk(config, JobStore(client, config), objects, LivePainters(Workers(client)))
+    return BatchWork(store, desk, lambda _: None, draining or threading.Event())
 
 
 def work_off(work: BatchWork) -> int:

@@ -14,10 +14,10 @@ from typing import Any
 from shared.errors import StoreUnavailable
 from shared.ids import new_id
 from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, remove
-from shared.jobs.batch_record import Batch
+from shared.jobs.batch_record import Batch, BatchStatus
 from shared.jobs.batches import CHUNK, BatchClaim, BatchStore
 from shared.jobs.record import Job, Queue
-from shared.objects import ObjectStore
+from worker.chores.batch_check import Checking, Desk
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class BatchWork:
 
     Args:
         batches: the batches.
-        objects: their files, and their jobs' pictures.
+        desk: what their items are checked with, and where their files are.
         ring: rings a stage's bell.
         draining: set when the worker is to go.
     """
@@ -38,11 +38,12 @@ class BatchWork:
     def __init__(
         self,
         batches: BatchStore,
-        objects: ObjectStore,
+        desk: Desk,
         ring: Callable[[Queue], None],
         draining: threading.Event,
     ) -> None:
-        self._batches, self._objects = batches, objects
+        self._batches, self._objects = batches, desk.objects
+        self._checking = Checking(batches, desk, draining)
         self._ring_bell, self._draining = ring, draining
         self._part: tuple[str, int, list[bytes]] = ("", 0, [])
 
@@ -64,14 +65,16 @@ class BatchWork:
         return True
 
     def _work(self, claim: BatchClaim) -> None:
+        batch, more = claim.batch, True
+        advance, at = self._load, batch.loaded
+        if batch.status is BatchStatus.VALIDATING:
+            advance, at = self._checking.advance, batch.checked
         until = time.monotonic() + TURN_SECONDS
-        at = claim.batch.loaded
-        more = True
         while more and time.monotonic() < until and not self._draining.is_set():
-            if claim.batch.cancel_requested:
+            if batch.cancel_requested:
                 more = self._batches.stop(claim)
             else:
-                at, more = self._load(claim, at)
+                at, more = advance(claim, at)
 
     def _load(self, claim: BatchClaim, at: int) -> tuple[int, bool]:
         """Make jobs of the lines from `at` on; returns where that came to, and whether to go on."""

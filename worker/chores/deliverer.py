@@ -37,7 +37,7 @@ SLOW_SECONDS = 3.0
 #: Hosts that are remembered as slow.
 MAX_SLOW = 10_000
 #: How long a worker that is to leave waits for attempts under way. What is cut off is attempted again.
-LEAVING_SECONDS = 5.0
+LEAVING_SECONDS = 3.0
 JITTER = 0.1
 _LOOK_SECONDS = 0.5
 #: Seconds between two tries to write down what came of an attempt.
@@ -95,7 +95,7 @@ class Deliverer:
             self._ended.wait(0.1)
             self._ended.clear()
         if left := self._under_way():
-            log.info("%d deliveries are cut off; each is attempted again", left)
+            log.info("deliveries cut off, to be attempted again: %d", left)
 
     def _load(self) -> Load:
         with self._lock:

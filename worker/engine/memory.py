@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,9 @@ KEPT_SHARE = 0.1
 """Of its budget, what a painting may take for its freed memory still to be kept for the next one: more would
 count as used when that one asks what is free."""
 
+UNBOUND = 2**62
+"""What a limit leaves that there is not."""
+
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may take."""
 
@@ -61,12 +65,12 @@ class Plan:
 
 
 def free(device: torch.device) -> int:
-    """Bytes that can still be had on a device: a container's limit counts as the machine's."""
+    """Bytes that can still be had on a device: limits of a container and of the process count as its own."""
     if device.type == "cuda":
         available, _ = torch.cuda.mem_get_info(device)
         # What torch holds and does not use can be had as well.
         return available + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min(_machine_free(), _container_free())
+    return min(_machine_free(), _container_free(), _process_free())
 
 
 def plan(
@@ -182,5 +186,47 @@ def _container_free() -> int:
         # Files that were read count as used until something else wants their place.
         cached = int(dict(line.split() for line in lines)["inactive_file"])
     except (OSError, KeyError, ValueError):
-        return 2**62
-    return 2**62 if limit == "max" else max(0, int(limit) - used + cached)
+        return UNBOUND
+    return UNBOUND if limit == "max" else max(0, int(limit) - used + cached)
+
+
+class _Heap(ctypes.Structure):
+    """What glibc's `mallinfo2` answers: sizes in bytes (mallinfo(3))."""
+
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks")),
+        *((name, ctypes.c_size_t) for name in ("fsmblks", "uordblks", "fordblks", "keepcost")),
+    ]
+
+
+def _process_free() -> int:
+    """What the limits of this process leave (`ulimit -d` and `-v`), with what the allocator keeps unused.
+
+    To run into them is to be avoided: many a library does not look whether it was given memory, and ends the
+    process.
+    """
+    left = UNBOUND
+    for limit, used in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize")):
+        most, _ = resource.getrlimit(limit)
+        if most != resource.RLIM_INFINITY:
+            left = min(left, most - _status(used))
+    return left if left == UNBOUND else max(0, left + _kept())
+
+
+def _status(name: str) -> int:
+    """Bytes that this process has, by a name of proc_pid_status(5); 0 where nobody tells."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(dict(line.split(":", 1) for line in lines)[name].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0
+
+
+def _kept() -> int:
+    """Bytes that the C library has from the system and nobody uses; 0 where it is another library."""
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except (OSError, AttributeError, TypeError):
+        return 0
+    mallinfo.restype = _Heap
+    return int(mallinfo().fordblks)

@@ -395,6 +395,152 @@ def test_lists_page_by_page(http: httpx.Client, post: Post, work: BatchWork) -> 
 
 
 def test_a_batch_that_is_not_there_or_anothers_is_a_404(http: httpx.Client) -> None:
-    for path in ("", "/items", "/results.ndjson"):
+    for path in ("", "/items", "/results.ndjson", "/errors.ndjson"):
         assert http.get(f"/v1/batches/batch_none{path}").status_code == 404
-    assert http.post("/v1/batches/batch_none/cancel").status_code == 404
+    for path in ("/cancel", "/retry"):
+        assert http.post(f"/v1/batches/batch_none{path}").status_code == 404
+    assert http.delete("/v1/batches/batch_none").status_code == 404
+
+
+LATER = NDJSON | {"Prefer": "respond-async"}
+
+
+def test_a_batch_may_be_checked_after_its_answer(
+    http: httpx.Client, work: BatchWork, redis_client: redis.Redis
+) -> None:
+    items = [{"custom_id": f"picture {i}", "content": f"{CONTENT}?{i}"} for i in range(2_100)]
+    answer = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, "", *items), headers=LATER)
+    assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "respond-async")
+    batch = answer.json()
+    assert (batch["status"], batch["counts"]["total"], batch["counts"]["queued"]) == (
+        "validating",
+        2100,
+        2100,
+    )
+    work_off(work)
+    now = http.get(batch["urls"]["self"]).json()
+    assert (now["status"], now["counts"]["queued"], now["errors"]) == ("processing", 2100, [])
+    lines = [json.loads(line) for line in http.get(batch["urls"]["results"]).text.splitlines()]
+    assert [line["custom_id"] for line in lines] == [item["custom_id"] for item in items]
+    assert all(line["id"] for line in lines)
+    assert http.get(batch["urls"]["errors"]).text == ""
+    audit(redis_client)
+
+
+def test_a_batch_with_a_faulty_line_fails_its_check_and_makes_no_job(
+    http: httpx.Client, work: BatchWork, redis_client: redis.Redis, settings: Settings, objects: ObjectStore
+) -> None:
+    items: list[Any] = [{"custom_id": f"{i}", "content": f"{CONTENT}?{i}"} for i in range(1_200)]
+    items[3] = "{broken"
+    items[1_100] = {"custom_id": "7", "content": CONTENT, "spec": {"sizee": 1}}
+    items[1_150]["content"] = "ftp://example.org"
+    batch = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, *items), headers=LATER).json()
+    assert work.step()
+    # Another worker goes on, which knows nothing of the names in the part before.
+    work_off(chores(redis_client, settings, objects))
+    now = http.get(batch["urls"]["self"]).json()
+    assert (now["status"], now["counts"]["total"], now["counts"]["queued"]) == ("failed", 1200, 0)
+    found = [(error["line"], error["pointer"]) for error in now["errors"]]
+    assert found == [(5, ""), (1102, "/spec/sizee"), (1102, "/custom_id"), (1152, "/content")]
+    assert "line 9" in now["errors"][2]["detail"], "where the first of that name is"
+    assert [json.loads(line) for line in http.get(batch["urls"]["errors"]).text.splitlines()] == now["errors"]
+    assert audit(redis_client).records == {}
+    assert http.post(batch["urls"]["cancel"]).status_code == 409
+    assert http.post(batch["urls"]["retry"]).status_code == 409
+    assert http.delete(batch["urls"]["self"]).status_code == 204
+    work_off(work)
+    assert list(objects.list(f"batches/{batch['id']}/")) == []
+
+
+def test_what_is_wrong_with_a_deferred_batch_as_a_whole_is_told_at_once(
+    http: httpx.Client, objects: ObjectStore
+) -> None:
+    before = len(list(objects.list("batches/")))
+    item = {"content": CONTENT, "styles": [STYLE]}
+    assert faults(http.post("/v1/batches", content=b"", headers=LATER)) == [(None, "")]
+    assert faults(http.post("/v1/batches", content=ndjson({"defauts": {}}, item), headers=LATER)) == [
+        (1, "/defauts")
+    ]
+    long = item | {"metadata": {"a": "x" * 2**16}}
+    assert faults(http.post("/v1/batches", content=ndjson(item, long), headers=LATER)) == [(2, "")]
+    assert (
+        http.post("/v1/batches", json={"items": [item]}, headers={"Prefer": "respond-async"}).status_code
+        == 415
+    )
+    assert len(list(objects.list("batches/"))) == before
+
+
+def test_a_batch_that_is_being_checked_can_be_canceled(http: httpx.Client, work: BatchWork) -> None:
+    batch = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, *ITEMS), headers=LATER).json()
+    assert http.post(batch["urls"]["cancel"]).json()["status"] == "canceled"
+    work_off(work)
+    assert http.get(batch["urls"]["self"]).json()["counts"]["canceled"] == 3
+
+
+def test_a_retry_tries_what_did_not_succeed_again_and_in_order(
+    http: httpx.Client,
+    work: BatchWork,
+    store: JobStore,
+    objects: ObjectStore,
+    redis_client: redis.Redis,
+    post: Post,
+) -> None:
+    batch = post(*ITEMS, {"custom_id": "gone", "content": CONTENT})
+    assert http.post(batch["urls"]["retry"]).status_code == 409, "it has not ended"
+    work_off(work)
+    finish(store, objects, start_painting(store), b"picture", "0" * 64)
+    jobs = http.get(batch["urls"]["items"], params={"status": "queued"}).json()["items"]
+    for job in jobs:
+        http.post(job["urls"]["cancel"])
+    http.delete(jobs[-1]["urls"]["self"])
+    key = {"Idempotency-Key": "again"}
+    answer = http.post(batch["urls"]["retry"], headers=key)
+    again = answer.json()
+    assert (answer.status_code, again["retry_of"], again["counts"]["total"]) == (202, batch["id"], 2)
+    assert http.post(batch["urls"]["retry"], headers=key).json()["id"] == again["id"]
+    work_off(work)
+    made = http.get(again["urls"]["items"]).json()["items"]
+    assert [(job["custom_id"], job["retry_of"]) for job in made] == [
+        (job["custom_id"], job["id"]) for job in jobs[:-1]
+    ]
+    assert [job["spec"] for job in made] == [job["spec"] for job in jobs[:-1]]
+    audit(redis_client)
+
+
+def test_items_that_never_became_jobs_are_tried_again_too(
+    http: httpx.Client, work: BatchWork, post: Post
+) -> None:
+    batch = post()
+    http.post(batch["urls"]["cancel"])
+    again = http.post(batch["urls"]["retry"]).json()
+    work_off(work)
+    assert [job["custom_id"] for job in http.get(again["urls"]["items"]).json()["items"]] == [
+        item["custom_id"] for item in ITEMS
+    ]
+
+
+def test_the_retry_of_a_batch_that_is_deleted_meanwhile_fails(
+    http: httpx.Client, work: BatchWork, post: Post
+) -> None:
+    batch = post()
+    http.post(batch["urls"]["cancel"])
+    again = http.post(batch["urls"]["retry"]).json()
+    http.delete(batch["urls"]["self"])
+    work_off(work)
+    now = http.get(again["urls"]["self"]).json()
+    assert (now["status"], len(now["errors"])) == ("failed", 1)
+
+
+def test_deleting_takes_a_batch_and_its_jobs_away(
+    http: httpx.Client, work: BatchWork, post: Post, redis_client: redis.Redis, objects: ObjectStore
+) -> None:
+    batch = post()
+    assert http.delete(batch["urls"]["self"]).status_code == 409
+    work_off(work)
+    http.post(batch["urls"]["cancel"])
+    work_off(work)
+    assert http.delete(batch["urls"]["self"]).status_code == 204
+    assert http.get(batch["urls"]["self"]).status_code == 404
+    work_off(work)
+    assert audit(redis_client).records == {}
+    assert list(objects.list(f"batches/{batch['id']}/")) == []

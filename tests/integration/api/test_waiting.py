@@ -385,7 +385,7 @@ def test_a_slow_reader_is_dropped_and_delays_nobody(
 def test_streams_live_through_a_kill_and_restart_of_redis(tmp_path: Path) -> None:
     valkey = start_valkey(tmp_path / "valkey", options=("--appendfsync", "always"))
     try:
-        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=30)
+        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=20)
         with connect(config) as client, ApiServer(tmp_path, valkey.url) as api:
             Workers(client).advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 600)
             store = JobStore(client, config)
@@ -420,7 +420,7 @@ def test_streams_live_through_a_kill_and_restart_of_redis(tmp_path: Path) -> Non
 def test_a_redis_that_forgot_is_told_of_as_a_gap(tmp_path: Path) -> None:
     valkey = start_valkey(tmp_path / "valkey", aof=False)
     try:
-        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=30)
+        config = Settings(data_dir=tmp_path, redis_url=valkey.url, redis_timeout=20)
         with connect(config) as client, ApiServer(tmp_path, valkey.url) as api:
             Workers(client).advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 600)
             job = httpx.post(f"{api.url}/v1/jobs", json=BODY, timeout=30).json()

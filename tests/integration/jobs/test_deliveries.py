@@ -246,6 +246,7 @@ def test_a_delivery_is_sent_again_on_demand_with_the_whole_schedule_before_it(
     deliveries.settle(claim, ATTEMPT, outcome)
     with pytest.raises(NotFound):
         deliveries.redeliver("bob", claim.delivery.id)
+    assert deliveries.claim(ROOM) == []
     assert deliveries.redeliver("ann", claim.delivery.id).state is DeliveryState.WAITING
     again = one(deliveries)
     assert (again.delivery.id, again.delivery.tries) == (claim.delivery.id, 1)
@@ -378,7 +379,11 @@ def test_a_batch_tells_that_it_has_ended_and_is_gone_with_its_deliveries(
     claim = one(deliveries)
     assert (claim.delivery.type, claim.delivery.version, claim.record) == ("batch.completed", 7, batch)
     assert [found.type for found in deliveries.of("batch", "batch_1")] == ["batch.completed"]
-    deliveries.settle(claim, ATTEMPT, Outcome.GONE)
+    deliveries.settle(claim, ATTEMPT, Outcome.DELIVERED)
+    call("tell_batch_receiver(batch, 'batch.completed', now())")
+    assert deliveries.claim(ROOM) == [], "what was told once is not told again"
+    deliveries.redeliver("ann", claim.delivery.id)
+    deliveries.settle(one(deliveries), ATTEMPT, Outcome.GONE)
     assert redis_client.hget(f"{Key.BATCH}batch_1", "webhook_off") == "1"
     call("forget_deliveries('batch', batch)")
     assert redis_client.keys("im:deliver*") == [Key.DELIVERY_ORDER]

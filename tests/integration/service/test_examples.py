@@ -100,13 +100,15 @@ def test_the_cron_job_paints_what_is_new_once(
 
 
 @pytest.fixture
-def webapp(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The application's address; it is served as it stands."""
+def webapp(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The application's address; it is served as it stands, but for the size of its paintings."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     monkeypatch.setenv("IMPASTO_URL", house.url)
     monkeypatch.setenv("HOOK_URL", f"{url}/hook")
-    spec = importlib.util.spec_from_file_location("webapp", EXAMPLES / "webapp.py")
+    small = (EXAMPLES / "webapp.py").read_text().replace('"size": 256', '"size": 32, "steps": 3')
+    (tmp_path / "webapp.py").write_text(small)
+    spec = importlib.util.spec_from_file_location("webapp", tmp_path / "webapp.py")
     assert spec
     assert spec.loader
     module: Any = importlib.util.module_from_spec(spec)

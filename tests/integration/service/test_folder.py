@@ -40,15 +40,17 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["jobs", "batches"])
+@pytest.fixture
 def command(folder: Path, request: pytest.FixtureRequest) -> Command:
+    way = getattr(request, "param", "auto")
+
     def arguments(*more: str) -> Sequence[str | Path]:
         fixed = (
             "--style",
             folder.parent / "style.png",
             "-o",
             folder.parent / "out",
-            f"--via={request.param}",
+            f"--via={way}",
         )
         return ("batch", folder, *fixed, "--exclude=*.gif", *more)
 
@@ -102,6 +104,7 @@ def jobs_of(impasto: Impasto) -> set[str]:
     return {job.id for job in impasto.jobs(page_size=1000)}
 
 
+@pytest.mark.parametrize("command", ["jobs", "batches"], indirect=True)
 def test_a_folder_is_painted_under_its_names_and_not_again(
     start: Start, command: Command, folder: Path, impasto: Impasto
 ) -> None:
@@ -126,8 +129,9 @@ def test_a_folder_is_painted_under_its_names_and_not_again(
     assert len(jobs_of(impasto) - made) == 1
 
 
+@pytest.mark.parametrize("command", ["jobs", "batches"], indirect=True)
 def test_a_run_that_was_killed_goes_on_without_painting_twice(
-    start: Start, command: Command, folder: Path, impasto: Impasto
+    start: Start, command: Command, folder: Path, impasto: Impasto, house: House
 ) -> None:
     before = jobs_of(impasto)
     process = start(*command(*SLOW, "--part=2"))
@@ -137,7 +141,12 @@ def test_a_run_that_was_killed_goes_on_without_painting_twice(
     process.communicate()
     kept = paintings(folder)
     assert kept
-    code, _, said = ended(start(*command(*SLOW, "--part=2")))
+    again = start(*command(*SLOW, "--part=2"))
+    # The service is started anew meanwhile, too.
+    assert again.stderr
+    assert "5 pictures" in again.stderr.readline()
+    os.kill(house.pids["api"], signal.SIGKILL)
+    code, _, said = ended(again)
     assert code == 0, said
     assert list(paintings(folder)) == NAMES
     assert paintings(folder).items() >= kept.items()
@@ -162,6 +171,7 @@ def test_ctrl_c_leaves_the_jobs_going_and_says_how_to_go_on(
     assert len(jobs_of(impasto) - before) == 5
 
 
+@pytest.mark.parametrize("command", ["jobs", "batches"], indirect=True)
 def test_ctrl_c_can_cancel_the_jobs(start: Start, command: Command, impasto: Impasto) -> None:
     before = jobs_of(impasto)
     process = start(*command("--size=128", "--steps=5000", "--pyramid=1", "--cancel-on-interrupt"))

@@ -115,6 +115,10 @@ class Guest:
         )
         for job_id in self.ids:
             self.ended(job_id, Status.SUCCEEDED)
+        again = self.submit(content=self.url("content", 0), styles=[style])
+        self.ended(again, Status.SUCCEEDED)
+        first, second = self.job(self.ids[0]).output, self.job(again).output
+        assert first == second, "they share their result"
         gone = self.web.route(f"/{self.name}-gone.png", status(404))
         self.ended(self.submit(content=gone, styles=[style]), Status.FAILED)
 
@@ -189,7 +193,7 @@ def test_of_what_is_deleted_or_has_expired_nothing_is_left(rig: Rig, web: Web) -
 
     rig.worker(Queue.CHORES)
     for guest in (deleter, leaver):
-        wait_for(lambda guest=guest: _tidied(rig, guest), f"all of {guest.name} to be gone", SECONDS)
+        _wait_until_gone(rig, guest)
 
     with httpx.Client(base_url=url, timeout=30) as http:
         batcher = Guest(rig, http, web, "batcher", 200)
@@ -197,7 +201,7 @@ def test_of_what_is_deleted_or_has_expired_nothing_is_left(rig: Rig, web: Web) -
         assert len(batcher.traces()) > 20
         assert http.delete(f"/v1/batches/{batch}").status_code == 204
         assert http.get(f"/v1/batches/{batch}").status_code == 404
-    wait_for(lambda: _tidied(rig, batcher), "all of the batch to be gone", SECONDS)
+    _wait_until_gone(rig, batcher)
     assert [str(finding) for finding in audit(rig.client, rig.objects, rig.config)] == []
     assert [stat.key for stat in rig.objects.list("") if not stat.key.startswith("styles/")] == []
 
@@ -210,11 +214,19 @@ def _let_time_pass(rig: Rig) -> None:
     rig.store.trim_changes(-1)  # as chores do after `tidy.CHANGES_SECONDS`
 
 
-def _tidied(rig: Rig, guest: Guest) -> bool:
-    """Whether nothing is left; chores are asked to go on if not, instead of waiting for their half minute."""
-    _let_time_pass(rig)
-    if not guest.traces():
-        return True
-    if not rig.client.llen(Queue.CHORES):
-        rig.client.lpush(Queue.CHORES, message(Queue.CHORES))
-    return False
+def _wait_until_gone(rig: Rig, guest: Guest) -> None:
+    """Wait until nothing is left. Chores are asked to go on, instead of being waited for."""
+    left: set[str] = set()
+
+    def nothing() -> bool:
+        nonlocal left
+        _let_time_pass(rig)
+        left = guest.traces()
+        if left and not rig.client.llen(Queue.CHORES):
+            rig.client.lpush(Queue.CHORES, message(Queue.CHORES))
+        return not left
+
+    try:
+        wait_for(nothing, f"all of {guest.name} to be gone", SECONDS)
+    finally:
+        assert sorted(left) == []

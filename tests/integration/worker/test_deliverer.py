@@ -313,6 +313,27 @@ def test_a_host_that_was_slow_is_asked_once_at_a_time_until_it_is_quick(
     wait_for(lambda: not made._slow, "the host to be quick again")
 
 
+def test_who_leaves_waits_for_what_is_under_way(box: Post, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliverer, "LEAVING_SECONDS", 60.0)
+    held, go_on = threading.Event(), threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        held.set()
+        go_on.wait(60)
+        exchange.reply(204)
+
+    job = box.ended(Receiver(web, answer=answer).url)
+    made = box.start()
+    assert held.wait(60)
+    leaving = threading.Thread(target=made.finish)
+    leaving.start()
+    leaving.join(0.3)
+    assert leaving.is_alive()
+    go_on.set()
+    leaving.join(60)
+    assert box.of(job).state is DeliveryState.DELIVERED
+
+
 def test_a_record_that_cannot_be_read_is_no_endless_loop(
     box: Post, redis_client: redis.Redis, web: Web
 ) -> None:

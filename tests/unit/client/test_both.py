@@ -3,9 +3,11 @@
 import asyncio
 import inspect
 import threading
+from pathlib import Path
 
 import pytest
 
+import client
 from client import AsyncImpasto, Impasto, Job
 from client.aio import AsyncBatches
 from client.api import Batches
@@ -68,3 +70,16 @@ def test_a_canceled_wait_ends_at_once_and_gives_its_connection_back(web: Web) ->
             return (await impasto.get("y")).id
 
     assert asyncio.run(main()) == "y"
+
+
+@pytest.mark.parametrize("kind", [Impasto, Batches], ids=["jobs", "batches"])
+def test_every_call_is_documented(kind: type) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "client.md").read_text(encoding="utf-8")
+    for name in calls(kind):
+        assert name == "close" or f"`{name}(" in page, name
+
+
+@pytest.mark.parametrize("error", [one for one in client.__all__ if one.endswith(("Error", "Failed"))])
+def test_every_error_is_documented(error: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "client.md").read_text(encoding="utf-8")
+    assert error == "ImpastoError" or f"| `{error}` |" in page

@@ -182,6 +182,11 @@ def test_a_failing_service_ends_with_3(served: Web, answer: Answer) -> None:
         ("submit", "no-such-file.jpg", URL),
         ("status", "job_1", "--url=ftp://example.org"),
         ("list", "--status=odd"),
+        ("batch", ".", "-o", "out"),
+        ("batch", "no-such-folder", "-o", "out", "--style", URL),
+        ("batch", ".", "-o", "out", "--style", URL, "--size=1"),
+        ("batch", ".", "-o", "out", "--style", URL, "--mix=1,2"),
+        ("batch", ".", "-o", "out", "--style", URL, "--part=0"),
         ("paint",),
     ],
 )

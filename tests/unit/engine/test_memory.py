@@ -1,5 +1,7 @@
 """Fitting paintings into memory."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from shared.spec import Spec
 from worker.engine import Engine, Style, memory
 from worker.engine.memory import Plan, capacity, least_bytes, plan, state_bytes
 
+ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 PIXELS, ACTIVATION, HALO = 512 * 512, 400.0, 80
 
@@ -130,3 +133,34 @@ def test_what_a_large_painting_took_is_free_for_the_next(
 
 def test_free_memory_is_what_the_machine_says() -> None:
     assert 0 < memory.free(CPU) < 2**50
+
+
+LIMITED = """
+import resource, sys
+import torch
+from worker.engine import memory
+
+memory.keep_freed_memory()
+limit = getattr(resource, sys.argv[1])
+used = memory._status(sys.argv[2])
+resource.setrlimit(limit, (used + 400 * 2**20, resource.RLIM_INFINITY))
+free = [memory.free(torch.device("cpu"))]
+tensor = torch.ones(200 * 2**18)
+free.append(memory.free(torch.device("cpu")))
+del tensor
+free.append(memory.free(torch.device("cpu")))
+print(*(size / 2**20 for size in free))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what a process has")
+@pytest.mark.parametrize("limit", [("RLIMIT_DATA", "VmData"), ("RLIMIT_AS", "VmSize")])
+def test_what_a_process_may_have_at_most_counts_and_what_its_allocator_keeps_is_free(
+    limit: tuple[str, str],
+) -> None:
+    command = [sys.executable, "-c", LIMITED, *limit]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+    before, during, after = map(float, told.split())
+    assert 390 <= before < 500
+    assert 180 <= before - during <= 220
+    assert abs(after - before) < 20

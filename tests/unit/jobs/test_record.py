@@ -17,6 +17,7 @@ from shared.jobs.record import (
     new_record,
     to_json,
 )
+from shared.spec import Spec
 from tests.support.jobs import clean, new_job
 
 
@@ -70,6 +71,48 @@ def test_a_record_of_before_masks_and_new_fields_of_the_spec_is_read_as_having_n
     assert job.spec.style_loss == "gram"  # all that there was, whatever the default is now
 
 
+#: What a record of schema 4 means where its spec says nothing.
+DEFAULTS_OF_SCHEMA_4 = {
+    "backbone": "auto",
+    "content_layers": None,
+    "style_layers": None,
+    "content_weight": 1.0,
+    "style_weight": 15.0,
+    "tv_weight": 60.0,
+    "weighting": "normalized",
+    "alpha_beta": None,
+    "style_loss": "moments",
+    "style_scale": 1.0,
+    "color": "style",
+    "photorealism": 0.0,
+    "init": "content",
+    "seed": 0,
+    "size": 512,
+    "steps": 370,
+    "optimizer": "lbfgs",
+    "pyramid": 0,
+    "pooling": "avg",
+    "output_format": "png",
+    "output_quality": 92,
+}
+
+
+def test_a_spec_is_kept_without_its_defaults_which_are_those_of_the_schema() -> None:
+    """When a default changes, `SCHEMA` goes up, and `_spec` says what the default was before."""
+    assert (SCHEMA, Spec().model_dump(mode="json")) == (4, DEFAULTS_OF_SCHEMA_4)
+    spec = Spec(backbone="compact", size=768)
+    assert json.loads(new_record(new_job(spec=spec))["spec"]) == {"backbone": "compact", "size": 768}
+    assert Job.from_hash(stored(spec='{"backbone":"compact","size":768}')).spec == spec
+
+
+def test_a_picture_is_kept_without_what_follows_from_the_rest() -> None:
+    assert "key" not in to_json(clean("a"))
+    assert "weight" not in to_json(clean("a"))
+    odd = replace(clean("a"), key="inputs/elsewhere", weight=0.5, mask=clean("m"))
+    for picture in (clean("a"), odd, Picture("https://x/a.jpg")):
+        assert Picture.from_plain(json.loads(to_json(picture))) == picture
+
+
 def stored(**changes: str) -> dict[str, str]:
     times = {
         "created_at": "1000",
@@ -111,7 +154,7 @@ def test_a_record_that_does_not_say_what_it_must_is_unreadable(changes: dict[str
 
 
 def test_json_is_compact_and_leaves_out_what_is_none() -> None:
-    assert to_json(Picture("ü")) == '{"source":"ü","weight":1.0}'
+    assert to_json(Picture("ü", 0.5)) == '{"source":"ü","weight":0.5}'
     error = ErrorInfo.of(FetchFailed("404"))
     assert ErrorInfo(**json.loads(to_json(error))) == error
 
@@ -122,7 +165,7 @@ def test_four_states_are_terminal() -> None:
 
 def test_a_masks_json_stands_inside_its_styles_without_what_is_none() -> None:
     style = Picture("b", mask=Picture("m"))
-    assert to_json((style,)) == '[{"source":"b","weight":1.0,"mask":{"source":"m","weight":1.0}}]'
+    assert to_json((style,)) == '[{"source":"b","mask":{"source":"m"}}]'
 
 
 def test_every_picture_is_named_once_with_its_place_in_the_request() -> None:

@@ -1,0 +1,121 @@
+"""Requests that wait for a batch, and streams of its events."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from shared.jobs.record import Queue
+from shared.jobs.store import JobStore
+from shared.objects import ObjectStore
+from shared.settings import Settings
+from tests.support.api import CONTENT, STYLE, ApiServer, finish, start_painting
+from tests.support.batches import chores, work_off
+from tests.support.streams import Stream
+
+ITEMS = 3
+
+
+@pytest.fixture
+def post(
+    server: ApiServer, redis_client: redis.Redis, settings: Settings, objects: ObjectStore
+) -> Callable[[], dict[str, Any]]:
+    """A batch of three whose jobs are made."""
+
+    def post() -> dict[str, Any]:
+        items = [{"custom_id": f"picture {index}", "content": f"{CONTENT}?{index}"} for index in range(ITEMS)]
+        body = {"items": items, "defaults": {"styles": [STYLE]}}
+        answer = httpx.post(f"{server.url}/v1/batches", json=body, timeout=30)
+        assert answer.status_code == 202, answer.text
+        work_off(chores(redis_client, settings, objects))
+        batch: dict[str, Any] = answer.json()
+        return batch
+
+    return post
+
+
+def paint(store: JobStore, objects: ObjectStore) -> None:
+    finish(store, objects, start_painting(store), b"picture", "0" * 64)
+
+
+def test_a_stream_tells_of_each_item_that_ends_and_of_the_batch_until_it_has(
+    server: ApiServer, post: Callable[[], dict[str, Any]], store: JobStore, objects: ObjectStore
+) -> None:
+    batch = post()
+    path = f"/v1/batches/{batch['id']}/events"
+    with Stream(server.url, path) as stream:
+        first = stream.wait_for("batch")
+        assert first.data["counts"]["total"] == ITEMS
+        paint(store, objects)
+        item = stream.wait_for("item", status="succeeded")
+        assert item.data["custom_id"] == "picture 0"
+        assert item.data["id"].startswith("job_")
+        stream.wait_for("batch", counts={**first.data["counts"], "queued": ITEMS - 1, "succeeded": 1})
+    paint(store, objects)
+    with Stream(server.url, path, {"Last-Event-ID": str(item.id)}) as stream:
+        assert stream.wait_for("item").data["custom_id"] == "picture 1"
+        paint(store, objects)
+        stream.wait_for("batch", status="completed")
+        end = stream.wait_for("end")
+        assert stream.ended.wait(30)
+        items = [event.data["custom_id"] for event in stream.events if event.name == "item"]
+        assert items == ["picture 1", "picture 2"]
+        assert "gap" not in {event.name for event in stream.events}
+    with Stream(server.url, path, {"Last-Event-ID": str(end.id)}) as stream:
+        assert stream.status == 204
+    with Stream(server.url, path) as stream:
+        assert [event.name for event in (stream.wait_for("end") and stream.events)] == ["batch", "end"]
+
+
+def test_how_a_batch_is_is_told_twice_a_second_at_most(
+    server: ApiServer, post: Callable[[], dict[str, Any]], store: JobStore
+) -> None:
+    batch = post()
+    with Stream(server.url, f"/v1/batches/{batch['id']}/events") as stream:
+        stream.wait_for("batch")
+        intake = store.claim(Queue.INTAKE, "intake")
+        assert intake
+        store.advance(intake, intake.job.content, intake.job.styles, {"fetch": 0.1})
+        began = time.monotonic()
+        while time.monotonic() - began < 2:  # each goes there and back: two changes of the batch
+            claim = store.claim(Queue.PAINT, "painter", ["compact"])
+            assert claim
+            store.release(claim)
+        told = sum(event.name == "batch" for event in stream.events)
+        assert 2 <= told <= 2 + 2 * (time.monotonic() - began) + 1
+
+
+def test_a_poll_of_a_batch_waits_until_it_has_ended_or_changed(
+    server: ApiServer, post: Callable[[], dict[str, Any]], store: JobStore, objects: ObjectStore
+) -> None:
+    batch = post()
+    url = f"{server.url}/v1/batches/{batch['id']}"
+    answers: dict[str, httpx.Response] = {}
+
+    def ask(name: str, **headers: str) -> threading.Thread:
+        def get() -> None:
+            answers[name] = httpx.get(url, headers={"Prefer": "wait=60", **headers}, timeout=90)
+
+        thread = threading.Thread(target=get, daemon=True)
+        thread.start()
+        return thread
+
+    etag = httpx.get(url, timeout=30).headers["ETag"]
+    vain = httpx.get(url, timeout=30, headers={"Prefer": "wait=1", "If-None-Match": etag})
+    assert (vain.status_code, vain.headers["Preference-Applied"]) == (304, "wait=1")
+    ended = ask("ended")
+    changed = ask("changed", **{"If-None-Match": etag})
+    paint(store, objects)
+    changed.join(30)
+    assert answers["changed"].status_code == 200
+    assert answers["changed"].headers["ETag"] != etag
+    assert ended.is_alive()
+    for _ in range(ITEMS - 1):
+        paint(store, objects)
+    ended.join(30)
+    assert answers["ended"].json()["status"] == "completed"
+    assert answers["ended"].headers["Connection"] == "close"

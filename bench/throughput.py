@@ -250,7 +250,8 @@ def run(house: House, case: Case, count: int) -> Run:
 
         wait_for(through, "the last job", PATIENCE)
         seconds, spent = watch.seconds(), _processor_seconds(pids) - spent
-    return Run((count - first) / seconds, 1e3 * spent / (count - first))
+    rest = max(count - first, 1)  # so few may be through at the first look
+    return Run(rest / seconds, 1e3 * spent / rest)
 
 
 def _process(command: Sequence[str], environ: Mapping[str, str], log: IO[bytes]) -> "subprocess.Popen[bytes]":

@@ -20,6 +20,7 @@ from api import (
     uploads,
     waits,
 )
+from api.batches import archive
 from api.batches import routes as batches
 from shared.logs import set_up_logging
 from shared.settings import Settings
@@ -30,6 +31,7 @@ _ROOMS = (
     events.blueprint,
     results.blueprint,
     batches.blueprint,
+    archive.blueprint,
     uploads.blueprint,
     deliveries.blueprint,
     catalogue.blueprint,

@@ -84,12 +84,12 @@ def _picture(data: bytes, content_type: str, sha256: str, filename: str) -> Resp
     # Whatever a picture's bytes say, a browser shall not run them.
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response.set_etag(sha256)
-    response.make_conditional(request, accept_ranges=_range_counts(len(data)), complete_length=len(data))
+    response.make_conditional(request, accept_ranges=accepts_ranges(len(data)), complete_length=len(data))
     response.accept_ranges = "bytes"
     return response
 
 
-def _range_counts(length: int) -> bool:
+def accepts_ranges(length: int) -> bool:
     """Whether the request's Range is one valid range and not the whole; others are ignored (section 14.2).
 
     A valid one that begins beyond the picture's `length` counts, and is then not satisfiable.

@@ -10,6 +10,7 @@ from api.bellringer import Bellringer
 from api.waiting.hub import Hub
 from api.waiting.lately import Lately
 from shared import bells
+from shared.jobs.archives import ArchiveStore
 from shared.jobs.batches import BatchStore
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.outlooks import Outlooks
@@ -31,6 +32,7 @@ class Services:
     redis: Redis
     store: JobStore
     batches: BatchStore
+    archives: ArchiveStore
     deliveries: DeliveryStore
     objects: ObjectStore
     painters: LivePainters
@@ -51,6 +53,7 @@ def attach(app: Flask, settings: Settings) -> None:
         redis=redis,
         store=store,
         batches=batches,
+        archives=ArchiveStore(redis, settings),
         deliveries=DeliveryStore(redis, settings),
         objects=open_objects(settings),
         painters=LivePainters(Workers(redis)),

@@ -184,6 +184,9 @@ class Settings(BaseSettings):
     """Seconds for which the result of an ended job is kept, where the job itself is kept longer; as long as
     the job when not given."""
 
+    archive_seconds: Seconds = 86_400.0
+    """Seconds for which the archive of a batch is kept once it is built; after that it is built anew."""
+
     upload_seconds: Seconds | None = None
     """Seconds for which an upload is kept; `retention_seconds` when not given."""
 

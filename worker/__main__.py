@@ -50,7 +50,9 @@ def _paint(around: Surroundings) -> Stage:
 
 
 def _chores(around: Surroundings) -> Stage:
+    from shared.jobs.archives import ArchiveStore
     from shared.jobs.deliveries import DeliveryStore
+    from worker.chores.archives import ArchiveWork
     from worker.chores.batch_check import Desk
     from worker.chores.batches import BatchWork
     from worker.chores.checkup import Checkup
@@ -73,9 +75,12 @@ def _chores(around: Surroundings) -> Stage:
 
     redis = connect(around.config)
     desk = Desk(around.config, around.store, around.objects, LivePainters(Workers(redis)))
-    batches = BatchWork(BatchStore(redis, around.config), desk, ring, around.draining)
+    store = BatchStore(redis, around.config)
+    batches = BatchWork(store, desk, ring, around.draining)
+    archives = ArchiveWork(ArchiveStore(redis, around.config), store, around.objects)
     loops = (
         Loop("batches", batches.step, around.draining),
+        Loop("archives", archives.step, around.draining, finish=archives.finish),
         Loop("webhooks", deliverer.step, around.draining, finish=deliverer.finish),
     )
     return Stage(work, loops=loops)

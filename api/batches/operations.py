@@ -1,7 +1,7 @@
 """The operations of batches as OpenAPI needs them; see `api.operations`."""
 
 from api.batches.incoming import NDJSON
-from api.batches.views import BatchList, BatchView, ItemPage
+from api.batches.views import ArchiveView, BatchList, BatchView, ItemPage
 from api.jobs import REPLAYED_HEADER
 from api.operations import LAST_EVENT, WAIT, Answer, Operation, Parameter
 from api.preferences import APPLIED
@@ -15,6 +15,7 @@ from shared.errors import (
     NotFound,
     PictureTooLarge,
     PictureUnreadable,
+    RangeNotSatisfiable,
     StorageUnavailable,
     StoreUnavailable,
     TooLarge,
@@ -22,6 +23,7 @@ from shared.errors import (
     UnsupportedMediaType,
     UploadNotFound,
 )
+from shared.jobs.archives import CONTENT_TYPE as ZIP
 from shared.jobs.record import Status
 from shared.requests.batch_models import BatchRequest
 
@@ -31,6 +33,13 @@ _KEY = Parameter(
     "header",
     "Any unique string: the same key with the same body gives the same batch for 24 hours.",
     {"type": "string", "minLength": 1, "maxLength": 255},
+)
+_RANGE = Parameter("Range", "header", "One part of the archive, such as `bytes=1024-`.", {"type": "string"})
+_IF_RANGE = Parameter(
+    "If-Range",
+    "header",
+    "The ETag of what is there already: another archive is sent whole.",
+    {"type": "string"},
 )
 _NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
 _LIMIT = Parameter(
@@ -165,6 +174,23 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "A batch that has not ended is canceled first: deleting never cancels.",
         (_ID,),
         faults=(NotFound, Conflict, StoreUnavailable),
+    ),
+    Operation(
+        "get",
+        "/v1/batches/{id}/archive.zip",
+        "getArchive",
+        "Get every picture of a batch as one ZIP file",
+        (
+            Answer(200, "The archive.", media=(ZIP,), headers=("ETag",)),
+            Answer(202, "It is being built: ask again.", (ArchiveView,), headers=("Retry-After",)),
+            Answer(206, "A range of it.", media=(ZIP,), headers=("ETag",)),
+            Answer(302, "The archive is kept at this address for a while.", headers=("Location",)),
+            Answer(304, "Nothing has changed.", headers=("ETag",)),
+        ),
+        "The first request for it has it built, once the batch has ended. A download that broke off goes on "
+        "with `Range` and `If-Range`.",
+        (_ID, _NONE_MATCH, _RANGE, _IF_RANGE),
+        faults=(NotFound, Conflict, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "post",

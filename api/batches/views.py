@@ -1,5 +1,7 @@
 """What the API answers of batches."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from api.views import JobError, JobView, OutputView, Url, View
@@ -141,6 +143,19 @@ class ItemPage(View):
 
     next_url: Url | None
     """Address of the next page; null on the last."""
+
+
+class ArchiveView(View):
+    """An archive that is being built."""
+
+    status: Literal["building"] = "building"
+    """Always `building`; once it is built the archive itself is answered."""
+
+    done: int
+    """Items that are in it so far."""
+
+    total: int
+    """Items of the batch."""
 
 
 class ResultLine(View):

@@ -11,6 +11,7 @@ and of one that is checked after its caller's answer
 Parts are written once and whole; writing one again, after a crash, writes the same.
 """
 
+import json
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -64,6 +65,25 @@ class BatchFile:
 
     def _key(self, part: int) -> str:
         return f"{PREFIX}{self._uid}/{self._kind}/{part:06d}.ndjson"
+
+
+class ItemNames:
+    """What the caller calls items that are no jobs; a part of the file is read once."""
+
+    def __init__(self, file: BatchFile) -> None:
+        self._file = file
+        self._part: tuple[int, list[bytes]] = (-1, [])
+
+    def of(self, index: int) -> str | None:
+        """The custom ID of an item, counted from 0."""
+        part, place = divmod(index, PART_LINES)
+        if self._part[0] != part:
+            self._part = (part, self._file.read(part))
+        lines = self._part[1]
+        if place >= len(lines):
+            return None
+        name: str | None = json.loads(lines[place])["record"].get("custom_id")
+        return name
 
 
 class Writer:

@@ -55,6 +55,7 @@ elseif #reply == 2 then
   redis.call('ZREM', K.batch_ended, batch.uid)
   local remembered = batch.idempotency_key and K.batch_idempotency .. batch.idempotency_key .. ':' .. batch.owner
   if remembered and redis.call('GET', remembered) == batch.uid then redis.call('DEL', remembered) end
+  if redis.call('EXISTS', K.archive .. batch.uid) == 1 then redis.call('ZADD', K.archive_ends, time, batch.uid) end
   reply[2] = 1
 end
 return reply

@@ -50,6 +50,12 @@ class Key(StrEnum):
         "im:sharers:"  # [output key] zset: uid of jobs that name it, by when they lose it; none: its maker
     )
 
+    ARCHIVE = "im:archive:"  # [batch uid] hash: the archive of a batch, wanted, being built or ready
+    ARCHIVE_WORK = (
+        "im:archive_work"  # zset: uid of batches whose archive is to be built, by when one may begin
+    )
+    ARCHIVE_ENDS = "im:archive_ends"  # zset: uid of batches whose archive is ready, by when it goes
+
     QUARANTINE = "im:quarantine:"  # [recipe] string: when its last job had ended its workers; expires
     LOCK = "im:lock:"  # [what is to be done] string: the worker whose turn it is; expires
 

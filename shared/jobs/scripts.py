@@ -21,7 +21,7 @@ Reply = list[Any]
 
 #: Files of shared functions, in this order: each may use those before it, and declares what it calls of a
 #: later one.
-PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places", "sharing")
+PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places", "sharing", "archives")
 
 _FOLDER = Path(__file__).parent
 

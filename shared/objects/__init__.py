@@ -1,10 +1,17 @@
 """The object store: one small interface, a folder or an S3-compatible server behind it."""
 
-from shared.objects.base import ObjectMissingError, ObjectStat, ObjectStore, put_and_read_back
+from shared.objects.base import ObjectMissingError, ObjectStat, ObjectStore, ObjectWriter, put_and_read_back
 from shared.objects.local import LocalObjects
 from shared.settings import Settings
 
-__all__ = ["ObjectMissingError", "ObjectStat", "ObjectStore", "open_objects", "put_and_read_back"]
+__all__ = [
+    "ObjectMissingError",
+    "ObjectStat",
+    "ObjectStore",
+    "ObjectWriter",
+    "open_objects",
+    "put_and_read_back",
+]
 
 
 def open_objects(settings: Settings) -> ObjectStore:

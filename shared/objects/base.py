@@ -1,7 +1,7 @@
 """What every object store does, and what a key looks like.
 
-Objects are whole pictures and checkpoints, small enough to be held in memory. Keys come from internal IDs and
-hashes only; what a caller wrote never becomes part of one.
+Objects are whole pictures and checkpoints, small enough to be held; an archive of many is written and read
+bit by bit. Keys come from internal IDs and hashes only; what a caller wrote never becomes part of one.
 """
 
 import hashlib
@@ -37,6 +37,22 @@ class ObjectStat:
     modified: float
 
 
+class ObjectWriter(Protocol):
+    """An object that is written bit by bit, by one thread; it is there once it is closed.
+
+    After a fault of any method only `abandon` is of use.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Add to its end. Raises `StorageUnavailable`."""
+
+    def close(self) -> None:
+        """The object is complete: readers see it whole from now on. Raises `StorageUnavailable`."""
+
+    def abandon(self) -> None:
+        """There will be no such object. Never raises; what cannot be removed now is swept later."""
+
+
 class ObjectStore(Protocol):
     """A place for pictures and checkpoints, safe to use from any number of threads and processes.
 
@@ -53,6 +69,19 @@ class ObjectStore(Protocol):
         Raises:
             ObjectMissingError: there is none.
         """
+
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The object's bytes from one on, bit by bit: for objects that are too large to be held.
+
+        Raises:
+            ObjectMissingError: there is none.
+        """
+
+    def writer(self, key: str, content_type: str) -> ObjectWriter:
+        """Begin an object that is too large to be held; closed, it is what is under `key`."""
+
+    def drop_unfinished(self, prefix: str) -> None:
+        """Remove what writers of keys with this prefix have begun: dead ones, and any that are at work."""
 
     def stat(self, key: str) -> ObjectStat | None:
         """The object's size and age, or None when there is none."""

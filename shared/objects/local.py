@@ -7,8 +7,9 @@ not at all, also after a power loss. Content types are not kept: whoever streams
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedWriter
 from pathlib import Path
 
 from shared.errors import StorageUnavailable
@@ -17,6 +18,7 @@ from shared.objects.base import (
     PROBE_KEY,
     ObjectMissingError,
     ObjectStat,
+    ObjectWriter,
     check_key,
     check_prefix,
 )
@@ -25,6 +27,8 @@ from shared.objects.base import (
 _STALE_SECONDS = 3600.0
 #: A folder can be pruned between its making and the rename into it; each further try makes it again.
 _TRIES = 50
+#: Bytes that `read` gives at a time.
+_CHUNK = 256 * 1024
 
 
 class LocalObjects:
@@ -55,6 +59,33 @@ class LocalObjects:
                 return path.read_bytes()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise ObjectMissingError(key) from None
+
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """See `ObjectStore.read`."""
+        path = self._path(key)
+        with _translated("read"):
+            try:
+                file = path.open("rb")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise ObjectMissingError(key) from None
+            with file:
+                file.seek(start)
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+
+    def writer(self, key: str, content_type: str) -> ObjectWriter:  # noqa: ARG002 - as in `put`
+        """See `ObjectStore.writer`."""
+        path = self._path(key)
+        with _translated("store"):
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self._incoming)
+        return _Writer(os.fdopen(handle, "wb"), Path(name), lambda temporary: self._publish(temporary, path))
+
+    def drop_unfinished(self, prefix: str) -> None:
+        """See `ObjectStore.drop_unfinished`. Files of writers that died are swept by their age."""
+        check_prefix(prefix)
+        with suppress(OSError):
+            self._sweep()
 
     def stat(self, key: str) -> ObjectStat | None:
         """See `ObjectStore.stat`."""
@@ -150,6 +181,30 @@ class LocalObjects:
         for entry in os.scandir(self._incoming):
             if entry.stat().st_mtime < time.time() - _STALE_SECONDS:
                 Path(entry.path).unlink(missing_ok=True)
+
+
+class _Writer:
+    """An `ObjectWriter` into a temporary file."""
+
+    def __init__(self, file: BufferedWriter, temporary: Path, publish: Callable[[Path], None]) -> None:
+        self._file, self._temporary, self._publish = file, temporary, publish
+
+    def write(self, data: bytes) -> None:
+        with _translated("store"):
+            self._file.write(data)
+
+    def close(self) -> None:
+        with _translated("store"):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._publish(self._temporary)
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Objects on an S3-compatible server.
 
-Asks for no more than every such server has: single puts, gets, heads, deletes and lists. Nothing relies on
+Asks for no more than every such server has: single puts, gets, heads, deletes, lists, and uploads in
+parts for what is too large to be held. Nothing relies on
 conditional PUT, on multi-object delete or on the checksums that botocore adds by default since 1.36. A PUT is
 atomic by S3's own rules.
 """
@@ -24,9 +25,11 @@ from shared.objects.base import (
     PROBE_KEY,
     ObjectMissingError,
     ObjectStat,
+    ObjectWriter,
     check_key,
     check_prefix,
 )
+from shared.objects.parts import PartsWriter
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,6 +84,58 @@ class S3Objects:
         """See `ObjectStore.get`."""
         with _translated("read"):
             return self._get(self._client, check_key(key), self._patience)
+
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """See `ObjectStore.read`. Where it breaks off it is asked for the rest, a few times in a row."""
+        check_key(key)
+        tries_left = self._patience.tries
+        while True:
+            with _translated("read"):
+                try:
+                    wanted = {"Range": f"bytes={start}-"} if start else {}
+                    answer = self._client.get_object(Bucket=self._bucket, Key=key, **wanted)  # type: ignore[arg-type]
+                    with closing(answer["Body"]) as body:
+                        while chunk := body.read(_CHUNK):
+                            yield chunk
+                            start += len(chunk)
+                            tries_left = self._patience.tries
+                    return
+                except ClientError as error:
+                    if _status(error) == HTTPStatus.NOT_FOUND:
+                        raise ObjectMissingError(key) from None
+                    if _status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                        return
+                    raise
+                except (BotoCoreError, HTTPError):
+                    tries_left -= 1
+                    if not tries_left:
+                        raise
+
+    def writer(self, key: str, content_type: str) -> ObjectWriter:
+        """See `ObjectStore.writer`."""
+        return PartsWriter(
+            self._client,
+            self._bucket,
+            check_key(key),
+            content_type,
+            put=self.put,
+            make_bucket=lambda: self._make_bucket(self._client),
+            translated=_translated,
+        )
+
+    def drop_unfinished(self, prefix: str) -> None:
+        """See `ObjectStore.drop_unfinished`."""
+        check_prefix(prefix)
+        with _translated("delete"):
+            try:
+                found = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix)
+                for upload in found.get("Uploads", ()):
+                    self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
+            except ClientError as error:
+                if _status(error) != HTTPStatus.NOT_FOUND:
+                    raise
 
     def stat(self, key: str) -> ObjectStat | None:
         """See `ObjectStore.stat`."""

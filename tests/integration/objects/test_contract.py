@@ -3,11 +3,14 @@
 import os
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from shared.errors import StorageUnavailable
 from shared.objects import ObjectMissingError, ObjectStore, open_objects
+from shared.objects.s3 import S3Objects
 from shared.settings import Settings
 
 
@@ -144,3 +147,57 @@ def test_writers_in_one_folder_do_not_disturb_one_another(store: ObjectStore) ->
 def test_a_store_that_works_passes_its_check(store: ObjectStore) -> None:
     store.check()
     store.check()
+
+
+def test_what_is_written_bit_by_bit_is_there_once_it_is_closed(store: ObjectStore) -> None:
+    pieces = [os.urandom(size) for size in (3, 700_000, 9 * 2**20, 1, 8 * 2**20, 20 * 2**20)]
+    store.put("archives/b/1.zip", b"an earlier one", "application/zip")
+    writer = store.writer("archives/b/1.zip", "application/zip")
+    for piece in pieces:
+        writer.write(piece)
+        assert store.get("archives/b/1.zip") == b"an earlier one"
+    writer.close()
+    assert store.get("archives/b/1.zip") == b"".join(pieces)
+    stat = store.stat("archives/b/1.zip")
+    assert stat
+    assert stat.size == sum(map(len, pieces))
+
+
+@pytest.mark.parametrize("size", [0, 5, 8 * 2**20])
+def test_a_writer_takes_any_size(store: ObjectStore, size: int) -> None:
+    writer = store.writer("archives/b/1.zip", "application/zip")
+    writer.write(bytes(size))
+    writer.close()
+    assert store.get("archives/b/1.zip") == bytes(size)
+
+
+def test_a_writer_that_is_given_up_leaves_nothing(store: ObjectStore) -> None:
+    for size in (5, 9 * 2**20):
+        writer = store.writer("archives/b/1.zip", "application/zip")
+        writer.write(bytes(size))
+        writer.abandon()
+        writer.abandon()
+        assert list(store.list("")) == []
+
+
+def test_what_a_dead_writer_left_can_be_dropped(store: ObjectStore) -> None:
+    store.put("archives/b/done.zip", b"x", "application/zip")
+    dead = store.writer("archives/b/1.zip", "application/zip")
+    dead.write(bytes(9 * 2**20))
+    store.drop_unfinished("archives/b/")
+    store.drop_unfinished("archives/none/")
+    assert [stat.key for stat in store.list("")] == ["archives/b/done.zip"]
+    with pytest.raises(StorageUnavailable) if isinstance(store, S3Objects) else nullcontext():
+        dead.close()
+    dead.abandon()
+
+
+def test_an_object_is_read_bit_by_bit_from_any_byte(store: ObjectStore) -> None:
+    data = os.urandom(3 * 2**20 + 7)
+    store.put("archives/b/1.zip", data, "application/zip")
+    for start in (0, 1, 2**20, len(data) - 1, len(data)):
+        chunks = list(store.read("archives/b/1.zip", start))
+        assert b"".join(chunks) == data[start:]
+        assert all(len(chunk) <= 2**20 for chunk in chunks)
+    with pytest.raises(ObjectMissingError):
+        next(store.read("archives/b/none.zip"))

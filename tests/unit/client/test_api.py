@@ -215,12 +215,12 @@ def test_wait_polls_with_the_etag_and_tells_what_changed(web: Web, impasto: Impa
 
 def test_who_wants_every_change_is_told_the_first_state_at_once(web: Web, impasto: Impasto) -> None:
     """An answer is held until the end where the request does not say what is known."""
-    held = {"Preference_Applied": "wait=20", "ETag": 'W/"2"'}
-    web.route(
-        "/v1/jobs/job_1",
-        in_turn(answer_json(job(), ETag='W/"1"', Retry_After="0"), answer_json(DONE, **held)),
-    )
-    impasto.wait("job_1", on_progress=lambda job: None)
+    first = answer_json(job(), ETag='W/"1"', Retry_After="0")
+    last = answer_json(DONE, Preference_Applied="wait=20", ETag='W/"2"')
+    web.route("/v1/jobs/job_1", in_turn(first, last))
+    told: list[Job] = []
+    impasto.wait("job_1", on_progress=told.append)
+    assert len(told) == 2
     assert [seen.headers.get("Prefer") for seen in web.seen] == [None, "wait=20"]
 
 

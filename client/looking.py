@@ -68,6 +68,8 @@ class Watch(Generic[T]):
             hold: seconds for which the service may hold its answer.
             every_change: be told of every change, and not only of the end, by a service that holds answers.
         """
+        if every_change and not (before and before.etag):
+            hold = 0.0  # without a word of what is known, an answer is held until the end
         headers = {"Prefer": f"wait={int(hold)}"} if hold >= 1 else {}
         if before and before.etag and (every_change or not before.held):
             headers["If-None-Match"] = before.etag

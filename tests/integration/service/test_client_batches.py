@@ -2,6 +2,7 @@
 
 import os
 import signal
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,16 @@ def test_waiting_lives_through_a_restart_of_the_api(impasto: Impasto, house: Hou
     os.kill(killed, signal.SIGTERM)
     assert impasto.batches.wait(batch.id, SECONDS).counts.succeeded == 4
     wait_for(lambda: house.pids["api"] != killed, "the API to be started again", SECONDS)
+
+
+def test_the_archive_of_a_batch_has_its_paintings(impasto: Impasto, tmp_path: Path) -> None:
+    ref = impasto.upload(picture(hue=63)).ref
+    items = [Request(ref, [ref], spec={**QUICK, "seed": n}, custom_id=f"n{n}") for n in range(3)]
+    batch = impasto.batches.create(items)
+    impasto.batches.wait(batch.id, SECONDS)
+    path = impasto.batches.archive(batch.id, tmp_path / "all.zip")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        pictures = [name for name in archive.namelist() if name.endswith(".png")]
+        assert len(pictures) == 3
+        assert facts(archive.read(pictures[0])) == ("PNG", (32, 21))

@@ -213,6 +213,25 @@ def test_wait_polls_with_the_etag_and_tells_what_changed(web: Web, impasto: Impa
     assert sent == [None, 'W/"1"', 'W/"1"', 'W/"2"']
 
 
+def test_who_wants_every_change_is_told_the_first_state_at_once(web: Web, impasto: Impasto) -> None:
+    """An answer is held until the end where the request does not say what is known."""
+    first = answer_json(job(), ETag='W/"1"', Retry_After="0")
+    last = answer_json(DONE, Preference_Applied="wait=20", ETag='W/"2"')
+    web.route("/v1/jobs/job_1", in_turn(first, last))
+    told: list[Job] = []
+    impasto.wait("job_1", on_progress=told.append)
+    assert len(told) == 2
+    assert [seen.headers.get("Prefer") for seen in web.seen] == [None, "wait=20"]
+
+
+def test_who_wants_only_the_end_has_the_first_answer_held(web: Web, impasto: Impasto) -> None:
+    held = {"Preference_Applied": "wait=20", "ETag": 'W/"1"'}
+    web.route("/v1/jobs/job_1", in_turn(answer_json(job(), **held), answer_json(DONE, **held)))
+    impasto.wait("job_1")
+    assert [seen.headers.get("Prefer") for seen in web.seen] == ["wait=20", "wait=20"]
+    assert [seen.headers.get("If-None-Match") for seen in web.seen] == [None, None]
+
+
 @pytest.mark.parametrize("end", ["failed", "canceled", "expired"])
 def test_waiting_for_a_job_that_ends_without_a_picture_raises_with_the_job(
     web: Web, impasto: Impasto, end: str

@@ -124,11 +124,29 @@ def test_the_result_has_the_format_asked_for(impasto: Impasto, tmp_path: Path, f
 
 
 def test_the_same_job_twice_gives_the_same_picture(impasto: Impasto):
-    jobs = [impasto.submit(picture(), [picture(hue=7)], spec={**SMALL, "init": "noise"}) for _ in range(2)]
+    spec = {**SMALL, "init": "noise"}
+    jobs = [impasto.submit(picture(), [picture(hue=7)], spec=spec, fresh=True) for _ in range(2)]
 
-    hashes = {impasto.wait(job.id, timeout=SECONDS).output.sha256 for job in jobs}
+    ended = [impasto.wait(job.id, timeout=SECONDS) for job in jobs]
 
-    assert len(hashes) == 1
+    assert len({job.output.sha256 for job in ended}) == 1
+    assert all(job.raw["reused_from"] is None and job.metrics["seconds"]["paint"] for job in ended)
+
+
+def test_jobs_that_are_alike_share_one_painting_and_each_can_be_deleted(impasto: Impasto, house: House):
+    spec = {**SMALL, "seed": 12}
+    submitted = [impasto.submit(picture(), [picture(hue=7)], spec=spec) for _ in range(3)]
+
+    first, *others = [impasto.wait(job.id, timeout=SECONDS) for job in submitted]
+
+    assert [job.raw["reused_from"] for job in others] == [first.id] * 2
+    impasto.delete(first.id)
+    impasto.delete(others[0].id)
+    with httpx.Client(base_url=house.url) as http:
+        data = http.get(f"/v1/jobs/{others[1].id}/output").content
+    assert hashlib.sha256(data).hexdigest() == first.output.sha256
+    impasto.delete(others[1].id)
+    assert list((house.data_dir / "objects" / "outputs").glob(f"{first.id}/*")) == []
 
 
 def test_a_running_job_that_is_cancelled_ends_canceled(impasto: Impasto):
@@ -238,6 +256,7 @@ def test_a_receiver_is_told_of_a_job_and_finds_the_picture_that_it_is_told_of(ho
         "styles": [web.file("/style.png", picture(hue=90))],
         "spec": SMALL,
         "webhook": {"url": took.url},
+        "fresh": True,
     }
     with httpx.Client(base_url=house.url) as http:
         job = http.post("/v1/jobs", json=body).json()

@@ -33,10 +33,10 @@ def test_a_poll_with_its_etag_is_answered_304_until_something_changes(
 def test_a_place_further_ahead_is_a_change(http: httpx.Client, submit: Submit) -> None:
     ahead, job = submit(), submit()
     first = http.get(job["urls"]["self"])
-    assert first.json()["queue"] == {"position": 2}
+    assert first.json()["queue"] == {"position": 2, "eta_seconds": None}
     http.post(ahead["urls"]["cancel"])
     second = http.get(job["urls"]["self"], headers={"If-None-Match": first.headers["ETag"]})
-    assert second.json()["queue"] == {"position": 1}
+    assert second.json()["queue"] == {"position": 1, "eta_seconds": None}
 
 
 def test_a_job_shows_how_far_it_is(http: httpx.Client, submit: Submit, store: JobStore) -> None:

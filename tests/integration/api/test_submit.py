@@ -29,7 +29,7 @@ def test_a_job_is_accepted_with_its_address_and_the_next_poll(http: httpx.Client
     assert (job["status"], job["stage"], job["queue"], job["attempt"]) == (
         "queued",
         "fetching",
-        {"position": 1},
+        {"position": 1, "eta_seconds": None},
         0,
     )
     assert answer.headers["Location"] == f"{http.base_url}/v1/jobs/{job['id']}".replace("//v1", "/v1")

@@ -1,10 +1,11 @@
 """Reading a JSON body into a model, with every fault found and pointed at.
 
-JSON itself is read more strictly than Python does: a name twice in one object, NaN and text that is not
-UTF-8 are refused, since two readers could understand them differently.
+JSON itself is read more strictly than Python does: a name twice in one object, NaN, text that is not UTF-8 and
+half a surrogate pair are refused, since two readers could understand them differently (RFC 7493, section 2).
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -19,6 +20,8 @@ from shared.spec import SpecRequest
 
 M = TypeVar("M", bound=BaseModel)
 Loc = tuple[str | int, ...]
+#: Names given more than once that are told of: each is looked for in the whole body.
+_MOST_TWICE = 10
 
 
 @dataclass
@@ -84,14 +87,19 @@ def read_tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(items)
         if len(made) != len(items):
-            names = [name for name, _ in items]
-            twice.extend((made, name) for name in made if names.count(name) > 1)
+            counts = Counter(name for name, _ in items)
+            twice.extend((made, name) for name in made if counts[name] > 1)
         return made
 
     try:
         tree = json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=_refuse_constant)
+        if b"\\u" in data:
+            json.dumps(tree, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         raise MalformedRequest(f"The body is not UTF-8 at byte {error.start}.") from error
+    except UnicodeEncodeError as error:  # text that no answer could quote, and nothing store
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise MalformedRequest(f"The body has {half}, half of a pair that is one character.") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise MalformedRequest(f"The body is not JSON at {where}: {error.msg}.") from error
@@ -100,8 +108,9 @@ def read_tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
     except ValueError as error:  # a number with thousands of digits
         raise MalformedRequest("The body has a number that is too long.") from error
     if twice:
-        places = ", ".join(f"{_path_to(owner, tree)}/{escape(name)}" for owner, name in twice)
-        raise MalformedRequest(f"The body gives {places} more than once; give each name once.")
+        places = ", ".join(f"{_path_to(owner, tree)}/{escape(name)}" for owner, name in twice[:_MOST_TWICE])
+        more = f" and {len(twice) - _MOST_TWICE} more" if len(twice) > _MOST_TWICE else ""
+        raise MalformedRequest(f"The body gives {places}{more} twice or more; give each name once.")
     return tree
 
 
@@ -129,7 +138,7 @@ def escape(part: object) -> str:
 def _faults(error: ValidationError, kind: type[BaseModel]) -> list[Fault]:
     found: list[Fault] = []
     for item in error.errors(include_url=False, include_input=False):
-        if item["type"] == "json_invalid":  # a lone surrogate: our reading takes it, pydantic's does not
+        if item["type"] == "json_invalid":  # our reading goes deeper than pydantic's
             raise MalformedRequest(f"The body is not JSON: {item['ctx']['error']}.")
         loc = _located(item["loc"])
         pointer = "".join(f"/{escape(part)}" for part in loc)

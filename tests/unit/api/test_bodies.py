@@ -134,7 +134,8 @@ def test_what_is_no_image_is_refused(image: str) -> None:
         (b'{"spec": {"tv_weight": NaN}}', "NaN"),
         (b'{"seed": ' + b"9" * 5000 + b"}", "too long"),
         (b"[" * 100_000, "deep"),
-        (b'{"content": "\\ud800"}', "JSON"),
+        (b'{"content": "\\ud800"}', "half"),
+        (b'{"\\udc00": 1, "\\udc00": 2}', "half"),
         (b"", "line 1, column 1"),
     ],
 )
@@ -175,3 +176,9 @@ def test_another_request_has_another_fingerprint(change: dict[str, Any]) -> None
 def test_a_mask_is_not_taken_for_a_region() -> None:
     bodies = ({"content": A, "styles": [{"image": B, part: A}]} for part in ("mask", "region"))
     assert len(set(map(fingerprint, bodies))) == 2
+
+
+def test_of_names_that_are_given_twice_some_are_told_and_the_others_counted() -> None:
+    names = [f'"name{index}": 1' for index in range(30_000)]
+    with pytest.raises(MalformedRequest, match="gives /name0, .* and 29990 more twice or more"):
+        parse(JobRequest, f"{{{', '.join(names + names)}}}".encode())

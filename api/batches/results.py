@@ -8,7 +8,6 @@ from api.services import Services
 from shared.jobs.batch_files import BatchFile, ItemNames, Kind
 from shared.jobs.batch_record import Batch
 from shared.jobs.batches import Item
-from shared.jobs.record import Status
 
 #: Items that are read at a time.
 _STRETCH = 500
@@ -18,7 +17,7 @@ def result_lines(batch: Batch, found: Services) -> Iterator[bytes]:
     """The lines of `results.ndjson`.
 
     An item whose job was deleted has no status any more. One that is no job yet is queued, one that will
-    never be one is canceled.
+    never be one is canceled, or, where the batch's lines were refused, nothing.
     """
     names = ItemNames(BatchFile(found.objects, batch.uid, Kind.ITEMS))
     for start in range(0, batch.total, _STRETCH):
@@ -31,9 +30,7 @@ def _line(index: int, item: Item | None, batch: Batch, names: ItemNames) -> byte
     if item is not None:
         line = result_line(item)
     else:
-        status = None
-        if index >= batch.loaded:
-            status = Status.CANCELED if batch.cancel_requested else Status.QUEUED
+        status = batch.status_of_unmade if index >= batch.loaded else None
         line = ResultLine(
             index=index, custom_id=names.of(index), id=None, status=status, output=None, error=None
         )

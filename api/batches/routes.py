@@ -158,6 +158,9 @@ def retry(batch_id: str) -> Response:
         refused = batch.status is BatchStatus.FAILED
         remedy = "mend its lines and send it again" if refused else "wait for its end, or cancel it"
         raise Conflict(f"The batch is {batch.status}; {remedy}.")
+    if batch.unchecked:
+        source = f"retry {batch.retry_of}" if batch.retry_of else "send it"
+        raise Conflict(f"The batch was canceled before all of its lines were checked; {source} again.")
     if not again.total:
         raise Conflict("There is nothing to try again: every item has succeeded.")
     made, created = found.batches.create(again)

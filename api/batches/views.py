@@ -171,7 +171,7 @@ class ResultLine(View):
     """Its job's ID; null where there is none, or none any more."""
 
     status: Status | None
-    """Its job's status; null once the job was deleted."""
+    """Its job's status; null once the job was deleted, and where the batch's lines were refused."""
 
     output: OutputView | None
     """The finished picture; null unless the job has succeeded."""

@@ -6,7 +6,6 @@ from api import links, wire
 from api.batches.views import BatchCounts, BatchUrls, BatchView, LineError, ResultLine
 from shared.jobs.batch_record import Batch
 from shared.jobs.batches import Item
-from shared.jobs.record import Status
 from shared.timestamps import maybe_timestamp, timestamp
 
 _SOONEST, _LATEST = 1, 30
@@ -80,9 +79,8 @@ def result_line(item: Item) -> ResultLine:
 
 def _counts(batch: Batch) -> BatchCounts:
     counts = {str(status): number for status, number in batch.counts.items()}
-    counts[Status.CANCELED if batch.cancel_requested else Status.QUEUED] += (
-        0 if batch.status == "failed" else batch.unmade
-    )
+    if batch.status_of_unmade:
+        counts[batch.status_of_unmade] += batch.unmade
     return BatchCounts(total=batch.total, **counts)
 
 

@@ -11,7 +11,7 @@ local outcome = 'ok'
 if batch.completed_at or tonumber(batch.schema) > arg.batch_schema then
   if batch.status ~= 'canceled' then outcome = 'conflict' end
 elseif batch.status == 'validating' then
-  end_batch(batch, now(), 'canceled', {cancel_requested = 1})
+  end_batch(batch, now(), 'canceled', {cancel_requested = 1, unchecked = 1})
 elseif batch.cancel_requested ~= '1' then
   local time = now()
   save_batch(batch, {cancel_requested = 1})

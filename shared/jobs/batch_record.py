@@ -95,6 +95,7 @@ class Batch:
         slots: ended items by the number of the slot of `SLOT` milliseconds in which they ended.
         started_at: when the first job left the queue.
         errors: the first faults of a batch that failed its check. faults: how many there are.
+        unchecked: True when it was canceled before all of its lines were checked.
     """
 
     uid: str
@@ -120,6 +121,7 @@ class Batch:
     expires_at: float | None
     errors: tuple[LineFault, ...]
     faults: int
+    unchecked: bool
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Batch":
@@ -163,12 +165,20 @@ class Batch:
             expires_at=_seconds(get("expires_at")),
             errors=tuple(LineFault(**error) for error in json.loads(get("errors") or "[]")),
             faults=int(get("faults") or 0),
+            unchecked=get("unchecked") == "1",
         )
 
     @property
     def unmade(self) -> int:
         """Items that are no jobs: not yet, or, after a cancel, never."""
         return self.total - self.loaded
+
+    @property
+    def status_of_unmade(self) -> Status | None:
+        """What an item is that is no job: queued, or canceled; None where the lines were refused."""
+        if self.status is BatchStatus.FAILED:
+            return None
+        return Status.CANCELED if self.cancel_requested else Status.QUEUED
 
     @property
     def retriable(self) -> int:

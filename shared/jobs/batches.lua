@@ -53,7 +53,9 @@ local function end_batch(batch, time, status, changes)
   tell_batch_receiver(batch, 'batch.' .. status, time)
   redis.call('ZREM', K.batch_work, batch.uid)
   redis.call('ZADD', K.batch_ended, batch.expires_at, batch.uid)
-  redis.call('ZADD', K.batch_unheld, time, batch.uid)
+  -- Items that never became jobs can be tried again, as long as the batch is kept.
+  local retriable = status == 'canceled' and batch.unchecked ~= '1' and batch.loaded ~= batch.total
+  redis.call('ZADD', K.batch_unheld, retriable and batch.expires_at or time, batch.uid)
 end
 
 -- End a batch of which every item has ended, or will never be a job. Needs arg.retention.

@@ -232,6 +232,17 @@ def line_of(job: NewJob) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode()
 
 
+def inputs_of_line(line: bytes) -> Iterator[str]:
+    """SHA-256 of the inputs that a line from `line_of` names."""
+    record = json.loads(line)["record"]
+    pictures = [record["content"], *([record["init"]] if "init" in record else [])]
+    plain = [*map(json.loads, pictures), *json.loads(record["styles"])]
+    for picture in plain:
+        for part in (picture, picture.get("mask"), picture.get("region")):
+            if part and "sha256" in part:
+                yield part["sha256"]
+
+
 def _given(item: dict[str, Any]) -> dict[str, Any]:
     """What is said of an item: null says nothing."""
     return {name: value for name, value in item.items() if value is not None}

@@ -1,7 +1,7 @@
 """Reading a JSON body into a model, with every fault found and pointed at.
 
-JSON itself is read more strictly than Python does: a name twice in one object, NaN, text that is not UTF-8 and
-half a surrogate pair are refused, since two readers could understand them differently (RFC 7493, section 2).
+JSON itself is read more strictly than Python does: a name twice in one object, NaN, text that is not UTF-8
+and half a surrogate pair are refused, since two readers could understand them differently (RFC 7493).
 """
 
 import json

@@ -23,7 +23,7 @@ from shared.jobs.archives import CONTENT_TYPE, PREFIX, ArchiveClaim, ArchiveLost
 from shared.jobs.batch_files import BatchFile, ItemNames, Kind
 from shared.jobs.batch_record import Batch
 from shared.jobs.batches import BatchStore, Item
-from shared.jobs.record import Job
+from shared.jobs.record import Job, Status
 from shared.objects import ObjectMissingError, ObjectStore
 from shared.zip_writer import ZipWriter
 
@@ -188,7 +188,8 @@ class _Build:
         if job and job.output and picture is not None:
             name = f"{file_stem(custom_id, index)}.{_EXTENSIONS.get(job.output.content_type, 'bin')}"
             self._zip.add(name, job.completed_at or 0.0, picture)
-        line = json.dumps(_line(index, custom_id, job, name), separators=(",", ":")).encode() + b"\n"
+        status = job.status if job else self._batch.status_of_unmade if index >= self._batch.loaded else None
+        line = json.dumps(_line(index, custom_id, status, job, name), separators=(",", ":")).encode() + b"\n"
         self._list.write(line)
         self._list_crc = zlib.crc32(line, self._list_crc)
 
@@ -233,14 +234,16 @@ def file_stem(custom_id: str | None, index: int) -> str:
     return f"{safe}~{hashlib.sha256(custom_id.encode()).hexdigest()[:16]}"
 
 
-def _line(index: int, custom_id: str | None, job: Job | None, name: str | None) -> dict[str, Any]:
+def _line(
+    index: int, custom_id: str | None, status: Status | None, job: Job | None, name: str | None
+) -> dict[str, Any]:
     """An item in the archive's own list."""
     output = job.output if job else None
     return {
         "index": index,
         "custom_id": custom_id,
         "id": job.id if job else None,
-        "status": job.status if job else None,
+        "status": status,
         "file": name,
         "sha256": output.sha256 if output and name else None,
         "width": output.width if output and name else None,

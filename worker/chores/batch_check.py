@@ -7,11 +7,12 @@ the cursor in the batch's record moves. A part that is checked again, after a cr
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from shared.errors import Fault, NotFound
+from shared.errors import Fault
 from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, Writer, unnumbered
 from shared.jobs.batch_record import Batch, LineFault
 from shared.jobs.batches import BatchClaim, BatchStore
@@ -19,7 +20,7 @@ from shared.jobs.record import Job, NewJob, Status
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters
 from shared.objects import ObjectStore
-from shared.requests.batch import BatchCheck, Names, Place, line_of, read_line
+from shared.requests.batch import BatchCheck, Names, Place, inputs_of_line, line_of, read_line
 from shared.settings import Settings
 
 #: Batches whose names are remembered between two parts; those of others are read again.
@@ -71,8 +72,7 @@ class Checking:
         faults = sorted([*faults, *check.faults], key=lambda fault: fault.line or 0)
         told = [LineFault(fault.line or 0, fault.pointer or "", fault.detail) for fault in faults]
         if told:
-            lines = [json.dumps(vars(fault), ensure_ascii=False).encode() for fault in told]
-            self._file(batch, Kind.ERRORS).write(part, lines)
+            self._write_faults(batch, part, told)
         else:
             self._file(batch, Kind.ITEMS).write(part, list(check.lines()))
             self._batches.hold(batch.uid, check.stored)
@@ -113,20 +113,21 @@ class Checking:
         """Write the lines of a batch that tries another again, all of them; False, for there is no more."""
         batch = claim.batch
         writer = Writer(self._file(batch, Kind.ITEMS))
-        try:
-            earlier = self._batches.get(batch.owner, batch.retry_of or "")
-        except NotFound:
-            gone = LineFault(0, "", "The batch whose items these are was deleted.")
-            self._batches.checked(claim, 0, batch.total, batch.total, [gone])
-            return False
-        for lines, inputs in self._retried(earlier):
+        earlier = self._batches.by_uid(batch.retry_of or "")
+        for lines, inputs in self._retried(earlier) if earlier else ():
             for line in lines:
                 writer.add(line)
             self._batches.hold(batch.uid, inputs)
             if self._draining.is_set() or not self._batches.renew(claim):
                 return False
         writer.close()
-        self._batches.checked(claim, 0, writer.count, writer.count, [])
+        # Of one that is deleted meanwhile some jobs may have gone before they were read.
+        if earlier and self._batches.by_uid(earlier.uid):
+            self._batches.checked(claim, 0, writer.count, writer.count, [])
+        else:
+            gone = LineFault(0, "", "The batch whose items these are was deleted.")
+            self._write_faults(batch, 0, [gone])
+            self._batches.checked(claim, 0, batch.total, batch.total, [gone])
         return False
 
     def _retried(self, earlier: Batch) -> Iterator[tuple[list[bytes], list[str]]]:
@@ -139,7 +140,12 @@ class Checking:
             yield [line_of(_again(job, earlier)) for job in again], inputs
         file = self._file(earlier, Kind.ITEMS)
         for part in range(earlier.loaded // PART_LINES, -(-earlier.total // PART_LINES)):
-            yield file.read(part)[max(0, earlier.loaded - part * PART_LINES) :], []
+            lines = file.read(part)[max(0, earlier.loaded - part * PART_LINES) :]
+            yield lines, list(dict.fromkeys(chain.from_iterable(map(inputs_of_line, lines))))
+
+    def _write_faults(self, batch: Batch, part: int, faults: Sequence[LineFault]) -> None:
+        lines = [json.dumps(vars(fault), ensure_ascii=False).encode() for fault in faults]
+        self._file(batch, Kind.ERRORS).write(part, lines)
 
     def _file(self, batch: Batch, kind: Kind) -> BatchFile:
         return BatchFile(self._desk.objects, batch.uid, kind)

@@ -1,5 +1,6 @@
 """Batches over HTTP: what is taken, what is refused and where, and what is shown of them."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -451,6 +452,8 @@ def test_a_batch_with_a_faulty_line_fails_its_check_and_makes_no_job(
     assert found == [(5, ""), (1102, "/spec/sizee"), (1102, "/custom_id"), (1152, "/content")]
     assert "line 9" in now["errors"][2]["detail"], "where the first of that name is"
     assert [json.loads(line) for line in http.get(batch["urls"]["errors"]).text.splitlines()] == now["errors"]
+    results = [json.loads(line) for line in http.get(batch["urls"]["results"]).text.splitlines()]
+    assert {(line["id"], line["status"]) for line in results} == {(None, None)}
     assert audit(redis_client).records == {}
     assert http.post(batch["urls"]["cancel"]).status_code == 409
     assert http.post(batch["urls"]["retry"]).status_code == 409
@@ -482,6 +485,43 @@ def test_a_batch_that_is_being_checked_can_be_canceled(http: httpx.Client, work:
     assert http.post(batch["urls"]["cancel"]).json()["status"] == "canceled"
     work_off(work)
     assert http.get(batch["urls"]["self"]).json()["counts"]["canceled"] == 3
+
+
+def test_a_batch_that_was_canceled_while_it_was_checked_is_sent_again_rather_than_retried(
+    http: httpx.Client, work: BatchWork
+) -> None:
+    batch = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, *ITEMS), headers=LATER).json()
+    http.post(batch["urls"]["cancel"])
+    answer = http.post(batch["urls"]["retry"])
+    assert answer.status_code == 409
+    assert "send it again" in answer.json()["detail"]
+    work_off(work)
+
+
+def test_pictures_of_items_that_never_became_jobs_are_kept_to_be_tried_again_until_their_batch_goes(
+    http: httpx.Client, work: BatchWork, redis_client: redis.Redis, post: Post
+) -> None:
+    inside = "data:image/png;base64," + base64.b64encode(picture_bytes()).decode()
+    deleted = post({"content": inside, "styles": [inside]})
+    http.post(deleted["urls"]["cancel"])
+    work_off(work)
+    [sha256] = redis_client.hkeys(Key.REFS)
+    again = http.post(deleted["urls"]["retry"]).json()
+    http.delete(deleted["urls"]["self"])
+    work_off(work)
+    assert redis_client.hget(Key.REFS, sha256) is None, "both batches are over"
+    assert http.get(again["urls"]["self"]).json()["status"] == "failed"
+    batch = post({"content": inside, "styles": [inside]})
+    http.post(batch["urls"]["cancel"])
+    again = http.post(batch["urls"]["retry"]).json()
+    while http.get(again["urls"]["self"]).json()["status"] == "validating":
+        assert work.step()
+    assert redis_client.hget(Key.REFS, sha256) == "2", "both batches keep it"
+    http.delete(batch["urls"]["self"])
+    work_off(work)
+    [job] = http.get(again["urls"]["items"]).json()["items"]
+    assert (job["stage"], redis_client.hget(Key.REFS, sha256)) == ("waiting", "2")
+    audit(redis_client)
 
 
 def test_a_retry_tries_what_did_not_succeed_again_and_in_order(
@@ -536,6 +576,7 @@ def test_the_retry_of_a_batch_that_is_deleted_meanwhile_fails(
     work_off(work)
     now = http.get(again["urls"]["self"]).json()
     assert (now["status"], len(now["errors"])) == ("failed", 1)
+    assert json.loads(http.get(now["urls"]["errors"]).text) == now["errors"][0]
 
 
 def test_deleting_takes_a_batch_and_its_jobs_away(

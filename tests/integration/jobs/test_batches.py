@@ -303,6 +303,20 @@ def test_inputs_that_were_kept_for_a_batch_that_never_came_are_let_go(
     assert list(left.zset(Key.UNUSED)) == [sha256("bridge")]
 
 
+def test_inputs_that_are_kept_for_a_batch_that_has_ended_meanwhile_are_let_go(
+    batches: BatchStore, objects: ObjectStore, work: BatchWork, redis_client: redis.Redis
+) -> None:
+    loaded = new_batch(batches, objects, 1)
+    canceled, _ = batches.create(NewBatch("batch_2", "ann", BatchStatus.VALIDATING, 1, {}, "hash"))
+    batches.cancel("ann", canceled.id)
+    work_off(work)
+    for batch in (loaded, canceled):
+        batches.hold(batch.uid, [sha256("bridge")])
+    work_off(work)
+    assert redis_client.hget(Key.REFS, sha256("bridge")) is None
+    audit(redis_client)
+
+
 def test_an_idempotency_key_stands_for_one_batch(batches: BatchStore, redis_client: redis.Redis) -> None:
     def make(uid: str, body: str) -> NewBatch:
         return NewBatch(uid, "ann", BatchStatus.PROCESSING, 1, {}, body, idempotency_key="key")

@@ -180,5 +180,5 @@ def test_a_mask_is_not_taken_for_a_region() -> None:
 
 def test_of_names_that_are_given_twice_some_are_told_and_the_others_counted() -> None:
     names = [f'"name{index}": 1' for index in range(30_000)]
-    with pytest.raises(MalformedRequest, match="gives /name0, .* and 29990 more twice or more"):
+    with pytest.raises(MalformedRequest, match=r"gives /name0, .* and 29990 more twice or more"):
         parse(JobRequest, f"{{{', '.join(names + names)}}}".encode())

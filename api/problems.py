@@ -29,6 +29,7 @@ from shared.errors import (
     UnsupportedMediaType,
 )
 from shared.ids import new_id
+from shared.requests.bodies import MOST_FAULTS
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,8 @@ def problem(faults: Sequence[Fault], request_id: str) -> Response:
 
 
 def _several(count: int) -> str:
+    if count >= MOST_FAULTS:
+        return f"{MOST_FAULTS} faults or more, of which `errors` lists the first {MAX_ERRORS}."
     if count > MAX_ERRORS:
         return f"{count} faults, of which `errors` lists the first {MAX_ERRORS}."
     return f"{count} faults, each listed in `errors`."

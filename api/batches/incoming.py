@@ -15,7 +15,7 @@ from shared.errors import Fault, InvalidRequest, UnsupportedMediaType
 from shared.jobs.batch_files import BatchFile, Kind, Writer, numbered
 from shared.requests.batch import BatchCheck, Place, is_head, read_line
 from shared.requests.batch_models import MAX_DEFERRED, MAX_ITEMS, BatchHead
-from shared.requests.bodies import read_tree
+from shared.requests.bodies import MOST_FAULTS, read_tree
 
 NDJSON = "application/x-ndjson"
 #: Bytes that a line may have: as many as the request of a single job.
@@ -147,6 +147,8 @@ def _ndjson(found: Services) -> Incoming:
         if len(line) > LINE_BYTES:
             faults.append(_too_long(number, LINE_BYTES))
             continue
+        if len(faults) >= MOST_FAULTS:
+            continue  # the rest is of no interest, but for the digest
         tree = read_line(line, number, faults)
         if check is None:
             head = is_head(tree)
@@ -163,10 +165,7 @@ def _ndjson(found: Services) -> Incoming:
             portion = []
     check = check or BatchCheck(g.owner, found, {})
     check.add(portion)
-    if count > MAX_ITEMS:
-        faults.append(InvalidRequest(_too_many(count), pointer=""))
-    if not count and not faults:
-        faults.append(InvalidRequest(_EMPTY, pointer=""))
+    _check_count(count, faults)
     return Incoming(check, digest.hexdigest(), faults)
 
 
@@ -197,6 +196,13 @@ def lines(limit: int, digest: "hashlib._Hash", longest: int = LINE_BYTES) -> Ite
         rest = rest[: longest + 1]
     if rest.strip():
         yield number + 1, rest
+
+
+def _check_count(count: int, faults: list[Fault]) -> None:
+    if count > MAX_ITEMS:
+        faults.append(InvalidRequest(_too_many(count), pointer=""))
+    if not count and not faults:
+        faults.append(InvalidRequest(_EMPTY, pointer=""))
 
 
 def _too_long(line: int, limit: int) -> Fault:

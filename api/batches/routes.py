@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, g, request, stream_with_context
 from werkzeug.datastructures import ETags
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api import links, preferences, queries, wire
 from api.batches.incoming import NDJSON, Incoming, read_batch, store_batch
@@ -191,7 +192,7 @@ def _defer(key: str | None, found: Services) -> tuple[Batch, bool]:
                 idempotency_key=key,
             )
         )
-    except (Faults, IdempotencyMismatch):
+    except (Faults, IdempotencyMismatch, RequestEntityTooLarge):
         remove(found.objects, uid)
         raise
     if not created:

@@ -14,7 +14,7 @@ from shared.errors import Fault, InvalidRequest, MalformedRequest
 from shared.jobs.policy import milliseconds
 from shared.jobs.record import NewJob, Stage, new_record
 from shared.requests.batch_models import BatchDefaults, BatchHead, BatchRequest
-from shared.requests.bodies import Parsed, read_tree, validated
+from shared.requests.bodies import MOST_FAULTS, Parsed, read_tree, validated
 from shared.requests.check import Checker, Means, job_of
 from shared.requests.models import ItemRequest
 from shared.requests.webhooks import check_webhook
@@ -118,6 +118,8 @@ class BatchCheck:
     def add(self, items: Sequence[tuple[Place, Any]]) -> None:
         """Check these items, each with its place; none where it is not known what they leave out.
 
+        Behind `MOST_FAULTS` no more are looked at.
+
         Raises:
             StoreUnavailable: Redis does not answer.
         """
@@ -126,6 +128,8 @@ class BatchCheck:
             trees = [self._merged(tree) for _, tree in portion]
             self._checker.foresee(trees)
             for (place, own), tree in zip(portion, trees, strict=True):
+                if len(self.faults) >= MOST_FAULTS:
+                    return
                 self._check(place, own, validated(ItemRequest, tree))
 
     def lines(self) -> Iterator[bytes]:

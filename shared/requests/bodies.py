@@ -20,6 +20,8 @@ from shared.spec import SpecRequest
 
 M = TypeVar("M", bound=BaseModel)
 Loc = tuple[str | int, ...]
+#: Faults of one request after which no more are looked for.
+MOST_FAULTS = 50_000
 #: Names given more than once that are told of: each is looked for in the whole body.
 _MOST_TWICE = 10
 
@@ -37,16 +39,19 @@ class Parsed(Generic[M]):
     tree: Any
     model: M | None
     faults: list[Fault] = field(default_factory=list)
+    #: Where the first so many faults are, and those places with all that is above them.
+    _at: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _above: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _known: int = field(default=0, init=False, repr=False, compare=False)
 
     def sound(self, pointer: str) -> bool:
         """True when no fault was found so far at `pointer`, above or below it."""
-        return not any(
-            fault.pointer == pointer
-            or (fault.pointer or "").startswith(pointer + "/")
-            or pointer.startswith((fault.pointer or "") + "/")
-            for fault in self.faults
-            if fault.pointer is not None
-        )
+        for fault in self.faults[self._known :]:
+            if fault.pointer is not None:
+                self._at.add(fault.pointer)
+                self._above.update(_way_to(fault.pointer))
+        self._known = len(self.faults)
+        return pointer not in self._above and self._at.isdisjoint(_way_to(pointer))
 
 
 def parse(kind: type[M], data: bytes) -> Parsed[M]:
@@ -112,6 +117,12 @@ def read_tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
         more = f" and {len(twice) - _MOST_TWICE} more" if len(twice) > _MOST_TWICE else ""
         raise MalformedRequest(f"The body gives {places}{more} twice or more; give each name once.")
     return tree
+
+
+def _way_to(pointer: str) -> list[str]:
+    """A JSON pointer and all that point to what is above."""
+    tokens = pointer.split("/")
+    return ["/".join(tokens[:count]) for count in range(1, len(tokens) + 1)]
 
 
 def _refuse_constant(name: str) -> NoReturn:

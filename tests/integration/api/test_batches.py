@@ -185,6 +185,16 @@ def test_of_very_many_faults_a_thousand_are_listed_and_all_counted(http: httpx.C
     assert answer.json()["detail"].startswith("1500 faults")
 
 
+def test_behind_very_many_faults_no_more_are_looked_for(http: httpx.Client) -> None:
+    answer = http.post("/v1/batches", content=b"x\n" * 60_000, headers=NDJSON)
+    assert len(faults(answer)) == 1000
+    assert answer.json()["detail"].startswith("50000 faults or more")
+    wild = {f"unknown {index}": 1 for index in range(20_000)}
+    answer = http.post("/v1/batches", content=ndjson(*[wild | ITEMS[0]] * 5), headers=NDJSON)
+    assert answer.json()["detail"].startswith("50000 faults or more")
+    assert {line for line, _ in faults(answer)} == {1}
+
+
 def test_one_item_more_than_may_be_is_refused(http: httpx.Client) -> None:
     item = json.dumps({"content": CONTENT, "styles": [STYLE]})
     answer = http.post("/v1/batches", content="\n".join([item] * 10_001), headers=NDJSON)
@@ -205,11 +215,14 @@ def test_a_line_that_is_too_long_is_a_fault_of_its_own(http: httpx.Client) -> No
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_beyond_its_bound_is_refused(valkey: str, settings: Settings, chunked: bool) -> None:
+def test_a_body_beyond_its_bound_is_refused(
+    valkey: str, settings: Settings, objects: ObjectStore, chunked: bool
+) -> None:
     from tests.support.api import ApiServer
 
+    before = len(list(objects.list("batches/")))
     with (
-        ApiServer(settings.data_dir, valkey, batch_bytes=str(2**20)) as api,
+        ApiServer(settings.data_dir, valkey, batch_bytes=str(2**20), batch_upload_bytes=str(2**20)) as api,
         checked_client(api.url) as client,
     ):
         line = ndjson({"content": CONTENT, "styles": [STYLE]}, "")
@@ -218,6 +231,9 @@ def test_a_body_beyond_its_bound_is_refused(valkey: str, settings: Settings, chu
             answer = client.post("/v1/batches", content=pieces(body) if chunked else body, headers=headers)
             assert answer.status_code == 413
             assert str(2**20) in answer.json()["detail"]
+        answer = client.post("/v1/batches", content=pieces(body) if chunked else body, headers=LATER)
+        assert answer.status_code == 413
+        assert len(list(objects.list("batches/"))) == before, "what had come in is deleted"
 
 
 def pieces(body: bytes) -> Iterator[bytes]:

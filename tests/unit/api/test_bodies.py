@@ -1,9 +1,10 @@
 import json
+import time
 from typing import Any
 
 import pytest
 
-from shared.errors import MalformedRequest
+from shared.errors import InvalidRequest, MalformedRequest
 from shared.requests.bodies import parse
 from shared.requests.models import JobRequest
 
@@ -70,6 +71,20 @@ def test_every_fault_is_found_and_pointed_at() -> None:
     assert found["/styles/0"] == found["/styles/3/mask"] == found["/init"]
     assert "http" in found["/init"]
     assert "greater than or equal to 16" in found["/spec/size"]
+
+
+def test_whether_a_place_is_sound_is_told_quickly_however_many_faults_there_are() -> None:
+    wild = {f"unknown{index}": 1 for index in range(20_000)}
+    parsed = parse(JobRequest, json.dumps({"content": A, "styles": [B], "spec": wild, "init": 1}).encode())
+    started = time.thread_time()
+    assert not any(parsed.sound(f"/spec/{name}") for name in wild)
+    assert time.thread_time() - started < 20, "not each of them with each of the others"
+    assert parsed.sound("/spec/size")
+    assert not parsed.sound("/spec")
+    assert not parsed.sound("/init/deeper")
+    assert parsed.sound("/ini")
+    parsed.faults.append(InvalidRequest("too late", pointer="/spec/size"))
+    assert not parsed.sound("/spec/size")
 
 
 def test_missing_fields_are_said_to_be_needed() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.jobs.record import Job, Queue
+from shared.jobs.record import Job, Queue, Status
 
 
 class LeaseLostError(Exception):
@@ -86,6 +86,16 @@ class Purged:
 
     keys: tuple[str, ...]
     prefixes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, job: Job) -> "Purged":
+        """What a purged job leaves, by its record as it was, without an output that other jobs need."""
+        keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
+        # Who ends an attempt tidies up after it; who loses one cannot. An output that others need stays.
+        kept = job.status is Status.SUCCEEDED and job.output is None
+        strays = ("checkpoints",) if kept else ("outputs", "checkpoints")
+        prefixes = tuple(f"{part}/{job.uid}/" for part in strays) if job.attempt_errors else ()
+        return cls(tuple(key for key in keys if key), prefixes)
 
 
 @dataclass(frozen=True)

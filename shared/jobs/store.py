@@ -209,13 +209,7 @@ class JobStore(FlightStore):
         outcome, record = reply
         if outcome == "conflict":
             raise Conflict("the job has not ended; cancel it first")
-        job = _job(record)
-        keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        # Who ends an attempt tidies up after it; who loses one cannot. An output that others need stays.
-        kept = job.status is Status.SUCCEEDED and job.output is None
-        strays = ("checkpoints",) if kept else ("outputs", "checkpoints")
-        prefixes = tuple(f"{part}/{job.uid}/" for part in strays) if job.attempt_errors else ()
-        return Purged(tuple(key for key in keys if key), prefixes)
+        return Purged.of(_job(record))
 
     # Workers' side.
 

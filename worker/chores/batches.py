@@ -16,7 +16,9 @@ from shared.ids import new_id
 from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, remove
 from shared.jobs.batch_record import Batch, BatchStatus
 from shared.jobs.batches import CHUNK, BatchClaim, BatchStore
-from shared.jobs.record import Job, Queue
+from shared.jobs.erase import erase
+from shared.jobs.record import Queue
+from shared.jobs.results import Purged
 from worker.chores.batch_check import Checking, Desk
 
 log = logging.getLogger(__name__)
@@ -112,17 +114,11 @@ class BatchWork:
         if purged is None:
             return False
         for job in purged.jobs:
-            self._delete(job)
+            erase(self._objects, Purged.of(job))
         if purged.gone:
             remove(self._objects, purged.uid)
             log.info("batch %s is purged", purged.uid)
         return True
-
-    def _delete(self, job: Job) -> None:
-        keys = [job.output and job.output.key, job.preview_key, job.checkpoint and job.checkpoint.key]
-        for key in keys:
-            if key:
-                self._objects.delete(key)
 
 
 def job_of_line(line: bytes, index: int, batch: Batch) -> dict[str, Any]:

@@ -228,6 +228,11 @@ def test_an_ended_batch_goes_with_its_jobs_and_objects_when_its_retention_is_ove
     objects.put(key, b"picture", "image/png")
     finish(store, done)
     store.purge("ann", store.cancel("ann", claim_next(store)).id)
+    lost = claim_paint(store)
+    stray = f"outputs/{lost.job.uid}/{lost.fence}.png"
+    objects.put(stray, b"of a worker that was lost before it could say so", "image/png")
+    clock.advance(config.lease_seconds + 1)
+    store.reap()
     batches.cancel("ann", batch.id)
     work_off(work)
     assert batches.get("ann", batch.id).gone[Status.CANCELED] == 1
@@ -237,7 +242,7 @@ def test_an_ended_batch_goes_with_its_jobs_and_objects_when_its_retention_is_ove
     clock.advance(2)
     work_off(work)
     assert list(objects.list("batches/")) == []
-    assert objects.stat(key) is None
+    assert objects.stat(key) is objects.stat(stray) is None
     left = audit(redis_client)
     assert (left.records, left.batches) == ({}, {})
     with pytest.raises(NotFound):

@@ -12,7 +12,8 @@ local batch = arg.record
 local idempotency = arg.idempotency_key and K.batch_idempotency .. arg.idempotency_key .. ':' .. batch.owner
 local known = idempotency and redis.call('GET', idempotency)
 local existing = known and load_batch(known) or load_batch(batch.uid)
-if existing and existing.deleted ~= '1' then
+-- Keys and owners may have colons: another owner's may be of the same name.
+if existing and existing.owner == batch.owner and existing.deleted ~= '1' then
   -- The very same record again is a repeated command whose answer was lost.
   local outcome = existing.uid == batch.uid and 'created' or 'existing'
   if existing.body_hash ~= batch.body_hash then outcome = 'mismatch' end

@@ -127,6 +127,8 @@ class BatchStore:
         with translated():
             uid: Any = self._redis.get(f"{Key.BATCH_IDEMPOTENCY}{idempotency_key}:{owner}")
         batch = self.by_uid(uid) if uid else None
+        if batch and batch.owner != owner:
+            return None  # of another key and owner that come to the same name
         if batch and batch.body_hash != body_hash:
             raise _mismatch()
         return batch

@@ -141,7 +141,8 @@ class JobStore(FlightStore):
         """The job that an earlier submit with this key made, for the 24 hours that the key is kept."""
         with translated():
             uid: Any = self._redis.get(f"{Key.IDEMPOTENCY}{idempotency_key}:{owner}")
-        return self.by_uid(uid) if uid else None
+        job = self.by_uid(uid) if uid else None
+        return job if job and job.owner == owner else None
 
     def list(
         self, owner: str, *, status: Status | None = None, limit: int = 100, page_token: str | None = None

@@ -31,7 +31,8 @@ end
 
 local known = idempotency and redis.call('GET', idempotency)
 local existing = known and load_job(known)
-if existing then return answer(existing, 'mismatch') end
+-- Keys and owners may have colons: another owner's may be of the same name.
+if existing and existing.owner == given.owner then return answer(existing, 'mismatch') end
 
 existing = find_job(given.owner, given.id)
 if existing then

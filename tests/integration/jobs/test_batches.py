@@ -337,6 +337,19 @@ def test_an_idempotency_key_stands_for_one_batch(batches: BatchStore, redis_clie
         batches.created_with("ann", "key", "another body")
 
 
+def test_a_key_and_an_owner_with_colons_are_not_taken_for_others(
+    batches: BatchStore, store: JobStore
+) -> None:
+    for number, (key, owner) in enumerate((("order", "7:ann"), ("order:7", "ann"))):
+        batch = NewBatch(f"batch_{number}", owner, BatchStatus.PROCESSING, 1, {}, "hash", idempotency_key=key)
+        assert batches.created_with(owner, key, "hash") is None
+        assert batches.create(batch)[1], "it is new"
+        assert store.submitted_with(owner, key) is None
+        job = store.submit(new_job(owner, idempotency_key=key))
+        assert (job.created, job.job.owner) == (True, owner)
+        assert store.submitted_with(owner, key) == job.job
+
+
 def test_the_rate_is_of_the_last_minutes_and_unknown_before_the_first_item_ended(
     batches: BatchStore, objects: ObjectStore, work: BatchWork, store: JobStore, clock: Clock
 ) -> None:

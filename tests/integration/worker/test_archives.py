@@ -113,6 +113,17 @@ def test_an_archive_has_every_picture_and_says_what_became_of_each_item(house: H
     assert (archive.done, archive.total) == (300, 300)
 
 
+def test_items_that_never_became_jobs_are_canceled_as_in_the_results(house: House) -> None:
+    batch = new_batch(house.batches, house.objects, 3)
+    house.batches.cancel("ann", batch.id)
+    work_off(chores(house.client, house.config, house.objects))
+    ended = house.batches.get("ann", batch.id)
+    listed = check(house.built(ended), ended, missing=3)
+    assert [(line["custom_id"], line["status"]) for line in listed] == [
+        (f"item {index}", "canceled") for index in range(3)
+    ]
+
+
 def test_items_that_share_a_picture_have_it_each_under_their_own_name(house: House) -> None:
     batch = new_batch(house.batches, house.objects, 5, fresh=False, **PICTURES)
     work_off(chores(house.client, house.config, house.objects))

@@ -33,7 +33,7 @@ from worker.intake.task import Intake
 @pytest.fixture
 def config(valkey: str, tmp_path: Path) -> Settings:
     trusted = (ip_network("127.0.0.0/8"),)
-    return Settings(data_dir=tmp_path, redis_url=valkey, trusted_networks=trusted, redis_timeout=60)
+    return Settings(data_dir=tmp_path, redis_url=valkey, trusted_networks=trusted, redis_timeout=20)
 
 
 @pytest.fixture

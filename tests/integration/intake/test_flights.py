@@ -97,7 +97,6 @@ def test_the_items_of_a_batch_fetch_their_style_once_by_however_many_workers(
     assert len(kept) == 1
     assert redis_client.hget(Key.REFS, kept.pop()) == "24"
     assert store.tally().shared == 23
-    audit(redis_client)
 
 
 def test_jobs_of_one_owner_share_a_fetch_that_was_under_way_and_a_later_job_fetches_anew(

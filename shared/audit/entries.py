@@ -64,7 +64,7 @@ def _waiting(lane: str, owner: str) -> Callable[[Sighting], bool]:
 
 
 def rank(record: Mapping[str, str]) -> int:
-    """A waiting job's score in its line, as in prelude.lua; `KeyError` or `ValueError` where it has none."""
+    """A waiting job's score in its line, as in reading.lua; `KeyError` or `ValueError` where it has none."""
     priority = max(int(record["priority"]), int(record.get("lift", 0)))
     return (9 - priority) * 10**13 + int(record["order"])
 

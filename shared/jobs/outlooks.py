@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from shared.errors import StoreUnavailable
 from shared.jobs.changes import read_jobs
 from shared.jobs.eta import (
     Cost,
@@ -97,7 +98,11 @@ class Outlooks:
         """The same of a job whose place is known already."""
         if job.status.terminal:
             return None
-        look = self._look(f"paint.{job.spec.backbone}")
+        try:
+            look = self._look(f"paint.{job.spec.backbone}")
+        except StoreUnavailable:
+            # A server that takes no writes shows what it has, and not which workers live.
+            return Outlook(position, None)
         seconds = self._seconds(job, position, look)
         return Outlook(position, None if seconds is None else max(seconds, 0.0))
 

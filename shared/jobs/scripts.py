@@ -1,7 +1,7 @@
 """Loads the Lua scripts beside this file and runs them.
 
-A script is one file and one transition. What several need stands in `prelude.lua` and is put in front of
-each, after the names of the keys; arguments travel as one JSON object, so that scripts read them by name.
+A script is one file and one transition. What several need stands in the files of `PARTS` and is put in front
+of each, after the names of the keys; arguments travel as one JSON object, so that scripts read them by name.
 """
 
 import hashlib
@@ -21,25 +21,40 @@ Reply = list[Any]
 
 #: Files of shared functions, in this order: each may use those before it, and declares what it calls of a
 #: later one.
-PARTS = ("measures", "changes", "deliveries", "prelude", "pace", "batches", "places", "sharing", "archives")
+PARTS = (
+    "reading",
+    "measures",
+    "changes",
+    "deliveries",
+    "prelude",
+    "pace",
+    "batches",
+    "places",
+    "sharing",
+    "archives",
+)
+#: Those of scripts that write nothing, which run much oftener.
+READING_PARTS = ("reading", "places")
+_WRITES_NOTHING = "no-writes"
 
 _FOLDER = Path(__file__).parent
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 @cache
-def prelude() -> str:
-    """What stands in front of every script: key names, then the shared functions."""
+def prelude(parts: tuple[str, ...] = PARTS) -> str:
+    """What stands in front of a script: key names, then the shared functions."""
     names = ", ".join(f"{key.name.lower()} = '{key.value}'" for key in Key)
-    parts = "\n".join((_FOLDER / f"{part}.lua").read_text() for part in PARTS)
-    return f"local K = {{{names}}}\n{parts}"
+    functions = "\n".join((_FOLDER / f"{part}.lua").read_text() for part in parts)
+    return f"local K = {{{names}}}\n{functions}"
 
 
 @cache
 def source(name: str) -> str:
     """A script as the server gets it: its shebang line, the prelude, and its own text."""
     shebang, body = (_FOLDER / f"{name}.lua").read_text().split("\n", 1)
-    return f"{shebang}\n{prelude()}\n{body}"
+    parts = READING_PARTS if _WRITES_NOTHING in shebang else PARTS
+    return f"{shebang}\n{prelude(parts)}\n{body}"
 
 
 @cache

@@ -1,6 +1,6 @@
 """A clock for the job store that tests turn by hand.
 
-The scripts know the time from one call of Redis' `TIME`, in `prelude.lua`. Here, and only here, that call is
+The scripts know the time from one call of Redis' `TIME`, in `reading.lua`. Here, and only here, that call is
 replaced in the text given to the server by a key of the test's own; everything else of a script is what
 production runs. Nothing in `shared/` knows of it.
 """

@@ -22,7 +22,7 @@ from shared.jobs.delivery import (
 )
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Webhook
-from shared.jobs.scripts import source
+from shared.jobs.scripts import prelude
 from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
@@ -390,9 +390,9 @@ def test_a_batch_tells_that_it_has_ended_and_is_gone_with_its_deliveries(
     redis_client.hset(f"{Key.BATCH}batch_1", mapping=batch)
 
     def call(text: str) -> None:
-        prelude = source("get").rsplit("local job = find_job", 1)[0].replace("flags=no-writes", "")
+        shared = prelude()
         redis_client.eval(
-            f"{prelude}\nlocal batch = arg.batch\n{text}", 0, f'{{"batch": {json.dumps(batch)}}}'
+            f"#!lua\n{shared}\nlocal batch = arg.batch\n{text}", 0, f'{{"batch": {json.dumps(batch)}}}'
         )
 
     for event in ("batch.completed", "batch.completed", "batch.failed"):

@@ -63,7 +63,7 @@ def start(house: House, tmp_path: Path) -> Iterator[Callable[..., subprocess.Pop
 
     def begin(*arguments: str | Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from client.cli import main; main()", *arguments],
+            [sys.executable, "-c", COMMAND, *arguments],
             env={**os.environ, "IMPASTO_URL": house.url, "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,
             stdout=subprocess.PIPE,
@@ -80,6 +80,13 @@ def start(house: House, tmp_path: Path) -> Iterator[Callable[..., subprocess.Pop
 
 
 Start = Callable[..., "subprocess.Popen[str]"]
+#: Where tests run in the background, SIGINT is ignored, and by whatever they start.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from client.cli import main
+main()
+"""
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:

@@ -72,4 +72,4 @@ def test_every_key_carries_the_prefix() -> None:
 
 
 def test_the_time_is_asked_in_one_place_only() -> None:
-    assert [name for name in [*NAMES, *scripts.PARTS] if "'TIME'" in text(name)] == ["prelude"]
+    assert [name for name in [*NAMES, *scripts.PARTS] if "'TIME'" in text(name)] == ["reading"]

@@ -63,11 +63,11 @@ class Retries:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds asked for by a Retry-After header (RFC 9110, 10.2.3: a number or a date); None without one."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

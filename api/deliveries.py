@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, g, request
 
-from api import links
+from api import links, queries
 from api.delivery_views import (
     AttemptView,
     DeliveryPageView,
@@ -19,7 +19,6 @@ from api.problems import raise_all
 from api.replies import reply
 from api.services import services
 from shared.errors import Fault, InvalidRequest
-from shared.jobs.deliveries import MAX_PAGE
 from shared.jobs.delivery import Attempt, Delivery, DeliveryState, Secret
 from shared.requests.models import WebhookTest
 from shared.requests.webhooks import check_webhook
@@ -27,7 +26,6 @@ from shared.timestamps import maybe_timestamp, timestamp
 
 blueprint = Blueprint("deliveries", __name__)
 
-_LIMIT = 100
 _QUERY = ("job", "batch", "state", "limit", "page_token")
 #: A secret is for who asked, and for nobody's cache.
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -48,14 +46,8 @@ def rotate() -> Response:
 @blueprint.get("/v1/webhooks/deliveries")
 def index() -> Response:
     """What was sent and is to be sent, the latest event first."""
-    faults: list[Fault] = [
-        InvalidRequest(
-            f"There is no parameter {name}; there are {', '.join(_QUERY)}.", pointer=f"/query/{name}"
-        )
-        for name in request.args
-        if name not in _QUERY
-    ]
-    state, limit = _state(faults), _limit(faults)
+    faults = queries.only(_QUERY)
+    state, limit = _state(faults), queries.limit(faults)
     job, batch = request.args.get("job"), request.args.get("batch")
     if job is not None and batch is not None:
         faults.append(InvalidRequest("Give `job` or `batch`, not both.", pointer="/query/batch"))
@@ -103,11 +95,8 @@ def _found(
         told = services().deliveries.of("job", services().store.get(g.owner, job).uid)
         return [one for one in told if state in (None, one.state)][:limit], None
     token = request.args.get("page_token")
-    try:
+    with queries.pointed("page_token"):
         page = services().deliveries.page(g.owner, state=state, batch=batch, limit=limit, page_token=token)
-    except InvalidRequest as fault:
-        fault.pointer = "/query/page_token"
-        raise
     return page.deliveries, page.next_token
 
 
@@ -119,15 +108,6 @@ def _state(faults: list[Fault]) -> DeliveryState | None:
         return DeliveryState(given)
     faults.append(InvalidRequest(f"A state is one of {', '.join(DeliveryState)}.", pointer="/query/state"))
     return None
-
-
-def _limit(faults: list[Fault]) -> int:
-    given = request.args.get("limit", str(_LIMIT))
-    if given.isascii() and given.isdigit() and len(given) <= 9 and int(given) > 0:
-        return min(int(given), MAX_PAGE)
-    detail = f"A limit is a whole number from 1; more than {MAX_PAGE} gives {MAX_PAGE}."
-    faults.append(InvalidRequest(detail, pointer="/query/limit"))
-    return _LIMIT
 
 
 def _next_url(token: str, limit: int) -> str:

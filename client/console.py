@@ -98,8 +98,16 @@ def say(what: str) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print an answer as one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Print an answer as one line of JSON; in ASCII where it holds what cannot be written otherwise.
+
+    Such are the lone surrogates that stand for bytes of a file's name that are no UTF-8.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    print(text)
 
 
 def job_lines(job: Job) -> list[str]:

@@ -143,7 +143,7 @@ class Core:
                     raise Refused(response)
                 if response.status_code == httpx.codes.ACCEPTED:
                     asked = retry_after(response.headers)
-                    return _MADE_SECONDS if asked is None else asked
+                    return _MADE_SECONDS if asked is None else min(asked, self.retries.patience_seconds)
                 download.begin(response.status_code, response.headers)
                 source = yield Open(response)
                 while (chunk := (yield Next(source))) is not END:

@@ -41,7 +41,7 @@ class Progress:
         with self._lock:
             self._ended[status] += 1
             if status != "succeeded" and self._bar is None:
-                say(f"{name}: {status}")
+                say(f"{shown(name)}: {status}")
             self._show()
 
     def waits(self, eta_seconds: float | None) -> None:
@@ -89,6 +89,13 @@ def in_words(seconds: float) -> str:
     return f"about {max(1, round(seconds))} s"
 
 
+def shown(name: str) -> str:
+    """A file's name on one line of a terminal, which obeys none of its characters."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in name
+    )
+
+
 def summary(fates: Sequence[Fate]) -> list[str]:
     """What became of the pictures, a line each for those that have no painting."""
     counts = Counter(fate.status for fate in fates)
@@ -98,7 +105,7 @@ def summary(fates: Sequence[Fate]) -> list[str]:
         reason = (
             f": {fate.error.title} ({fate.error.code}) {fate.error.detail}".rstrip() if fate.error else ""
         )
-        lines.append(f"  {fate.name}: {fate.status}{reason}")
+        lines.append(f"  {shown(fate.name)}: {fate.status}{reason}")
     if len(without) > _NAMED:
         lines.append(f"  and {len(without) - _NAMED} more; --json names all of them")
     return lines

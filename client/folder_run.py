@@ -166,7 +166,8 @@ class FolderRun:
         if not run:
             self.ledger.note(_RUN, "", asked=fingerprint, token=secrets.token_hex(6))
         self._token: str = self.ledger.get(_RUN, "")["token"]
-        self._stems = {facts["stem"].casefold() for _, facts in self.ledger.all(_FILE)}
+        # A file that could never be read has none.
+        self._stems = {facts["stem"].casefold() for _, facts in self.ledger.all(_FILE) if "stem" in facts}
         self._pool = ThreadPoolExecutor(in_flight, "impasto-folder")
         self._room = threading.BoundedSemaphore(4 * in_flight)
         self._saves: list[Future[None]] = []
@@ -182,8 +183,17 @@ class FolderRun:
     def begin(self) -> list[str]:
         """Look at the folder; returns the pictures that have no painting yet."""
         names = self._walk.names()
-        left = [name for name in names if not self._done(name)]
-        self._report.begins(len(names), len(names) - len(left))
+        left: list[str] = []
+        unreadable: dict[str, OSError] = {}
+        for name in names:
+            try:
+                if not self._done(name):
+                    left.append(name)
+            except OSError as error:
+                unreadable[name] = error
+        self._report.begins(len(names), len(names) - len(left) - len(unreadable))
+        for name, fault in unreadable.items():
+            self.refused(name, fault)
         return left
 
     def request(self, name: str) -> Request:
@@ -262,9 +272,12 @@ class FolderRun:
 
     def refused(self, name: str, error: Exception) -> None:
         """The service, or this machine, will not have a picture."""
-        code = error.code if isinstance(error, ApiError) else "unreadable"
-        faults = "; ".join(f"{one.pointer}: {one.detail}" for one in getattr(error, "errors", ()))
-        said = {"code": code, "title": str(error).partition(":")[0], "detail": faults or str(error)}
+        if isinstance(error, ApiError):
+            faults = "; ".join(f"{one.pointer}: {one.detail}" for one in error.errors)
+            said = {"code": error.code, "title": error.title, "detail": faults or error.detail}
+        else:
+            title = "The picture cannot be handed in"
+            said = {"code": "unreadable", "title": title, "detail": str(error)}
         self.ledger.note(_FILE, name, status="refused", error=said)
         self._report.ended(name, "refused")
 

@@ -77,11 +77,13 @@ class Ledger:
     def note(self, kind: str, name: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
         """Facts hold from now on; None takes one back."""
         with self._mutex:
-            self._add(kind, name, facts)
             line = _line(kind, name, facts)
             written = os.write(self._file, line)
             if written != len(line):
+                # What is noted later, once there is room again, is not to follow half a line.
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise OSError(f"{self.path} could not be written to: is the disk full?")
+            self._add(kind, name, facts)
 
     def forget(self, kind: str, name: str) -> None:
         """Nothing is known about a subject any more."""

@@ -80,7 +80,7 @@ class Watch(Generic[T]):
         if held:
             pause = max(0.0, _PACE_SECONDS - (time.monotonic() - began))
         else:
-            pause = POLL_SECONDS if asked is None else asked
+            pause = POLL_SECONDS if asked is None else min(asked, self.core.retries.patience_seconds)
         if before and response.status_code == HTTPStatus.NOT_MODIFIED:
             return replace(before, pause=pause, changed=False, held=held)
         return Look(self.read(read_json(response)), response.headers.get("etag"), pause, held=held)

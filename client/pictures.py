@@ -36,7 +36,7 @@ class Pictures:
             OSError: the file cannot be read.
         """
         data: bytes = yield Work(partial(_bytes, picture))
-        name = "picture" if isinstance(picture, bytes) else Path(picture).name
+        name = "picture" if isinstance(picture, bytes) else _told_name(Path(picture))
         key = hashlib.sha256(data).hexdigest()
         known: Upload = yield Once(key, partial(self._hand_in, name, data))
         if known.expires_at is None or known.expires_at - _MARGIN > datetime.now(UTC):
@@ -142,6 +142,11 @@ def _pictures_of(request: Request) -> Iterator[Image]:
 
 def _bytes(picture: Image) -> bytes:
     return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+
+
+def _told_name(path: Path) -> str:
+    """A file's name for the wire, where bytes that are no UTF-8 cannot be told."""
+    return path.name.encode("utf-8", "replace").decode()
 
 
 def _look_for(pictures: Iterable[Image]) -> None:

@@ -25,7 +25,8 @@ class Retries:
         attempts: requests made in all before giving up.
         first_seconds: longest delay before the second attempt; doubled for each further one.
         longest_seconds: bound of that doubling.
-        patience_seconds: a Retry-After beyond this ends the attempts.
+        patience_seconds: a Retry-After beyond this ends the attempts; one that tells when to look again at
+            what is being made is cut to this.
         total_seconds: no attempt begins later than this after the first.
         absence_seconds: how long a wait for a job goes on, attempt after attempt, while the service is away.
     """
@@ -63,11 +64,11 @@ class Retries:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds asked for by a Retry-After header (RFC 9110, 10.2.3: a number or a date); None without one."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

@@ -78,9 +78,7 @@ def verify(
     if not secrets:
         raise ValueError("there is no secret to verify with")
     given = {name.lower(): value for name, value in headers.items()}
-    missing = [
-        name for name in ("webhook-id", "webhook-timestamp", "webhook-signature") if not given.get(name)
-    ]
+    missing = [name for name in _HEADERS if not given.get(name)]
     if missing:
         raise WebhookError(f"the header {missing[0]} is missing")
     message_id, timestamp = given["webhook-id"], given["webhook-timestamp"]

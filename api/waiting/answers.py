@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from flask import Response
+from werkzeug.http import remove_entity_headers
 
 from api import links
 from api.problems import problem
@@ -27,7 +28,11 @@ class Answer:
         """Give it."""
         own = {name.lower() for name, _ in response.headers}
         headers = [*response.headers, *(pair for pair in self._headers if pair[0].lower() not in own)]
-        body = b"" if response.status_code == HTTPStatus.NOT_MODIFIED else response.get_data()
+        body = b""
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
+            remove_entity_headers(headers)
+        else:
+            body = response.get_data()
         # Flask may have said it already: twice is malformed for some readers (RFC 9112, section 6.3).
         headers = [pair for pair in headers if pair[0].lower() != "content-length"]
         if body:

@@ -238,7 +238,8 @@ class Hub:
             for topic in topics:
                 job, changes = jobs.get(topic), self._unread[topic]
                 outlook = self._outlook_of(job)
-                if changes[-1].status == Status.QUEUED:
+                last = changes[-1]
+                if last.uid == topic and last.status == Status.QUEUED:  # a batch has no place, its items have
                     self._queued.setdefault(topic)
                 else:
                     self._queued.pop(topic, None)
@@ -284,9 +285,11 @@ class Hub:
     def _look_up_places(self) -> None:
         """The places of some that wait in line, in turn."""
         topics = list(islice(self._queued, PLACES))
-        for topic, job in read_jobs(self._client, topics).items() if topics else ():
+        jobs = read_jobs(self._client, topics) if topics else {}
+        for topic in topics:
             del self._queued[topic]
-            if topic in self._topics and job.status is Status.QUEUED:
+            job = jobs.get(topic)  # none of one that was deleted
+            if job and topic in self._topics and job.status is Status.QUEUED:
                 self._queued[topic] = None  # at the end
                 outlook = self._outlook_of(job)
                 self._each(topic, lambda waiter: waiter.moved(job, outlook))  # noqa: B023 - called at once

@@ -43,6 +43,8 @@ OVERLAP_SECONDS = 86_400.0
 MAX_PAGE = 1000
 #: Deliveries that one look for those of a batch reads at most; the page is then shorter than asked for.
 MAX_LOOKED_AT = 5000
+#: Those that it reads at once at least: the last of a page may be far from the one before.
+FEWEST_READ = 200
 
 
 class DeliveryStore:
@@ -120,9 +122,13 @@ class DeliveryStore:
         found: list[Delivery] = []
         looked_at = 0
         while len(found) < limit and looked_at < min(most, len(places)):
-            ids = [id_ for id_, _ in places[looked_at : min(looked_at + limit - len(found), most)]]
-            looked_at += len(ids)
-            found += [one for one in self._read(ids) if one and _listed(one, state, batch)]
+            few = max(limit - len(found), FEWEST_READ)
+            for one in self._read([id_ for id_, _ in places[looked_at : min(looked_at + few, most)]]):
+                looked_at += 1
+                if one and _listed(one, state, batch):
+                    found.append(one)
+                if len(found) == limit:
+                    break
         token = page_token_of(places[looked_at - 1][1]) if looked_at < len(places) else None
         return DeliveryPage(found, token)
 

@@ -107,7 +107,7 @@ def _retry_after(response: httpcore.Response) -> float:
     else:
         try:
             then = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
         if then.tzinfo is None:
             then = then.replace(tzinfo=UTC)

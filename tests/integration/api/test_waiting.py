@@ -34,6 +34,14 @@ def in_background(call: Callable[[], httpx.Response]) -> "tuple[threading.Thread
     return thread, answers
 
 
+def held(http: httpx.Client) -> float:
+    """Callers that the API holds, and those whose answer is on its way."""
+    [line] = [
+        line for line in http.get("/metrics").text.splitlines() if line.startswith("impasto_api_held_c")
+    ]
+    return float(line.rpartition(" ")[2])
+
+
 def complete(store: JobStore, objects: ObjectStore) -> None:
     finish(store, objects, start_painting(store), b"picture", "0" * 64)
 
@@ -45,7 +53,9 @@ def test_a_poll_that_waits_is_answered_when_the_job_has_ended(
     http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore
 ) -> None:
     job = submit()
+    wait_for(lambda: not held(http), "the callers of other tests to be gone")
     thread, answers = in_background(lambda: http.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=60"}))
+    wait_for(lambda: held(http), "the poll to be held")
     claim = start_painting(store)
     assert thread.is_alive()  # what only moves on is not waited for
     finish(store, objects, claim, b"picture", "0" * 64)
@@ -113,6 +123,7 @@ def test_a_long_poll_is_answered_by_a_change_and_else_304_in_the_end(
     in_vain = http.get(path, headers={"If-None-Match": etag, "Prefer": "wait=1"})
     assert (in_vain.status_code, in_vain.content) == (304, b"")
     assert in_vain.headers["ETag"] == etag
+    assert "Content-Type" not in in_vain.headers  # RFC 9110, section 15.4.5
     assert in_vain.headers["Preference-Applied"] == "wait=1"
     waits = {"If-None-Match": etag, "Prefer": "wait=60"}
     thread, answers = in_background(lambda: http.get(path, headers=waits))

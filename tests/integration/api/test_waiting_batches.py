@@ -2,20 +2,27 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 import pytest
 import redis
 
-from shared.jobs.record import Queue
+from api.waiting.history import History
+from api.waiting.hub import PLACES, Hub
+from api.waiting.sinks import QueueSink, Sink
+from shared.jobs.changes import Change
+from shared.jobs.eta import Outlook
+from shared.jobs.record import Job, Queue
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from tests.support.api import CONTENT, STYLE, ApiServer, finish, start_painting
 from tests.support.batches import chores, work_off
+from tests.support.jobs import new_job
 from tests.support.streams import Stream
+from tests.support.waiting import wait_for
 
 ITEMS = 3
 
@@ -119,3 +126,58 @@ def test_a_poll_of_a_batch_waits_until_it_has_ended_or_changed(
     ended.join(30)
     assert answers["ended"].json()["status"] == "completed"
     assert answers["ended"].headers["Connection"] == "close"
+
+
+class Onlooker:
+    """Waits for a topic and counts the looks at its place."""
+
+    deadline: float | None = None
+    ticks = False
+
+    def __init__(self, topic: str, *, queued: bool) -> None:
+        self.topic, self.queued = topic, queued
+        self.sink: Sink = QueueSink(None, 0)
+        self.looks = 0
+
+    def begin(self, history: History) -> None: ...
+
+    def wants_record(self, changes: Sequence[Change]) -> bool:  # noqa: ARG002
+        return False
+
+    def changed(self, changes: Sequence[Change], job: Job | None, outlook: Outlook | None) -> None: ...
+
+    def moved(self, job: Job, outlook: Outlook | None) -> None:  # noqa: ARG002
+        self.looks += 1
+
+    def missed(self, job: Job | None, outlook: Outlook | None) -> None: ...
+
+    def due(self, job: Job | None, outlook: Outlook | None) -> None: ...
+
+    def unanswerable(self) -> None: ...
+
+    def tick(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+
+def test_batches_that_are_being_loaded_do_not_keep_jobs_from_hearing_of_their_place(
+    settings: Settings, redis_client: redis.Redis, store: JobStore
+) -> None:
+    job = store.submit(new_job()).job
+    hub = Hub(settings, redis_client, lambda _: None)
+    hub.start()
+    try:
+        mine = Onlooker(job.uid, queued=True)
+        hub.hold(mine)
+        for number in range(PLACES):
+            hub.hold(Onlooker(f"batch_{number}", queued=False))
+        wait_for(lambda: mine.looks, "a first look at the job's place")
+        items = [
+            Change(f"{2**60}-{number}", f"job_{number}", 1, "queued", None, batch_id=f"batch_{number}")
+            for number in range(PLACES)
+        ]
+        hub.post(lambda: hub.changed(items))
+        before = mine.looks
+        wait_for(lambda: mine.looks > before + 1, "further looks at the job's place")
+    finally:
+        hub.close()

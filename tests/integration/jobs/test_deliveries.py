@@ -1,7 +1,7 @@
 """What is to be told is written with the change that it tells of; how often and until when, follows."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from shared.errors import Conflict, InvalidRequest, NotFound, PictureUnreadable
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import (
     Attempt,
+    Delivery,
     DeliveryClaim,
     DeliveryLostError,
     DeliveryState,
@@ -376,6 +377,38 @@ def test_no_more_secrets_sign_than_fit_a_header(deliveries: DeliveryStore) -> No
     for _ in range(20):
         deliveries.rotate("ann")
     assert len(deliveries.secrets("ann")) == 11
+
+
+def test_a_batchs_few_deliveries_among_many_are_found_in_few_looks(
+    store: JobStore,
+    deliveries: DeliveryStore,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jobs = ended(store, 30)
+    for job in jobs[:2]:
+        redis_client.hset(Key.DELIVERY + message_id(job.uid, "job.canceled"), "batch", "batch_1")
+    looks: list[int] = []
+    read = deliveries._read
+
+    def counted(ids: Sequence[str]) -> list[Delivery | None]:
+        looks.append(len(ids))
+        return read(ids)
+
+    monkeypatch.setattr(deliveries, "_read", counted)
+    page = deliveries.page("ann", batch="batch_1", limit=1)
+    assert [delivery.uid for delivery in page.deliveries] == [jobs[1].uid]
+    assert looks == [30]
+    rest = deliveries.page("ann", batch="batch_1", limit=1, page_token=page.next_token)
+    assert [delivery.uid for delivery in rest.deliveries] == [jobs[0].uid]
+    assert rest.next_token is None
+    monkeypatch.setattr("shared.jobs.deliveries.MAX_LOOKED_AT", 7)
+    token, found = None, list[str | None]()
+    for _ in range(5):
+        page = deliveries.page("ann", batch="batch_1", page_token=token)
+        found += [delivery.uid for delivery in page.deliveries]
+        token = page.next_token
+    assert (token, found) == (None, [jobs[1].uid, jobs[0].uid])
 
 
 def test_a_batch_tells_that_it_has_ended_and_is_gone_with_its_deliveries(

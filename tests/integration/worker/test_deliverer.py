@@ -163,8 +163,15 @@ def in_an_hour() -> str:
 
 @pytest.mark.parametrize(
     ("asked", "seconds"),
-    [("900", 900), ("999999999", LONGEST_WAIT), (in_an_hour, 3600), ("soon", 0.05), ("-5", 0.05)],
-    ids=["seconds", "too long", "date", "no time", "negative"],
+    [
+        ("900", 900),
+        ("999999999", LONGEST_WAIT),
+        (in_an_hour, 3600),
+        ("soon", 0.05),
+        ("-5", 0.05),
+        (f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", 0.05),
+    ],
+    ids=["seconds", "too long", "date", "no time", "negative", "beyond all dates"],
 )
 def test_a_receiver_is_left_alone_for_as_long_as_it_asks_within_bounds(
     box: Post, web: Web, asked: str | Callable[[], str], seconds: float

@@ -243,6 +243,14 @@ def test_waiting_for_a_job_that_ends_without_a_picture_raises_with_the_job(
     assert caught.value.job.error.code == "fetch_failed"
 
 
+@pytest.mark.parametrize("seconds", ["999999999", "9" * 400])
+def test_a_wait_looks_again_soon_whatever_the_service_asks_for(
+    web: Web, impasto: Impasto, seconds: str
+) -> None:
+    web.route("/v1/jobs/job_1", in_turn(answer_json(job(), Retry_After=seconds), answer_json(DONE)))
+    assert impasto.wait("job_1").succeeded
+
+
 def test_waiting_ends_at_its_timeout_with_the_job_as_it_was(web: Web, impasto: Impasto) -> None:
     web.route("/v1/jobs/job_1", answer_json(job(), Retry_After="600"))
     with pytest.raises(WaitTimeoutError) as caught:

@@ -285,7 +285,8 @@ def test_an_archive_that_breaks_off_is_gone_on_with(web: Web, impasto: Impasto, 
 def test_an_archive_that_is_being_built_is_waited_for(web: Web, impasto: Impasto, tmp_path: Path) -> None:
     building = status(202, b'{"done": 1, "total": 9}', Retry_After="0")
     many = [building] * (2 * QUICK.attempts)
-    web.route("/v1/batches/batch_1/archive.zip", in_turn(*many, Archive()))
+    late = status(202, Retry_After="9" * 400)
+    web.route("/v1/batches/batch_1/archive.zip", in_turn(*many, late, Archive()))
     assert impasto.batches.archive("batch_1", tmp_path / "all.zip").read_bytes() == ZIP
 
 

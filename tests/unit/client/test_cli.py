@@ -1,6 +1,7 @@
 """The command: what it prints, where, and how it ends."""
 
 import hashlib
+import io
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client.cli import main
+from client.console import print_json
 from tests.support.web import Answer, Web, in_turn, status
 from tests.unit.client.conftest import Inbox, answer_json, job, problem
 
@@ -245,6 +247,24 @@ def test_backbones_are_listed_with_their_availability(served: Web) -> None:
     assert impasto("backbones").stdout == (
         "vgg19         no worker  The paper's network.\nsqueezenet1_1 available  Small.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "encoding", "line"),
+    [
+        ("é", "utf-8", '{"name": "é"}\n'),
+        ("é", "ascii", '{"name": "\\u00e9"}\n'),
+        ("\udcff", "utf-8", '{"name": "\\udcff"}\n'),
+    ],
+)
+def test_json_is_written_whatever_it_holds_and_wherever_it_goes(
+    monkeypatch: pytest.MonkeyPatch, said: str, encoding: str, line: str
+) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
+    monkeypatch.setattr(sys, "stdout", output)
+    print_json({"name": said})
+    output.seek(0)
+    assert output.read() == line
 
 
 def test_the_program_itself_ends_with_3_and_no_traceback_where_nobody_listens() -> None:

@@ -36,6 +36,12 @@ def test_lines_may_end_in_any_of_three_ways_and_arrive_in_any_pieces() -> None:
         assert (reader.last_id, reader.retry) == ("1", 0.25)
 
 
+def test_a_pause_beyond_all_bounds_is_passed_over() -> None:
+    reader = EventReader()
+    assert list(reader.feed(b"retry: 250\nretry: " + b"9" * 5000 + b"\n\n")) == []
+    assert reader.retry == 0.25
+
+
 def test_a_line_separator_inside_the_data_ends_no_line() -> None:
     [event] = EventReader().feed('data: {"x": "a\u2028b\x85c"}\n\n'.encode())
     assert event.data == {"x": "a\u2028b\x85c"}

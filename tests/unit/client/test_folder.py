@@ -1,16 +1,18 @@
 """Which files of a folder are painted, what the paintings are called, and what is remembered of it."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from client import Impasto
 from client.errors import ImpastoError
 from client.folder import Walk, painting_of, stem_of
-from client.folder_report import in_words, summary
-from client.folder_run import Asked, Fate
+from client.folder_report import in_words, shown, summary
+from client.folder_run import Asked, Fate, FolderRun
 from client.ledger import Ledger
 from client.models import JobError, Style
 
@@ -99,6 +101,70 @@ def test_a_line_that_was_cut_off_was_not_noted(tmp_path: Path) -> None:
             ledger.note("file", "c", size=5)
         with Ledger(path) as ledger:
             assert [name for name, _ in ledger.all("file")] == ["a", "c"]
+
+
+def test_a_note_that_found_no_room_leaves_no_half_line_behind(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Ledger(path) as ledger:
+        ledger.note("file", "a", size=3)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+            with pytest.raises(OSError, match="is the disk full"):
+                ledger.note("file", "b", size=4)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        ledger.note("file", "c", size=5)
+    with Ledger(path) as ledger:
+        assert [name for name, _ in ledger.all("file")] == ["a", "c"]
+
+
+class Told:
+    """Keeps what a run reports."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, int]] = []
+        self.fates: list[tuple[str, str]] = []
+
+    def begins(self, total: int, painted: int) -> None:
+        self.begun.append((total, painted))
+
+    def ended(self, name: str, status: str) -> None:
+        self.fates.append((name, status))
+
+    def waits(self, eta_seconds: float | None) -> None: ...
+
+
+def test_a_file_that_cannot_be_read_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "a.png", "b.png")
+    unreadable = folder / "c.png"
+    unreadable.symlink_to("/proc/self/mem")  # a regular file whose first byte nobody can read
+    asked = Asked([Style("upload:up_1")])
+    for _ in range(2):
+        told = Told()
+        with (
+            Impasto("http://127.0.0.1:9") as nobody,
+            FolderRun(nobody, Walk(folder), tmp_path / "out", asked, told) as run,
+        ):
+            assert run.begin() == ["a.png", "b.png"]
+            [*_, fate] = run.finish()
+            assert (fate.name, fate.status) == ("c.png", "refused")
+            assert fate.error
+            assert fate.error.code == "unreadable"
+        assert (told.begun, told.fates) == ([(3, 0)], [("c.png", "refused")])
+    unreadable.unlink()
+    unreadable.write_bytes(b"x")
+    with (
+        Impasto("http://127.0.0.1:9") as nobody,
+        FolderRun(nobody, Walk(folder), tmp_path / "out", asked, Told()) as run,
+    ):
+        assert run.begin() == ["a.png", "b.png", "c.png"]
+
+
+def test_a_name_obeys_no_terminal_and_keeps_to_its_line() -> None:
+    assert shown("e\u0301 é.png") == "e\u0301 é.png"
+    assert shown("\x1b[31m\n\udcff") == "\\x1b[31m\\n\\udcff"
+    assert len(summary([Fate("a\nb", "failed")])[1].splitlines()) == 1
 
 
 def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

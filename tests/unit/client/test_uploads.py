@@ -46,6 +46,13 @@ def test_the_same_bytes_are_uploaded_once_whatever_their_files_are_called(
     assert len(uploads.bodies) == 2
 
 
+def test_a_file_may_have_a_name_that_is_no_text(web: Web, impasto: Impasto, tmp_path: Path) -> None:
+    uploads = Uploads(web)
+    (tmp_path / "\udcff.jpg").write_bytes(b"a picture")
+    assert impasto.upload(tmp_path / "\udcff.jpg").ref == "upload:up_1"
+    assert b'filename="?.jpg"' in uploads.bodies[0]
+
+
 def test_a_file_that_has_changed_is_another_picture(web: Web, impasto: Impasto, tmp_path: Path) -> None:
     Uploads(web)
     file = tmp_path / "a.jpg"

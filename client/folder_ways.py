@@ -167,6 +167,7 @@ class ByBatches:
         self._impasto, self._run, self._report = impasto, run, report
         self._part_pictures = part_pictures
         self._open: list[_Part] = []
+        self._unsent: set[str] = set()  # pictures whose uploads were gone once
 
     @staticmethod
     def offered(impasto: Impasto) -> bool:
@@ -271,7 +272,8 @@ class ByBatches:
         """A part has faults: its other pictures are handed in as another."""
         if error.code == "upload_not_found":
             self._run.forget_uploads()
-            guilty: set[str] = set()
+            guilty = self._unsent & set(names)  # gone for the second time: not again in this run
+            self._unsent.update(names)
         else:
             # The first line says what the pictures share: a fault there is everyone's.
             lines = {fault.line for fault in error.errors}

@@ -152,8 +152,8 @@ function showJob(job) {
   if (queue) text += `, number ${queue.position}`;
   if (progress && job.stage === "painting") text += ` · step ${progress.step} of ${progress.steps}`;
   if (job.error) text = `${job.error.title}: ${job.error.detail}`;
-  const seconds = job.metrics && job.metrics.seconds.paint;
-  if (job.status === "succeeded") text = `Painted in ${seconds.toFixed(1)} s`;
+  const seconds = job.metrics && job.metrics.seconds.paint; // none where the painting is another job's
+  if (job.status === "succeeded") text = seconds == null ? "Painted before" : `Painted in ${seconds.toFixed(1)} s`;
   $("state").textContent = text;
   $("cancel").hidden = !["queued", "processing"].includes(job.status);
 }

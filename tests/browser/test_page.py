@@ -81,7 +81,7 @@ def _paint(page: Page, folder: Path) -> None:
 
 def _width_shown(page: Page) -> int:
     """Pixels of the painting, once it is there."""
-    expect(page.locator("#state")).to_contain_text("Painted in", timeout=PAINT_MS)
+    expect(page.locator("#state")).to_contain_text("Painted", timeout=PAINT_MS)
     expect(page.locator("#download")).to_be_visible()
     width: int = page.eval_on_selector("#picture", "image => image.decode().then(() => image.naturalWidth)")
     return width
@@ -93,6 +93,15 @@ def test_a_picture_is_painted_from_the_page(page: Page, tmp_path: Path):
 
     assert _width_shown(page) == 64
     expect(page.locator("#jobs img")).not_to_have_count(0)
+
+
+def test_a_picture_that_was_painted_before_is_shown_at_once(page: Page, tmp_path: Path):
+    for _ in range(2):
+        page.reload()
+        _paint(page, tmp_path)
+        assert _width_shown(page) == 64
+    expect(page.locator("#state")).to_have_text("Painted before")
+    expect(page.locator("#faults")).to_be_hidden()
 
 
 def test_polls_that_fail_are_shown_and_tried_again(page: Page, tmp_path: Path):

@@ -85,7 +85,10 @@ def post(url: str, body: bytes, headers: dict[str, str], reach: Reach) -> Answer
 
 
 def _excerpt(response: httpcore.Response) -> str | None:
-    """The beginning of the body on one line; what does not come soon is not waited for."""
+    """The beginning of the body on one line; of one that comes slowly, what has come after some seconds.
+
+    A receiver that answers and then says nothing holds the attempt until it counts as idle.
+    """
     body, until = bytearray(), time.monotonic() + _EXCERPT_SECONDS
     try:
         for chunk in response.iter_stream():

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from client import ApiError, Impasto, Request
+from client import ApiError, Impasto, Request, Style
+from client.folder import Walk
+from client.folder_report import Progress
+from client.folder_run import Asked, FolderRun
+from client.folder_ways import ByBatches
 from tests.support.web import Exchange, Web, in_turn
-from tests.unit.client.conftest import answer_json, job, problem
+from tests.unit.client.conftest import QUICK, answer_json, job, problem
 
 URL = "https://example.org/a.jpg"
 
@@ -96,6 +100,27 @@ def test_an_upload_that_the_service_has_deleted_is_made_anew_and_the_job_accepte
     assert len(uploads.bodies) == 2
     keys = [seen.headers["Idempotency-Key"] for seen in web.seen if seen.path == "/v1/jobs"]
     assert keys[0] == keys[1]
+
+
+def test_a_folder_whose_uploads_are_gone_at_once_is_refused_after_a_second_try(
+    web: Web, tmp_path: Path
+) -> None:
+    Uploads(web)
+    web.route("/v1/batches", problem(422, "upload_not_found", errors=[{"pointer": "/content", "line": 2}]))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"a picture")
+    walk, asked = Walk(tmp_path / "in"), Asked([Style("https://example.org/style.jpg")])
+    progress = Progress()
+    with (
+        Impasto(web.url, retries=QUICK) as impasto,
+        FolderRun(impasto, walk, tmp_path / "out", asked, progress) as run,
+    ):
+        ByBatches(impasto, run, progress).paint(run.begin())
+        [fate] = run.finish()
+    assert fate.status == "refused"
+    assert fate.error
+    assert fate.error.code == "upload_not_found"
+    assert len([seen for seen in web.seen if seen.path == "/v1/batches"]) == 2
 
 
 def test_a_failed_upload_is_tried_again_by_the_next_who_wants_it(web: Web, impasto: Impasto) -> None:

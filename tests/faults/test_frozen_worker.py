@@ -93,7 +93,7 @@ def test_a_painter_frozen_in_mid_painting_gives_way_and_goes_on_with_other_jobs(
 
 
 def test_a_result_of_a_frozen_painter_that_arrives_late_is_refused(rig: Rig) -> None:
-    late, good = InFlight(rig, b"outputs/"), InFlight(rig, b"outputs/")
+    late, good = InFlight(rig, b'"output":'), InFlight(rig, b'"output":')
     with late.worker(rig, Queue.PAINT) as frozen:
         job = rig.submit()
         assert late.sent.wait(60)
@@ -143,7 +143,7 @@ def test_a_fetcher_frozen_in_mid_fetch_gives_way_and_goes_on_with_other_jobs(rig
 
 def test_the_pictures_of_a_frozen_fetcher_that_arrive_late_are_refused(rig: Rig, web: Web) -> None:
     url = web.file("/good.png", picture(hue=3))
-    late, good = InFlight(rig, b'"bucket": '), InFlight(rig, b'"bucket": ')
+    late, good = InFlight(rig, b'"bucket":'), InFlight(rig, b'"bucket":')
     with late.worker(rig, Queue.INTAKE) as frozen:
         job = rig.submit_urls(url, url)
         assert late.sent.wait(60)

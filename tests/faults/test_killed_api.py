@@ -162,7 +162,7 @@ def test_an_upload_that_was_stored_but_never_named_is_named_by_sending_it_again(
         with api.client() as client:
             return client.post("/v1/uploads", content=picture(), headers=PNG)
 
-    naming = Held(Way.ASKED, b'"upload_id": ')
+    naming = Held(Way.ASKED, b'"upload_id":')
     rig.redis_proxy.rule = naming
     lost = in_the_background(upload)
     assert naming.seen.wait(60)

@@ -82,7 +82,7 @@ def test_a_batch_whose_answer_was_lost_is_found_by_the_same_request(rig: Rig) ->
 def test_a_killed_chores_worker_leaves_no_item_out_and_makes_none_twice(rig: Rig, way: Way) -> None:
     batches = BatchStore(rig.client, rig.config)
     # A chunk of jobs as it is asked for, and the three numbers that loading one answers with.
-    mark = b'"jobs": [' if way is Way.ASKED else b"*3\r\n:"
+    mark = b'"jobs":[' if way is Way.ASKED else b"*3\r\n:"
     loading = Held(way, mark, nth=4)
     rig.redis_proxy.rule = loading
     first = rig.worker(Queue.CHORES)
@@ -105,7 +105,7 @@ def test_a_chores_worker_killed_while_it_cancels_is_followed_by_another(rig: Rig
     batch = new_batch(batches, rig.objects, ITEMS)
     first = rig.worker(Queue.CHORES)
     wait_for(lambda: batches.get("ann", batch.id).loaded == ITEMS, "every item to be a job")
-    stopping = Held(Way.ASKED, b'"limit": 50}', nth=4)
+    stopping = Held(Way.ASKED, b'"limit":50}', nth=4)
     rig.redis_proxy.rule = stopping
     batches.cancel("ann", batch.id)
     assert stopping.seen.wait(60)

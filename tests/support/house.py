@@ -25,12 +25,14 @@ QUICK = {
 @contextmanager
 def running_house(data_dir: Path, **extra: str) -> Iterator[House]:
     """Start the house and wait until it is ready; everything is gone at the end of the block."""
+    # The environment is the house's alone: other tests run while it stands.
     before = dict(os.environ)
     os.environ.update({**QUICK, "IMPASTO_DATA_DIR": str(data_dir), **extra})
     try:
-        with House(Settings(), embed=True) as house:
-            house.wait_until_ready(Event())
-            yield house
+        house = House(Settings(), embed=True)
     finally:
         os.environ.clear()
         os.environ.update(before)
+    with house:
+        house.wait_until_ready(Event())
+        yield house

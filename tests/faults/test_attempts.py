@@ -126,14 +126,13 @@ def test_a_job_that_kills_its_worker_in_every_attempt_goes_into_quarantine(rig: 
     killed = []
     for _ in range(3):
         worker = rig.worker(Queue.PAINT)
-        rig.painting(job)
+        rig.painting(job, by=worker)
         worker.kill()
         killed.append(worker.pid)
-    # Its like was accepted before anyone could know.
+    # Its like was accepted before anyone could know, and is claimed once it is known.
     waiting = rig.submit(hue=50, spec=deadly)
     other = rig.submit(hue=51)
-    worker = rig.worker(Queue.PAINT)
-
+    rig.worker(Queue.CHORES)
     job = rig.ended(job)
     assert failed(job) == ("attempts_exhausted", None, 3, ["worker_lost"] * 3)
     assert job.error is not None
@@ -145,6 +144,7 @@ def test_a_job_that_kills_its_worker_in_every_attempt_goes_into_quarantine(rig: 
         ("painting", attempt) for attempt in (1, 2, 3)
     ]
 
+    worker = rig.worker(Queue.PAINT)
     assert failed(rig.ended(waiting)) == ("quarantined", None, 0, [])
     with pytest.raises(Quarantined, match=r"not tried again for \d+ min: ask for a smaller `size`"):
         rig.submit(hue=50, spec=deadly)

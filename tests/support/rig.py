@@ -317,12 +317,14 @@ class Rig:
         assert found is not None
         return found
 
-    def painting(self, job: Job, *, step: int = 1, seconds: float = 60.0) -> Job:
-        """The job, once it is painted and has come to this step."""
+    def painting(self, job: Job, *, step: int = 1, seconds: float = 60.0, by: Process | None = None) -> Job:
+        """The job, once it is painted, by this worker where one is given, and has come to this step."""
 
         def far_enough() -> Job | None:
             now = self.now(job)
             assert not now.status.terminal, f"{now.status}: {now.error}"
+            if by is not None and not (now.worker or "").endswith(f":{by.pid}"):
+                return None
             return now if now.progress and now.progress.step >= step else None
 
         return wait_for(far_enough, f"{job.uid} to be painted to step {step}", seconds)

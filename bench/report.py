@@ -83,7 +83,7 @@ Taken by hand, not by `make bench`.
 
 | what | figure | how |
 | --- | --- | --- |
-| Redis memory a waiting job | 2960 bytes | `pytest tests/integration/jobs -k memory` asserts less than 3000 |
+| Redis memory a job | 1850 bytes waiting, 2775 ended | `pytest -s tests/integration/jobs/test_memory.py` |
 | `make run` until ready | 5 s | log of a fresh clone, torch installed |
 | cleaning a 12 Mpx JPEG | 2.6 s of processor time | `shared.pictures.clean` |
 | images | light 324 MB, paint 6.05 GB | [operations](operations.md) |

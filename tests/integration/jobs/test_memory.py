@@ -1,7 +1,9 @@
 """What a job costs in Redis."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
 import redis
 
 from shared.backbones import BACKBONES
@@ -10,10 +12,19 @@ from shared.jobs.record import NewJob, PaintProgress, Picture
 from shared.jobs.store import JobStore
 from shared.spec import resolve
 from tests.support.jobs import claim_intake, claim_paint, finish, new_job, sha256
+from tests.support.valkey import ValkeyServer, start_valkey
 
 JOBS = 500
 SPEC = resolve({"preset": "abstract", "size": 768, "seed": 7}, BACKBONES["compact"])
 STYLE = Picture("https://pictures.example.org/styles/starry-night.jpg")
+
+
+@pytest.fixture(scope="module", name="valkey_server")
+def a_server_that_nothing_has_used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """What other tests have left behind in a server, tables that have grown say, is not counted."""
+    server = start_valkey(tmp_path_factory.mktemp("valkey"), aof=False)
+    yield server
+    server.kill()
 
 
 def job(number: int) -> NewJob:
@@ -64,7 +75,7 @@ def test_a_job_takes_less_than_3_kb_with_all_its_index_entries_and_its_own_input
         paint(store)
     ended = (used(redis_client) - before) / JOBS
     print(f"{waiting:.0f} bytes a job that waits, {ended:.0f} a job that has ended")
-    assert waiting < 2000
+    assert waiting < 2300
     assert ended < 3000
 
 

@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,7 +18,7 @@ from shared.jobs.flights import Awaiting, Fetching, Flight
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Picture, Stage, Status
 from shared.jobs.store import JobStore
-from shared.objects import ObjectStore, open_objects
+from shared.objects import ObjectStore
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit
@@ -34,17 +34,6 @@ from worker.intake.task import Intake
 def config(valkey: str, tmp_path: Path) -> Settings:
     trusted = (ip_network("127.0.0.0/8"),)
     return Settings(data_dir=tmp_path, redis_url=valkey, trusted_networks=trusted, redis_timeout=20)
-
-
-@pytest.fixture
-def store(config: Settings) -> Iterator[JobStore]:
-    with connect(config) as client:
-        yield JobStore(client, config)
-
-
-@pytest.fixture
-def objects(config: Settings) -> ObjectStore:
-    return open_objects(config)
 
 
 def picture(colour: str) -> bytes:

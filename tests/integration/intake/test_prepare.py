@@ -1,7 +1,6 @@
 """A job's pictures brought in: real store, real objects, real server, real decoder."""
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -21,10 +20,9 @@ from shared.errors import (
 )
 from shared.jobs.record import Job, Picture
 from shared.jobs.store import JobStore
-from shared.objects import ObjectStore, open_objects
+from shared.objects import ObjectStore
 from shared.objects.local import LocalObjects
 from shared.pictures import PictureLimits, clean, keep
-from shared.redis import connect
 from shared.settings import Settings
 from tests.support.jobs import new_job
 from tests.support.web import Web, in_turn, status
@@ -35,17 +33,6 @@ from worker.intake.prepare import prepare
 def config(valkey: str, tmp_path: Path) -> Settings:
     trusted = (ip_network("127.0.0.0/8"),)
     return Settings(data_dir=tmp_path, redis_url=valkey, trusted_networks=trusted, fetch_seconds=5)
-
-
-@pytest.fixture
-def store(config: Settings) -> Iterator[JobStore]:
-    with connect(config) as client:
-        yield JobStore(client, config)
-
-
-@pytest.fixture
-def objects(config: Settings) -> ObjectStore:
-    return open_objects(config)
 
 
 def picture(colour: str, file_format: str = "JPEG") -> bytes:

@@ -119,12 +119,23 @@ class JobStore(FlightStore):
             raise _not_found(id)
         return _job(record)
 
-    def look(self, owner: str, id: str) -> tuple[Job, int | None]:  # noqa: A002
-        """As `get` and `position`, both of one moment. Raises `NotFound`."""
-        reply = self._reading.run("look", owner=owner, id=id)
+    def look(self, owner: str, id: str, known: Job | None = None) -> tuple[Job, int | None]:  # noqa: A002
+        """As `get` and `position`, both of one moment.
+
+        Args:
+            owner: whose job.
+            id: what the owner calls it.
+            known: the job as the caller saw it before, which is returned where it is still so.
+
+        Raises:
+            NotFound: there is none.
+        """
+        seen = {"uid": known.uid, "version": str(known.version)} if known and not known.following else {}
+        reply = self._reading.run("look", owner=owner, id=id, **seen)
         if not reply:
             raise _not_found(id)
-        return _job(reply[0]), reply[1] if len(reply) > 1 else None
+        job = _job(reply[0]) if reply[0] or known is None else known
+        return job, reply[1] if len(reply) > 1 else None
 
     def has_batch(self, uid: str) -> bool:
         """Whether a batch has a record, be it of one that was deleted and is still being purged."""

@@ -130,6 +130,14 @@ class JobStore(FlightStore):
         Raises:
             NotFound: there is none.
         """
+        if known and known.status is not Status.QUEUED:
+            # It has no place unless it waits again, and to read is cheaper than to run a script.
+            with translated():
+                record: Any = self._redis.hgetall(Key.JOB + known.uid)
+            if record.get("version") == str(known.version):
+                return known, None
+            if record and record["status"] != Status.QUEUED:
+                return Job.from_hash(record), None
         seen = {"uid": known.uid, "version": str(known.version)} if known and not known.following else {}
         reply = self._reading.run("look", owner=owner, id=id, **seen)
         if not reply:

@@ -78,6 +78,10 @@ def test_a_look_at_what_is_known_reads_it_only_where_it_has_changed(store: JobSt
     store.renew(claim, PaintProgress(1, 2, 1, 1, {}), Stage.PAINTING)
     assert store.look("ann", known.id, changed)[0].progress == PaintProgress(1, 2, 1, 1, {})
 
+    store.release(claim)
+    back, place = store.look("ann", known.id, changed)
+    assert (back, place) == (store.get("ann", known.id), 1)
+    claim = claim_paint(store)
     finish(store, claim)
     ended, _ = store.look("ann", known.id, changed)
     assert store.look("ann", known.id, ended)[0] is ended

@@ -16,6 +16,7 @@ import redis
 
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.jobs.batch_record import BATCH_SCHEMA, MAX_ERRORS, Batch, LineFault, NewBatch
+from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
 from shared.jobs.policy import milliseconds, policy
@@ -375,11 +376,11 @@ class BatchStore:
 
 
 def _batch(flat: Sequence[str]) -> Batch:
-    return Batch.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return Batch.from_hash(fields_of(flat))
 
 
 def _job(flat: Sequence[str]) -> Job:
-    return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return Job.from_hash(fields_of(flat))
 
 
 def _mismatch() -> IdempotencyMismatch:

@@ -29,6 +29,7 @@ from shared.jobs.delivery import (
     line_of,
     message_id,
 )
+from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_start, page_token_of
 from shared.jobs.policy import milliseconds, policy
@@ -206,9 +207,9 @@ class DeliveryStore:
         return int(self._scripts.run("drop_deliveries", limit=limit)[0])
 
     def _claimed(self, id: str, fence: str, flat: list[str], subject: list[str], kept: str) -> DeliveryClaim:  # noqa: A002
-        delivery = Delivery.from_hash(id, _fields(flat))
+        delivery = Delivery.from_hash(id, fields_of(flat))
         known = _secrets(kept) if kept else self.secrets(delivery.owner)
-        return DeliveryClaim(delivery, fence, _fields(subject), tuple(secret.text for secret in known))
+        return DeliveryClaim(delivery, fence, fields_of(subject), tuple(secret.text for secret in known))
 
     def _read(self, ids: Sequence[str]) -> list[Delivery | None]:
         """These deliveries; None for one that is not there."""
@@ -237,10 +238,6 @@ def _secrets(text: str) -> list[Secret]:
         for one in json.loads(text)
     ]
     return [secret for secret in found if secret.ends is None or secret.ends > time.time()]
-
-
-def _fields(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _not_found(id: str) -> NotFound:  # noqa: A002

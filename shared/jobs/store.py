@@ -16,30 +16,18 @@ from typing import Any
 from redis import Redis
 
 from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
+from shared.jobs.buckets import bucket_for
 from shared.jobs.census import BOUNDS
+from shared.jobs.eta import work_for
 from shared.jobs.flights import FlightStore
+from shared.jobs.hashes import fields_of, to_json
 from shared.jobs.keys import Key
+from shared.jobs.new_job import NewJob, accepted, new_record
 from shared.jobs.pages import page_start, page_token_of
+from shared.jobs.pictures import Inputs, Picture
 from shared.jobs.policy import bridging, milliseconds
-from shared.jobs.record import (
-    SCHEMA,
-    Checkpoint,
-    Inputs,
-    Job,
-    NewJob,
-    Output,
-    PaintProgress,
-    Picture,
-    Queue,
-    Stage,
-    Status,
-    accepted,
-    bucket_for,
-    new_record,
-    recipe_of,
-    to_json,
-    work_for,
-)
+from shared.jobs.recipes import recipe_of
+from shared.jobs.record import SCHEMA, Checkpoint, Job, Output, PaintProgress, Queue, Stage, Status
 from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
 from shared.jobs.scripts import Reply, Scripts
 from shared.redis import translated
@@ -103,7 +91,7 @@ class JobStore(FlightStore):
         if outcome == "quarantined":
             raise Quarantined(json.loads(more[0])["detail"])
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
-        fields = _fields(record)
+        fields = fields_of(record)
         return Submitted(
             Job.from_hash(fields) if "uid" in fields else accepted(job, fields),
             created=outcome == "created",
@@ -193,7 +181,7 @@ class JobStore(FlightStore):
         outcome, record = reply
         if outcome == "conflict":
             # A later Impasto's record need not be readable.
-            status = _fields(record)["status"]
+            status = fields_of(record)["status"]
             raise Conflict(f"the job is {status} and cannot be canceled")
         return _job(record)
 
@@ -487,12 +475,7 @@ class JobStore(FlightStore):
 
 def _job(flat: Sequence[str]) -> Job:
     """The job of a record as a script returns it."""
-    return Job.from_hash(_fields(flat))
-
-
-def _fields(flat: Sequence[str]) -> dict[str, str]:
-    """A record as a script returns it: names and values in turn."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    return Job.from_hash(fields_of(flat))
 
 
 def _pictures(content: Picture, styles: Sequence[Picture], init: Picture | None) -> dict[str, str | None]:

@@ -8,7 +8,10 @@ from typing import Any
 
 from shared.errors import StorageUnavailable
 from shared.ids import new_id
-from shared.jobs.record import NewJob, Output, Picture, Queue, bucket_for
+from shared.jobs.buckets import bucket_for
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Output, Queue
 from shared.jobs.store import Claim, JobStore
 from shared.spec import Spec
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import redis
 
-from shared.jobs.record import SCHEMA, Checkpoint, NewJob, Picture, Queue
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
+from shared.jobs.record import SCHEMA, Checkpoint, Queue
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.redis import connect
 from shared.settings import Settings

@@ -13,7 +13,9 @@ from shared.errors import PictureUnreadable
 from shared.jobs import record
 from shared.jobs import store as stores
 from shared.jobs.keys import Key
-from shared.jobs.record import Job, Picture, Queue, Stage, Status, recipe_of
+from shared.jobs.pictures import Picture
+from shared.jobs.recipes import recipe_of
+from shared.jobs.record import Job, Queue, Stage, Status
 from shared.jobs.store import Claim, JobStore, LeaseLostError
 from shared.redis import connect
 from shared.settings import Settings

@@ -31,7 +31,7 @@ from shared.jobs.delivery import (
 )
 from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
-from shared.jobs.pages import page_start, page_token_of
+from shared.jobs.pages import page_size, page_start, page_token_of
 from shared.jobs.policy import milliseconds, policy
 from shared.jobs.scripts import Scripts
 from shared.redis import translated
@@ -41,7 +41,6 @@ from shared.webhooks.signatures import new_secret
 
 #: A secret that was replaced goes on signing for so long, so that receivers can be told of the new one.
 OVERLAP_SECONDS = 86_400.0
-MAX_PAGE = 1000
 #: Deliveries that one look for those of a batch reads at most; the page is then shorter than asked for.
 MAX_LOOKED_AT = 5000
 #: Those that it reads at once at least: the last of a page may be far from the one before.
@@ -111,7 +110,7 @@ class DeliveryStore:
         Raises:
             InvalidRequest: the token is none of ours.
         """
-        limit = max(1, min(limit, MAX_PAGE))
+        limit = page_size(limit)
         most = limit if batch is None else MAX_LOOKED_AT
         with translated(), self._redis.pipeline() as pipeline:
             for part in [state] if state else DeliveryState:

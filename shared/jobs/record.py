@@ -5,14 +5,14 @@ the business of the Lua scripts beside this file.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 from shared.errors import AttemptError, ErrorInfo
-from shared.jobs.hashes import from_json, made, optional, reading, seconds
+from shared.jobs.hashes import fields_of, from_json, made, optional, reading, seconds
 from shared.jobs.pictures import Inputs, Picture, read_picture, read_pictures
 from shared.spec import Spec
 
@@ -182,6 +182,11 @@ class Job:
         """
         with reading("job", fields):
             return cls._from_hash(fields)
+
+    @classmethod
+    def from_reply(cls, flat: Sequence[str]) -> "Job":
+        """Read a record as a script returns it. Raises `UnreadableRecordError`."""
+        return cls.from_hash(fields_of(flat))
 
     @classmethod
     def _from_hash(cls, fields: Mapping[str, str]) -> "Job":

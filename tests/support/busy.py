@@ -16,7 +16,8 @@ from shared.jobs.delivery import Attempt, DeliveryLostError, Load, Outcome
 from shared.jobs.new_job import NewJob
 from shared.jobs.pictures import Picture
 from shared.jobs.record import Checkpoint, Job, Output, Queue, Webhook
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.results import Claim, LeaseLostError
+from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.pictures import keep
 from shared.pictures.sandbox import CleanPicture

@@ -12,7 +12,8 @@ from shared.jobs.buckets import bucket_for
 from shared.jobs.new_job import NewJob
 from shared.jobs.pictures import Picture
 from shared.jobs.record import Output, Queue
-from shared.jobs.store import Claim, JobStore
+from shared.jobs.results import Claim
+from shared.jobs.store import JobStore
 from shared.spec import Spec
 
 SPEC = Spec(backbone="compact", content_layers={"conv4_2": 1.0}, style_layers={"conv1_1": 1.0})

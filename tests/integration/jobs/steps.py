@@ -19,7 +19,8 @@ from shared.jobs.new_job import NewJob
 from shared.jobs.pictures import Inputs
 from shared.jobs.recipes import recipe_of
 from shared.jobs.record import Checkpoint, Job, PaintProgress, Queue, Stage
-from shared.jobs.store import Claim, JobStore, LeaseLostError, Purged
+from shared.jobs.results import Claim, LeaseLostError, Purged
+from shared.jobs.store import JobStore
 from shared.settings import Settings
 from tests.support.audit import TERMINAL, Snapshot, audit, shares, snapshot
 from tests.support.clock import Clock

@@ -31,7 +31,7 @@ from shared.errors import (
 from shared.jobs.erase import erase
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, Status
-from shared.jobs.store import Purged
+from shared.jobs.results import Purged
 from shared.requests.bodies import Parsed
 from shared.requests.models import JobRequest
 

@@ -17,7 +17,8 @@ from api.views import (
 )
 from shared.errors import AttemptError
 from shared.jobs.eta import Outlook
-from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job, PaintProgress, Stage, Status
 from shared.timestamps import maybe_timestamp, timestamp
 
 _SOONEST, _LATEST, _LATEST_QUEUED = 1, 10, 60

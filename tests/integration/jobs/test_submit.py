@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from shared.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
-from shared.jobs.record import PaintProgress, Picture, Queue, Stage, Status, Webhook
+from shared.jobs.pictures import Picture
+from shared.jobs.record import PaintProgress, Queue, Stage, Status, Webhook
 from shared.jobs.store import JobStore
 from tests.support.audit import audit
 from tests.support.clock import START, Clock

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from shared.jobs.record import Job, Picture, Stage, Status
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job, Stage, Status
 from shared.spec import Spec
 
 

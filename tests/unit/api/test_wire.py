@@ -7,7 +7,8 @@ from flask import Flask
 from api import wire
 from shared.errors import ErrorInfo
 from shared.jobs.eta import Outlook
-from shared.jobs.record import Job, Output, PaintProgress, Picture, Stage, Status
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job, Output, PaintProgress, Stage, Status
 from tests.unit.api.records import job
 
 

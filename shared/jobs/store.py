@@ -80,12 +80,31 @@ class JobStore(AttemptStore, UpkeepStore):
             raise _not_found(id)
         return Job.from_reply(record)
 
-    def look(self, owner: str, id: str) -> tuple[Job, int | None]:  # noqa: A002
-        """As `get` and `position`, both of one moment. Raises `NotFound`."""
-        reply = self._reading.run("look", owner=owner, id=id)
+    def look(self, owner: str, id: str, known: Job | None = None) -> tuple[Job, int | None]:  # noqa: A002
+        """As `get` and `position`, both of one moment.
+
+        Args:
+            owner: whose job.
+            id: what the owner calls it.
+            known: the job as the caller saw it before, which is returned where it is still so.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if known and known.status is not Status.QUEUED:
+            # It has no place unless it waits again, and to read is cheaper than to run a script.
+            with translated():
+                record: Any = self._redis.hgetall(Key.JOB + known.uid)
+            if record.get("version") == str(known.version):
+                return known, None
+            if record and record["status"] != Status.QUEUED:
+                return Job.from_hash(record), None
+        seen = {"uid": known.uid, "version": str(known.version)} if known and not known.following else {}
+        reply = self._reading.run("look", owner=owner, id=id, **seen)
         if not reply:
             raise _not_found(id)
-        return Job.from_reply(reply[0]), reply[1] if len(reply) > 1 else None
+        job = Job.from_reply(reply[0]) if reply[0] or known is None else known
+        return job, reply[1] if len(reply) > 1 else None
 
     def has_batch(self, uid: str) -> bool:
         """Whether a batch has a record, be it of one that was deleted and is still being purged."""

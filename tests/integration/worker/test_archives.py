@@ -27,7 +27,8 @@ from tests.support.rig import Rig
 from tests.support.s3 import S3Server
 from tests.support.waiting import wait_for
 from worker.chores import archives as building
-from worker.chores.archives import ArchiveWork, file_stem
+from worker.chores.archive_names import FileNames
+from worker.chores.archives import ArchiveWork
 
 PICTURES = {"content": clean("bridge"), "styles": (clean("starry"),), "skip_intake": True}
 
@@ -48,6 +49,14 @@ class House:
         """A batch whose items have been painted, but for the first few, which failed."""
         batch = new_batch(self.batches, self.objects, count, **{**PICTURES, **changes})
         work_off(chores(self.client, self.config, self.objects))
+        self.paint(count, spoilt=spoilt)
+        ended = self.batches.by_uid(batch.uid)
+        assert ended
+        assert ended.status.terminal
+        return ended
+
+    def paint(self, count: int, *, spoilt: int = 0) -> None:
+        """Make something of so many jobs; the first few fail."""
         for number in range(count):
             claim = claim_paint(self.store)
             if number < spoilt:
@@ -58,10 +67,6 @@ class House:
             made = Output(output(claim).key, hashlib.sha256(data).hexdigest(), len(data), 64, 48, "image/png")
             self.objects.put(made.key, data, made.content_type)
             self.store.finish(claim, made, seconds={"paint": 1.0}, evaluations=3, loss={})
-        ended = self.batches.by_uid(batch.uid)
-        assert ended
-        assert ended.status.terminal
-        return ended
 
     def built(self, batch: Batch) -> bytes:
         """The archive, built now."""
@@ -108,7 +113,7 @@ def test_an_archive_has_every_picture_and_says_what_became_of_each_item(house: H
     listed = check(house.built(batch), batch, missing=3)
     assert [line["status"] for line in listed].count("canceled") == 3
     assert listed[-1]["custom_id"] == "item 299"
-    assert listed[-1]["file"] == file_stem("item 299", 299) + ".png"
+    assert listed[-1]["file"] == FileNames().stem("item 299", 299) + ".png"
     archive = house.archives.want(batch)
     assert (archive.done, archive.total) == (300, 300)
 
@@ -135,6 +140,18 @@ def test_items_that_share_a_picture_have_it_each_under_their_own_name(house: Hou
     assert ended
     assert ended.status == "completed", "all of them have succeeded with the first"
     check(house.built(ended), ended)
+
+
+def test_items_whose_names_differ_in_case_only_have_two_files_everywhere(house: House) -> None:
+    batch = new_batch(house.batches, house.objects, 4, names=("sea", "Sea", "SEA", "sky"), **PICTURES)
+    work_off(chores(house.client, house.config, house.objects))
+    house.paint(4)
+    ended = house.batches.by_uid(batch.uid)
+    assert ended
+    listed = check(house.built(ended), ended)
+    files = [line["file"] for line in listed]
+    assert (files[0], files[3]) == ("sea.png", "sky.png")
+    assert len({name.casefold() for name in files}) == 4
 
 
 def test_an_archive_on_s3_is_the_same(
@@ -237,30 +254,6 @@ def test_what_a_builder_stored_and_never_published_is_swept(house: House) -> Non
         patch.setattr(building, "ORPHAN_SECONDS", -60.0)
         house.builder().step()
     assert [stat.key for stat in house.objects.list(PREFIX)] == [house.archives.want(batch).key]
-
-
-@pytest.mark.parametrize(
-    ("custom_id", "expected"),
-    [
-        ("IMG_0042", "IMG_0042"),
-        ("a.b-c_d", "a.b-c_d"),
-        (None, "item~000007"),
-        ("a/b", "a-b~c14cddc033f64b9d"),
-    ],
-)
-def test_a_file_is_called_as_its_item_where_that_can_be(custom_id: str | None, expected: str) -> None:
-    assert file_stem(custom_id, 7) == expected
-
-
-@pytest.mark.parametrize(
-    "custom_id", ["../../etc/passwd", ".hidden", "-rf", "con", "COM1.x", "a b", "é", "x" * 101, "a.", "/"]
-)
-def test_names_that_a_file_system_could_take_amiss_are_changed(custom_id: str) -> None:
-    stem = file_stem(custom_id, 0)
-    assert stem != custom_id
-    assert stem[0] not in ".-~"
-    assert set(stem) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
-    assert len(stem) < 100
 
 
 # Over HTTP.

@@ -15,7 +15,7 @@ from api.views import (
     StyleView,
     WebhookView,
 )
-from shared.errors import AttemptError
+from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
 from shared.timestamps import maybe_timestamp, timestamp
@@ -34,7 +34,7 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
     """
     urls = links.of_job(job.id)
     eta = rounded(outlook.seconds) if outlook else None
-    output, error = job.output, job.error
+    output = job.output
     return JobView(
         id=job.id,
         status=job.status,
@@ -52,9 +52,7 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         if output
         else None,
         output_expires_at=maybe_timestamp(job.output_expires_at) if job.status is Status.SUCCEEDED else None,
-        error=JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
-        if error
-        else None,
+        error=error_view(job.error),
         spec=job.spec,
         content=_picture(job.content),
         styles=[_style(style) for style in job.styles],
@@ -134,6 +132,15 @@ def progress_view(progress: PaintProgress, eta: float | None) -> Progress:
 
 
 @lru_cache(_KEPT_VIEWS)
+def error_view(error: ErrorInfo | None) -> JobError | None:
+    """Why something has failed, if it has."""
+    return (
+        JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
+        if error
+        else None
+    )
+
+
 def _picture(picture: Picture) -> PictureView:
     return PictureView(
         image=picture.source,

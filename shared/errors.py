@@ -191,6 +191,12 @@ class UploadNotFound(Fault):
     code, title, status = "upload_not_found", "There is no such upload", 422
 
 
+class BatchLinesLost(Fault):
+    """Lines that a batch was accepted with are gone from the object store, or damaged there."""
+
+    code, title, status = "batch_lines_lost", "Lines of the batch are lost", 500
+
+
 class MaskEmpty(Fault):
     """A style's mask leaves nothing of the style to learn from."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.errors import ErrorInfo
 from shared.jobs.record import Status, UnreadableRecordError, Webhook, to_json
 
 #: Version of the record's layout; the scripts leave later ones alone.
@@ -96,6 +97,7 @@ class Batch:
         started_at: when the first job left the queue.
         errors: the first faults of a batch that failed its check. faults: how many there are.
         unchecked: True when it was canceled before all of its lines were checked.
+        error: why no more jobs are made of its lines; it fails once those that were made have ended.
     """
 
     uid: str
@@ -122,6 +124,7 @@ class Batch:
     errors: tuple[LineFault, ...]
     faults: int
     unchecked: bool
+    error: ErrorInfo | None
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Batch":
@@ -166,6 +169,7 @@ class Batch:
             errors=tuple(LineFault(**error) for error in json.loads(get("errors") or "[]")),
             faults=int(get("faults") or 0),
             unchecked=get("unchecked") == "1",
+            error=ErrorInfo(**json.loads(error)) if (error := get("error")) else None,
         )
 
     @property
@@ -175,10 +179,10 @@ class Batch:
 
     @property
     def status_of_unmade(self) -> Status | None:
-        """What an item is that is no job: queued, or canceled; None where the lines were refused."""
-        if self.status is BatchStatus.FAILED:
-            return None
-        return Status.CANCELED if self.cancel_requested else Status.QUEUED
+        """What an item is that is no job: queued, or canceled; None where lines were refused or lost."""
+        if self.cancel_requested:
+            return Status.CANCELED
+        return None if self.error or self.status is BatchStatus.FAILED else Status.QUEUED
 
     @property
     def retriable(self) -> int:

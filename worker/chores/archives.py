@@ -73,18 +73,21 @@ class ArchiveWork:
             log.warning("batch %s: its archive is no longer this worker's to build", self._build.claim.uid)
             self._build.abandon()
         except Exception:
-            self.finish()
+            self._leave(failed=True)
             raise
         self._build = None
         return True
 
     def finish(self) -> None:
         """Give back what is being built."""
+        self._leave(failed=False)
+
+    def _leave(self, *, failed: bool) -> None:
         build, self._build = self._build, None
         if build is not None:
             build.abandon()
             with suppress(StoreUnavailable, ArchiveLostError):
-                self._archives.give_back(build.claim)
+                self._archives.give_back(build.claim, failed=failed)
 
     def _begin(self) -> "_Build | None":
         claim = self._archives.claim()
@@ -107,8 +110,13 @@ class ArchiveWork:
         """Delete archives that were stored and not published."""
         horizon = time.time() - ORPHAN_SECONDS
         for stat in self._objects.list(PREFIX):
-            if stat.modified < horizon and self._archives.key_of(stat.key.split("/")[1]) != stat.key:
+            if stat.modified < horizon and stat.key not in self._archives.keys_of(_uid(stat.key)):
                 self._objects.delete(stat.key)
+
+
+def _uid(key: str) -> str:
+    """The batch whose archive it is."""
+    return key.split("/")[1]
 
 
 class _Build:

@@ -12,9 +12,11 @@ import httpx
 import pytest
 import redis
 
+from shared.errors import StorageUnavailable
 from shared.jobs.archives import PREFIX, ArchiveLostError, ArchiveStore
 from shared.jobs.batch_record import Batch
 from shared.jobs.batches import BatchStore
+from shared.jobs.census import take_census
 from shared.jobs.keys import Key
 from shared.jobs.record import Output, Queue
 from shared.jobs.store import JobStore
@@ -254,6 +256,46 @@ def test_what_a_builder_stored_and_never_published_is_swept(house: House) -> Non
         patch.setattr(building, "ORPHAN_SECONDS", -60.0)
         house.builder().step()
     assert [stat.key for stat in house.objects.list(PREFIX)] == [house.archives.want(batch).key]
+
+
+def test_archives_are_counted_and_timed(house: House) -> None:
+    first, second = house.ended(70), house.ended(1)
+    house.archives.want(first)
+    house.archives.want(second)
+    house.client.hincrby(Key.ARCHIVE + first.uid, "wanted_at", -100_000)
+    census = take_census(house.client)
+    assert (census.archives, census.of("archive")) == ({"waiting": 2, "building": 0, "ready": 0}, {})
+    assert 100 <= census.archives_age < 1000
+    work = house.builder()
+    assert work.step()
+    assert take_census(house.client).archives == {"waiting": 1, "building": 1, "ready": 0}
+    work.finish()
+    house.built(second)
+    census = take_census(house.client)
+    assert census.archives == {"waiting": 0, "building": 0, "ready": 2}
+    assert census.archives_age == 0
+    assert census.of("archive") == {"built": 2}, "a worker that has to leave has failed in nothing"
+    assert census.timings["archive"].buckets[-1][1] == 2
+
+
+def test_builds_in_vain_are_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = house.ended(70)
+    house.archives.want(batch)
+    assert house.archives.claim(), "whoever begins here is never heard of again"
+    house.client.zadd(Key.ARCHIVE_WORK, {batch.uid: 0})
+    work = house.builder()
+    assert work.step()
+    assert take_census(house.client).of("archive") == {"failed": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(house.objects, "get", away)
+        with pytest.raises(StorageUnavailable):
+            work.step()
+    assert take_census(house.client).of("archive") == {"failed": 2}
+    check(house.built(batch), batch)
+
+
+def away(*_: object) -> None:
+    raise StorageUnavailable("The object folder failed to read: it is away")
 
 
 # Over HTTP.

@@ -37,6 +37,7 @@ from shared.errors import (
     OutputExpired,
     PictureTooLarge,
     PictureUnreadable,
+    PreconditionFailed,
     Quarantined,
     RangeNotSatisfiable,
     StorageUnavailable,
@@ -317,7 +318,14 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         "A range may be asked for. With `Accept: application/json` its address is answered instead.",
         (_JOB_ID, _NONE_MATCH, _RANGE),
-        faults=(NotFound, OutputExpired, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(
+            NotFound,
+            OutputExpired,
+            PreconditionFailed,
+            RangeNotSatisfiable,
+            StoreUnavailable,
+            StorageUnavailable,
+        ),
     ),
     Operation(
         "get",
@@ -330,7 +338,7 @@ OPERATIONS: tuple[Operation, ...] = (
             _UNCHANGED,
         ),
         parameters=(_JOB_ID, _NONE_MATCH, _RANGE),
-        faults=(NotFound, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(NotFound, PreconditionFailed, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(
         "post",

@@ -98,6 +98,12 @@ class IdempotencyMismatch(Fault):
     code, title, status = "idempotency_mismatch", "This Idempotency-Key was used for another request", 422
 
 
+class PreconditionFailed(Fault):
+    """`If-Match` names another state of what was asked for."""
+
+    code, title, status = "precondition_failed", "It is not what the request expects it to be", 412
+
+
 class RangeNotSatisfiable(Fault):
     """The Range header names no part of the picture."""
 

@@ -15,6 +15,7 @@ from shared.errors import (
     NotFound,
     PictureTooLarge,
     PictureUnreadable,
+    PreconditionFailed,
     RangeNotSatisfiable,
     StorageUnavailable,
     StoreUnavailable,
@@ -190,7 +191,14 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "The first request for it has it built, once the batch has ended. A download that broke off goes on "
         "with `Range` and `If-Range`.",
         (_ID, _NONE_MATCH, _RANGE, _IF_RANGE),
-        faults=(NotFound, Conflict, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(
+            NotFound,
+            Conflict,
+            PreconditionFailed,
+            RangeNotSatisfiable,
+            StoreUnavailable,
+            StorageUnavailable,
+        ),
     ),
     Operation(
         "post",

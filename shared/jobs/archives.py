@@ -16,7 +16,7 @@ from shared.jobs.batch_record import Batch
 from shared.jobs.census import BOUNDS
 from shared.jobs.keys import Key
 from shared.jobs.policy import milliseconds, policy
-from shared.jobs.scripts import Scripts
+from shared.jobs.scripts import Reply, Scripts
 from shared.redis import translated
 from shared.settings import Settings
 
@@ -85,8 +85,12 @@ class ArchiveStore:
 
     def want(self, batch: Batch) -> Archive:
         """The archive of an ended batch; one that is not there is built from now on."""
-        flat = self._scripts.run("archive_want", uid=batch.uid, total=batch.total)
-        return Archive.from_hash(dict(zip(map(str, flat[::2]), map(str, flat[1::2]), strict=True)))
+        return _archive(self._scripts.run("archive_want", uid=batch.uid, total=batch.total))
+
+    def want_anew(self, batch: Batch, key: str) -> Archive:
+        """The archive of a batch whose object, of this key, is gone or damaged: another is built."""
+        flat = self._scripts.run("archive_lost", uid=batch.uid, total=batch.total, key=key)
+        return _archive(flat) if flat else self.want(batch)
 
     def claim(self) -> ArchiveClaim | None:
         """Begin to build one; None when none is wanted."""
@@ -122,3 +126,7 @@ class ArchiveStore:
     def _held(self, script: str, claim: ArchiveClaim, **arguments: object) -> None:
         if not self._scripts.run(script, uid=claim.uid, fence=claim.fence, **arguments):
             raise ArchiveLostError(claim.uid)
+
+
+def _archive(flat: Reply) -> Archive:
+    return Archive.from_hash(dict(zip(map(str, flat[::2]), map(str, flat[1::2]), strict=True)))

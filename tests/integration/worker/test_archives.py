@@ -350,8 +350,35 @@ def test_a_download_that_broke_off_goes_on_to_the_same_bytes(house: House, http:
     assert http.get(address, headers={"Range": "bytes=-7"}).content == whole[-7:]
     other = http.get(address, headers={"Range": "bytes=5-9", "If-Range": '"another"'})
     assert (other.status_code, other.content) == (200, whole)
+    weak = http.get(address, headers={"Range": "bytes=5-9", "If-Range": f"W/{tag}"})
+    assert (weak.status_code, weak.content) == (200, whole)
+    assert http.get(address, headers={"Range": "bytes=5-9", "If-None-Match": tag}).status_code == 304
+    refused = http.get(address, headers={"If-Match": '"another"'})
+    assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
+    head = httpx.head(f"{http.base_url}{address}", headers={"Range": "bytes=5-9"})
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(whole)))
     beyond = http.get(address, headers={"Range": f"bytes={len(whole)}-"})
     assert beyond.status_code == 416
+    assert beyond.headers["Content-Range"] == f"bytes */{len(whole)}"
+
+
+@pytest.mark.parametrize("kept", [None, b"half"])
+def test_an_archive_that_the_store_has_lost_is_built_anew_for_whoever_asks(
+    house: House, http: httpx.Client, kept: bytes | None
+) -> None:
+    batch = local(house, 3)
+    house.built(batch)
+    key = house.archives.want(batch).key
+    assert key
+    house.objects.delete(key)
+    if kept is not None:
+        house.objects.put(key, kept, "application/zip")
+    address = f"/v1/batches/{batch.id}/archive.zip"
+    assert http.get(address).status_code == 202
+    assert http.get(address).json() == {"status": "building", "done": 0, "total": 3}
+    check(house.built(batch), batch)
+    answer = http.get(address, headers={"Range": "bytes=4-"})
+    assert (answer.status_code, len(answer.content)) == (206, house.archives.want(batch).size - 4)
 
 
 def test_there_is_no_archive_of_what_is_not_there_or_has_not_ended(house: House, http: httpx.Client) -> None:

@@ -107,7 +107,8 @@ class ArchiveWork:
         return bool(keys)
 
     def _sweep(self) -> None:
-        """Delete archives that were stored and not published."""
+        """Delete archives that were stored and not published, and what is left of those that were begun."""
+        self._objects.drop_unfinished(PREFIX, keep=lambda key: key in self._archives.keys_of(_uid(key)))
         horizon = time.time() - ORPHAN_SECONDS
         for stat in self._objects.list(PREFIX):
             if stat.modified < horizon and stat.key not in self._archives.keys_of(_uid(stat.key)):

@@ -102,9 +102,10 @@ def store_batch(uid: str, found: Services) -> Deferred:
         elif check is None:
             tree = read_line(line, number, [])
             check = BatchCheck(g.owner, found, tree if is_head(tree) else {}, Place(line=number))
-            if is_head(tree):
-                BatchFile(found.objects, uid, Kind.HEAD).write(0, [numbered(number, line)])
-            else:
+            shared = is_head(tree)
+            # Stored also where nothing is said, so that one that is lost is not taken for that.
+            BatchFile(found.objects, uid, Kind.HEAD).write(0, [numbered(number, line)] if shared else [])
+            if not shared:
                 writer.add(numbered(number, line))
         elif writer.count <= MAX_DEFERRED:
             writer.add(numbered(number, line))

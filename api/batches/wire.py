@@ -33,6 +33,7 @@ def batch_view(batch: Batch, now: float) -> BatchView:
         eta_seconds=None if (seconds := _eta(batch, now)) is None else round(seconds, 1),
         throughput_per_minute=None if rate is None else round(60 * rate, 2),
         errors=[LineError(line=e.line, pointer=e.pointer, detail=e.detail) for e in batch.errors],
+        error=wire.error_view(batch.error),
         retry_of=batch.retry_of,
         cancel_requested=batch.cancel_requested,
         metadata=dict(batch.metadata),

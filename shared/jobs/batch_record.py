@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.jobs.hashes import from_json, reading, seconds, to_json
+from shared.errors import ErrorInfo
+from shared.jobs.hashes import from_json, optional, reading, seconds, to_json
 from shared.jobs.record import Status, Webhook
 
 #: Version of the record's layout; the scripts leave later ones alone.
@@ -97,6 +98,7 @@ class Batch:
         started_at: when the first job left the queue.
         errors: the first faults of a batch that failed its check. faults: how many there are.
         unchecked: True when it was canceled before all of its lines were checked.
+        error: why no more jobs are made of its lines; it fails once those that were made have ended.
     """
 
     uid: str
@@ -123,6 +125,7 @@ class Batch:
     errors: tuple[LineFault, ...]
     faults: int
     unchecked: bool
+    error: ErrorInfo | None
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Batch":
@@ -162,6 +165,7 @@ class Batch:
             errors=tuple(LineFault(**error) for error in from_json(get("errors"), [])),
             faults=int(get("faults") or 0),
             unchecked=get("unchecked") == "1",
+            error=optional(ErrorInfo, get("error")),
         )
 
     @property
@@ -171,10 +175,10 @@ class Batch:
 
     @property
     def status_of_unmade(self) -> Status | None:
-        """What an item is that is no job: queued, or canceled; None where the lines were refused."""
-        if self.status is BatchStatus.FAILED:
-            return None
-        return Status.CANCELED if self.cancel_requested else Status.QUEUED
+        """What an item is that is no job: queued, or canceled; None where lines were refused or lost."""
+        if self.cancel_requested:
+            return Status.CANCELED
+        return None if self.error or self.status is BatchStatus.FAILED else Status.QUEUED
 
     @property
     def retriable(self) -> int:

@@ -64,6 +64,8 @@ local function settle_batch(batch, time)
   if tonumber(batch['n:queued'] or 0) + tonumber(batch['n:processing'] or 0) > 0 then return end
   if batch.cancel_requested == '1' then
     end_batch(batch, time, 'canceled', {})
+  elseif batch.error then
+    end_batch(batch, time, 'failed', {})
   elseif batch.loaded == batch.total then
     end_batch(batch, time, 'completed', {})
   end

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from shared.errors import Fault
-from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, Writer, unnumbered
+from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, LinesLostError, Writer, unnumbered
 from shared.jobs.batch_record import Batch, LineFault
 from shared.jobs.batches import BatchClaim, BatchStore
 from shared.jobs.new_job import NewJob
@@ -56,14 +56,13 @@ class Checking:
         Raises:
             StoreUnavailable: Redis does not answer.
             StorageUnavailable: the object store does not answer.
+            LinesLostError: a part of what is to be checked is gone, or damaged.
         """
         batch = claim.batch
         if batch.retry_of:
             return at, self._write_retry(claim)
         part = at // PART_LINES
-        numbered = [unnumbered(line) for line in self._file(batch, Kind.LINES).read(part)]
-        if not numbered:
-            raise RuntimeError(f"batch {batch.uid}: line {at} of {batch.total} is not in its file")
+        numbered = self._numbered(batch, part)
         check = BatchCheck(batch.owner, self._desk, *self._head(batch), self._names_before(batch, part))
         faults: list[Fault] = []
         read = [(Place(line=line), read_line(data, line, faults)) for line, data in numbered]
@@ -83,12 +82,26 @@ class Checking:
 
     def _head(self, batch: Batch) -> tuple[dict[str, Any], Place]:
         """What the caller said beside the items; it was found sound when it came in."""
-        lines = self._file(batch, Kind.HEAD).read(0)
+        try:
+            lines = self._file(batch, Kind.HEAD).read(0)
+        except LinesLostError:
+            # An early version stored none where nothing was said: the items begin with the first line then.
+            if self._numbered(batch, 0)[0][0] > 1:
+                raise
+            lines = []
         if not lines:
             return {}, Place(line=1)
         line, data = unnumbered(lines[0])
         head: dict[str, Any] = json.loads(data)
         return head, Place(line=line)
+
+    def _numbered(self, batch: Batch, part: int) -> list[tuple[int, bytes]]:
+        """A part of what was sent, each line with its number."""
+        file = self._file(batch, Kind.LINES)
+        try:
+            return [unnumbered(line) for line in file.read(part, batch.total)]
+        except ValueError:  # an early part, without a seal
+            raise file.lost(part, "has lines without a number") from None
 
     def _names_before(self, batch: Batch, part: int) -> Names:
         """The custom IDs of the parts before this one."""
@@ -96,8 +109,8 @@ class Checking:
         if known != part:
             names = Names()
             for earlier in range(part):
-                for line in self._file(batch, Kind.LINES).read(earlier):
-                    self._take(names, *unnumbered(line))
+                for line, data in self._numbered(batch, earlier):
+                    self._take(names, line, data)
         self._names[batch.uid] = (part, names)
         while len(self._names) > _REMEMBERED:
             self._names.popitem(last=False)
@@ -141,7 +154,7 @@ class Checking:
             yield [line_of(_again(job, earlier)) for job in again], inputs
         file = self._file(earlier, Kind.ITEMS)
         for part in range(earlier.loaded // PART_LINES, -(-earlier.total // PART_LINES)):
-            lines = file.read(part)[max(0, earlier.loaded - part * PART_LINES) :]
+            lines = file.read(part, earlier.total)[max(0, earlier.loaded - part * PART_LINES) :]
             yield lines, list(dict.fromkeys(chain.from_iterable(map(inputs_of_line, lines))))
 
     def _write_faults(self, batch: Batch, part: int, faults: Sequence[LineFault]) -> None:

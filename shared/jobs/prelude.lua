@@ -11,19 +11,23 @@ end
 -- Write fields (false removes one) that a poll can see: the record's version goes up.
 local function save(job, changes)
   changes.version = job.version + 1
+  local written, removed = {}, {}
   for name, value in pairs(changes) do
-    if value == false then
-      redis.call('HDEL', K.job .. job.uid, name)
-      job[name] = nil
-    else
-      redis.call('HSET', K.job .. job.uid, name, value)
+    if value then
+      written[#written + 1] = name
+      written[#written + 1] = value
       job[name] = tostring(value)
+    else
+      removed[#removed + 1] = name
+      job[name] = nil
     end
   end
+  redis.call('HSET', K.job .. job.uid, unpack(written))
+  if #removed > 0 then redis.call('HDEL', K.job .. job.uid, unpack(removed)) end
   tell_change(job)
 end
 
-local count_in_batch -- in batches.lua
+local count_in_batch, count_following -- in batches.lua
 
 local function move_status(job, status)
   if job.status == status then return end
@@ -78,9 +82,13 @@ local function leave_waiting(job)
   return turn
 end
 
+local function stop_following(job)
+  if redis.call('ZREM', following_of(job), job.uid) == 1 then count_following(job, -1) end
+end
+
 local function stop_waiting(job)
   if not job.following then return leave_waiting(job) end
-  redis.call('ZREM', following_of(job), job.uid)
+  stop_following(job)
 end
 
 -- Claiming.

@@ -263,6 +263,7 @@ class Job:
     Of what `NewJob` does not have:
 
     Attributes:
+        recipe: names what it makes of what (`recipe_of`), until it ends otherwise than well.
         following: True while it waits for another job that does the same work.
         reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
         output_expires_at: until when a job that has succeeded has its output.
@@ -307,6 +308,7 @@ class Job:
     webhook: Webhook | None = None
     webhook_off: bool = False
     fresh: bool = False
+    recipe: str | None = None
     following: bool = False
     reused_from: str | None = None
     retention_seconds: float | None = None
@@ -379,6 +381,7 @@ class Job:
             retention_seconds=_seconds(get("retention")),
             output_expires_at=_seconds(get("output_expires_at")) or _seconds(get("expires_at")),
             request_id=get("request_id") or None,
+            recipe=get("recipe") or None,
             following=get("following") == "1",
             reused_from=get("reused_from") or None,
         )
@@ -416,11 +419,12 @@ def new_record(job: NewJob) -> dict[str, str]:
     return record | {name: value for name, value in optional.items() if value}
 
 
-def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
+def accepted(job: NewJob, recipe: str, added: Mapping[str, str]) -> Job:
     """A job just made, as `Job.from_hash` would read it: the store need not send back what it was sent.
 
     Args:
         job: what was written.
+        recipe: likewise.
         added: fields of the record that the submitting script added.
     """
     return Job(
@@ -447,6 +451,7 @@ def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
         fresh=job.fresh,
         retention_seconds=job.retention_seconds,
         request_id=job.request_id,
+        recipe=recipe,
     )
 
 

@@ -1,4 +1,4 @@
-"""A million pictures at once: the course of a batch that is checked after its caller's answer, and back again.
+"""A million pictures at once: the course of a batch that is checked after its caller's answer, and back.
 
 Run as `python -m bench.bulk --lines 1000000`. One batch is sent as NDJSON with `Prefer: respond-async`,
 checked and made jobs by a chores worker, canceled, and deleted. Meanwhile a process polls the batch and
@@ -36,19 +36,18 @@ PATIENCE = 3 * 3600.0
 QUIET_SECONDS = 5.0
 #: Between two requests of the caller that is timed.
 PAUSE_SECONDS = 0.05
-#: Bytes that are sent at a time.
-BLOCK = 2**20
 #: What Valkey keeps of what took it longer than so many milliseconds.
 SLOW_MILLISECONDS = 1
 
 PROSE = """
-A batch of {lines} items ({megabytes:.0f} MB of NDJSON), each its own content, custom ID and metadata, and defaults for
-all; nobody paints. *Sent* is until the 202: the lines are in the object store (a local folder, synced).
-*Checked* is until the last line is, by one chores worker; *made* until the last one is a job that waits; *canceled*
-from the request until no job is left to cancel; *purged* from the DELETE until the last job, the batch and its files are
-gone. Peaks are high-water marks of the resident set within the phase. *Longest hold* is the longest that Valkey was
-with one command, scripts above all; *longest other* what else kept it (its fork and its file, by its latency monitor).
-Polls are of the batch, submits single jobs, of a caller who does one after the other, twenty a second.
+A batch of {lines} items ({megabytes:.0f} MB of NDJSON), each its own content, custom ID and metadata, and
+defaults for all; nobody paints. *Sent* is until the 202: the lines are in the object store (a local folder,
+synced). *Checked* is until the last line is, by one chores worker; *made* until the last one is a job that
+waits; *canceled* from the request until no job is left to cancel; *purged* from the DELETE until the last job
+the batch and its files are gone. Peaks are high-water marks of the resident set within the phase. *Longest
+hold* is the longest that Valkey was with one command, scripts above all; *longest other* what else kept it
+(its fork, its file), both by its latency monitor. Polls are of the batch, submits of single jobs, by a caller
+who does one after the other, twenty a second.
 """
 
 
@@ -119,7 +118,7 @@ def _call(port: int, orders: "multiprocessing.connection.Connection[Any, Any]") 
                 polls, submits = [], []
             else:
                 batch = order
-                orders.send(True)
+                orders.send(None)
         number += 1
         began = time.perf_counter()
         # A batch that is purged is a poll all the same.
@@ -176,9 +175,12 @@ def measure(lines: int, folder: Path) -> tuple[int, list[Phase]]:
         course = Course(service, caller)
         course.phase("before", 0, lambda: time.sleep(QUIET_SECONDS))
 
-        sent: list[Any] = []
-        course.phase("sent", lines, lambda: sent.extend(_send(service.port, lines)))
-        length, batch = sent
+        body = Path(own) / "batch.ndjson"
+        with body.open("wb") as file:
+            file.writelines(_lines(lines))
+        sent: list[str] = []
+        course.phase("sent", lines, lambda: sent.append(_send(service.port, body)))
+        (batch,) = sent
         caller.poll(batch)
         key = f"{Key.BATCH}{batch}"
         files = Path(own) / "objects" / "batches" / batch
@@ -205,33 +207,28 @@ def measure(lines: int, folder: Path) -> tuple[int, list[Phase]]:
         course.phase("canceled", lines, cancel)
         course.phase("purged", lines, delete)
         course.phase("after", 0, lambda: time.sleep(QUIET_SECONDS))
-        return length, course.phases
+        return body.stat().st_size, course.phases
 
 
-def _send(port: int, lines: int) -> tuple[int, str]:
-    """Send a batch as it is made; its bytes, and its ID."""
-    length = sum(len(line) for line in _lines(lines))
+def _send(port: int, body: Path) -> str:
+    """Send a batch; returns its ID."""
     head = (
         "POST /v1/batches HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
         "Content-Type: application/x-ndjson",
         "Prefer: respond-async",
-        f"Content-Length: {length}",
+        f"Content-Length: {body.stat().st_size}",
         "Connection: close",
     )
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        block = "\r\n".join((*head, "", "")).encode()
-        for line in _lines(lines):
-            block += line
-            if len(block) >= BLOCK:
-                connection.sendall(block)
-                block = b""
-        connection.sendall(block)
+    with socket.create_connection(("127.0.0.1", port)) as connection, body.open("rb") as file:
+        connection.sendall("\r\n".join((*head, "", "")).encode())
+        connection.sendfile(file)
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     found, _, view = answer.partition(b"\r\n\r\n")
     if b" 202 " not in found.partition(b"\r\n")[0]:
         raise RuntimeError(answer[:2000].decode())
-    return length, json.loads(view)["id"]
+    batch: str = json.loads(view)["id"]
+    return batch
 
 
 def _lines(count: int) -> Iterator[bytes]:

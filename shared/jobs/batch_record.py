@@ -196,7 +196,7 @@ class Batch:
 
     @property
     def to_do(self) -> int:
-        """Items that have not ended, but for those that end with another and those that never will be jobs."""
+        """Items that have not ended, but for those that end with another or never will be jobs."""
         return self.total - self.ended - self.following - (self.unmade if self.cancel_requested else 0)
 
     def rate(self, now: float) -> float | None:

@@ -51,7 +51,10 @@ def new_batch(
     each: Callable[[int], Mapping[str, Any]] = lambda _: {},
     **changes: Any,
 ) -> Batch:
-    """An accepted batch of so many items; keyword arguments are fields of `NewJob` of all, `each` gives one's own."""
+    """An accepted batch of so many items.
+
+    Keyword arguments are fields of `NewJob` of all of them; `each` gives an item's own, by its index.
+    """
     uid = new_id("batch")
     writer = Writer(BatchFile(objects, uid, Kind.ITEMS))
     spec = resolve(SMALL, BACKBONES["compact"])

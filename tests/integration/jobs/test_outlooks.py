@@ -240,7 +240,7 @@ def test_a_follower_ends_with_the_job_that_it_follows(
 
 
 def test_a_follower_is_told_no_less_than_the_job_that_it_follows_where_little_is_known(
-    submit: Submit, store: JobStore, clock: Clock, outlooks: Outlooks
+    submit: Submit, store: JobStore, outlooks: Outlooks
 ) -> None:
     submit(fresh=False)
     follower = submit(fresh=False)

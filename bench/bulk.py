@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--lines", type=int, help="of one batch that is checked later, in place of all else")
+    parser.add_argument("--quiet", type=float, default=5.0, help="seconds of polls alone, with --lines")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     measured = deferred.section(options) if options.lines else section(options)

@@ -90,10 +90,12 @@ class BatchView(View):
     """Items by status."""
 
     eta_seconds: float | None = Field(ge=0)
-    """Seconds until the last item has ended, at the present rate; null while no rate is known."""
+    """Seconds until the last item has ended, at the present rate; null while no rate is known, and where all
+    that is left waits for the pictures of other jobs."""
 
     throughput_per_minute: float | None = Field(ge=0)
-    """Items that ended per minute, over the last five minutes; null while none has."""
+    """Items that ended per minute, over the last five minutes, but for those that share another's picture;
+    null while none has."""
 
     errors: list[LineError]
     """The first faults of a batch that failed its check; `urls.errors` has all of them."""

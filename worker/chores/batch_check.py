@@ -6,6 +6,7 @@ the cursor in the batch's record moves. A part that is checked again, after a cr
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from shared.objects import ObjectStore
 from shared.requests.batch import BatchCheck, Names, Place, inputs_of_line, line_of, read_line
 from shared.settings import Settings
 
-#: Batches whose names are remembered between two parts; those of others are read again.
-_REMEMBERED = 4
+#: Names that are remembered between two parts, of all batches; those of others are read again.
+_REMEMBERED = 4_000_000
+#: While names are read again, the claim is prolonged every so many seconds.
+_RENEW_SECONDS = 5.0
 #: Items of a batch that are read at a time to be tried again.
 _STRETCH = 500
 #: What is tried again.
@@ -62,13 +65,16 @@ class Checking:
         if batch.retry_of:
             return at, self._write_retry(claim)
         part = at // PART_LINES
+        names = self._names_before(claim, part)
+        if names is None:
+            return at, False
         numbered = self._numbered(batch, part)
-        check = BatchCheck(batch.owner, self._desk, *self._head(batch), self._names_before(batch, part))
+        check = BatchCheck(batch.owner, self._desk, *self._head(batch), names)
         faults: list[Fault] = []
         read = [(Place(line=line), read_line(data, line, faults)) for line, data in numbered]
         broken = {fault.line for fault in faults}
         check.add([(place, tree) for place, tree in read if place.line not in broken])
-        self._names[batch.uid] = (part + 1, self._names[batch.uid][1])
+        self._remember(batch, part + 1, names)
         faults = sorted([*faults, *check.faults], key=lambda fault: fault.line or 0)
         told = [LineFault(fault.line or 0, fault.pointer or "", fault.detail) for fault in faults]
         if told:
@@ -78,6 +84,8 @@ class Checking:
             self._batches.hold(batch.uid, check.stored)
         stop = at + len(numbered)
         done = self._batches.checked(claim, at, stop, batch.total, told)
+        if stop == batch.total:
+            del self._names[batch.uid]
         return stop, done and stop < batch.total
 
     def _head(self, batch: Batch) -> tuple[dict[str, Any], Place]:
@@ -103,18 +111,32 @@ class Checking:
         except ValueError:  # an early part, without a seal
             raise file.lost(part, "has lines without a number") from None
 
-    def _names_before(self, batch: Batch, part: int) -> Names:
-        """The custom IDs of the parts before this one."""
-        known, names = self._names.pop(batch.uid, (0, Names()))
-        if known != part:
-            names = Names()
-            for earlier in range(part):
-                for line, data in self._numbered(batch, earlier):
-                    self._take(names, line, data)
-        self._names[batch.uid] = (part, names)
-        while len(self._names) > _REMEMBERED:
-            self._names.popitem(last=False)
+    def _names_before(self, claim: BatchClaim, part: int) -> Names | None:
+        """The custom IDs of the parts before this one; None when there is no more time for them.
+
+        Where workers take turns each reads what the others have checked, and that once.
+        """
+        batch = claim.batch
+        known, names = self._names.get(batch.uid, (0, Names()))
+        if known > part:
+            known, names = 0, Names()
+        renewed = time.monotonic()
+        for earlier in range(known, part):
+            if time.monotonic() - renewed > _RENEW_SECONDS:
+                renewed = time.monotonic()
+                if self._draining.is_set() or not self._batches.renew(claim):
+                    return None
+            for line, data in self._numbered(batch, earlier):
+                self._take(names, line, data)
+            self._remember(batch, earlier + 1, names)
         return names
+
+    def _remember(self, batch: Batch, parts: int, names: Names) -> None:
+        """Keep the names of a batch's first parts; those go that were not asked for the longest."""
+        self._names[batch.uid] = (parts, names)
+        self._names.move_to_end(batch.uid)
+        while len(self._names) > 1 and sum(len(kept) for _, kept in self._names.values()) > _REMEMBERED:
+            self._names.popitem(last=False)
 
     @staticmethod
     def _take(names: Names, line: int, data: bytes) -> None:

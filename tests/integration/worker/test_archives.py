@@ -145,7 +145,10 @@ def test_items_that_share_a_picture_have_it_each_under_their_own_name(house: Hou
 
 
 def test_items_whose_names_differ_in_case_only_have_two_files_everywhere(house: House) -> None:
-    batch = new_batch(house.batches, house.objects, 4, names=("sea", "Sea", "SEA", "sky"), **PICTURES)
+    names = ("sea", "Sea", "SEA", "sky")
+    batch = new_batch(
+        house.batches, house.objects, 4, each=lambda index: {"custom_id": names[index]}, **PICTURES
+    )
     work_off(chores(house.client, house.config, house.objects))
     house.paint(4)
     ended = house.batches.by_uid(batch.uid)

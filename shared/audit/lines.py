@@ -6,8 +6,8 @@ from shared.audit.findings import Code, Finding
 from shared.audit.reader import Reader
 from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, LinesLostError, parts_of
 from shared.jobs.batch_record import Batch, BatchStatus
+from shared.jobs.hashes import UnreadableRecordError
 from shared.jobs.keys import Key
-from shared.jobs.record import UnreadableRecordError
 
 
 def check(reader: Reader, batch: Batch, *, deep: bool) -> Iterator[Finding]:

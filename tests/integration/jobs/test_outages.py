@@ -8,11 +8,13 @@ import pytest
 
 from shared.errors import StoreUnavailable
 from shared.jobs.record import Queue
-from shared.jobs.store import JobStore, LeaseLostError
+from shared.jobs.results import LeaseLostError
+from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit
 from tests.support.jobs import UNSTORED, claim_intake, claim_paint, clean, finish, new_job
+from tests.support.rig import PRODUCTION
 from tests.support.valkey import ValkeyServer, start_valkey
 
 TIMEOUT = 0.5
@@ -20,7 +22,7 @@ TIMEOUT = 0.5
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    server = start_valkey(tmp_path / "valkey", options=("--maxmemory-policy", "noeviction"))
+    server = start_valkey(tmp_path / "valkey", options=PRODUCTION)
     yield server
     server.kill()
 

@@ -350,8 +350,9 @@ class ByBatches:
 
     def _settle(self, part: _Part, batch: Batch) -> None:
         """The batch has ended: what never became a job, or lost it, has ended with it."""
+        status = "failed" if batch.error else "canceled"
         for name in sorted(part.left):
-            self._run.ended(name, Job(id=batch.id, status="canceled"))
+            self._run.ended(name, Job(id=batch.id, status=status, error=batch.error))
 
     def _close(self, part: _Part) -> None:
         self._open.remove(part)

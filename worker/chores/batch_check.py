@@ -73,6 +73,7 @@ class Checking:
         faults: list[Fault] = []
         read = [(Place(line=line), read_line(data, line, faults)) for line, data in numbered]
         broken = {fault.line for fault in faults}
+        self._names.pop(batch.uid, None)  # they are half of this part's should the check break off
         check.add([(place, tree) for place, tree in read if place.line not in broken])
         self._remember(batch, part + 1, names)
         faults = sorted([*faults, *check.faults], key=lambda fault: fault.line or 0)
@@ -85,7 +86,7 @@ class Checking:
         stop = at + len(numbered)
         done = self._batches.checked(claim, at, stop, batch.total, told)
         if stop == batch.total:
-            del self._names[batch.uid]
+            self._names.pop(batch.uid, None)
         return stop, done and stop < batch.total
 
     def _head(self, batch: Batch) -> tuple[dict[str, Any], Place]:

@@ -12,7 +12,7 @@ import pytest
 from client import ApiError, BatchFailed, BatchTimeoutError, DamagedError, Impasto, Request, UnreachableError
 from client.batches import MOST_ITEMS
 from client.errors import FieldError
-from client.models import Counts
+from client.models import Counts, JobError
 from tests.support.web import Answer, Exchange, Web, content, in_turn, status
 from tests.unit.client.conftest import QUICK, Inbox, answer_json, batch, job, problem, stream
 
@@ -226,6 +226,11 @@ def test_waiting_for_a_batch_that_fails_or_takes_too_long_raises(web: Web, impas
     with pytest.raises(BatchFailed, match="line 4: no picture") as caught:
         impasto.batches.wait("batch_1")
     assert caught.value.batch.errors == (FieldError("/content", "no picture", 4),)
+    lost = {"code": "batch_lines_lost", "title": "lost", "detail": "send them again", "pointer": None}
+    web.route("/v1/batches/batch_1", answer_json(batch(status="failed", error=lost)))
+    with pytest.raises(BatchFailed, match="failed: send them again") as caught:
+        impasto.batches.wait("batch_1")
+    assert caught.value.batch.error == JobError("batch_lines_lost", "lost", "send them again")
     web.route("/v1/batches/batch_1", answer_json(batch(), Retry_After="600"))
     with pytest.raises(BatchTimeoutError, match="2 of 3 left"):
         impasto.batches.wait("batch_1", timeout=0.05)

@@ -1,7 +1,8 @@
-"""Worker processes that start at once: forked from one that has imported what they are made of, torch above all.
+"""Worker processes that start at once: forked from one that has imported what they are made of, torch too.
 
-Importing takes seconds of a processor, and the suite starts hundreds of workers. From the fork on such a process
-is what `python -m worker` is, with an environment and a log of its own: what reads settings is imported after it.
+Importing takes seconds of a processor, and the suite starts hundreds of workers. From the fork on such a
+process is what `python -m worker` is, with an environment and a log of its own: what reads settings is
+imported after it.
 
     born = of("paint").start(["worker", "paint"], environ, log)
     born.kill()
@@ -31,12 +32,13 @@ _SERVICE = (
     "celery.concurrency.thread",
     "celery.worker.consumer",
     "kombu.transport.redis",
+    "shared.objects.s3",
 )
 #: What a stage's process imports: nothing of it reads settings, starts threads or connects.
 IMPORTS = {
-    "paint": (*_SERVICE, "shared.objects.s3", "worker.engine", "worker.statistics"),
-    "intake": (*_SERVICE, "shared.objects.s3", "worker.intake.prepare"),
-    "chores": (*_SERVICE, "shared.objects.s3", "worker.chores.tidy", "worker.chores.archives"),
+    "paint": (*_SERVICE, "worker.engine", "worker.statistics"),
+    "intake": (*_SERVICE, "worker.intake.prepare"),
+    "chores": (*_SERVICE, "worker.chores.tidy", "worker.chores.archives"),
 }
 #: Reads settings while it is imported, so that a process must do that itself.
 TOO_EARLY = "shared.celery_app"
@@ -134,7 +136,7 @@ def close_all() -> None:
 
 
 def _serve(orders: Iterable[str]) -> dict[str, Any] | None:
-    """Do as ordered until there are no more orders. Returns an order in the process that is to carry it out."""
+    """Do as ordered until no more orders come. Returns an order in the process that is to carry it out."""
     born: set[int] = set()
     for line in orders:
         order = json.loads(line)

@@ -214,12 +214,12 @@ class Rig:
             )
         return self._kept(Process(name, process, log))
 
-    def bear(self, queue: Queue, *command: str, **settings: object) -> Process:
+    def bear(self, name: str, queue: Queue, *command: str, **settings: object) -> Process:
         """Start a process of a stage, `python -m` with this command, as `start` does but from the nursery."""
         if not nursery.WORKS:
-            return self.start(str(queue), [sys.executable, "-m", *command], **settings)
-        environ, log = self._surroundings(str(queue), settings)
-        return self._kept(Process(str(queue), nursery.of(str(queue)).start(command, environ, log), log))
+            return self.start(name, [sys.executable, "-m", *command], **settings)
+        environ, log = self._surroundings(name, settings)
+        return self._kept(Process(name, nursery.of(str(queue)).start(command, environ, log), log))
 
     def _surroundings(self, name: str, settings: Mapping[str, object]) -> tuple[dict[str, str], Path]:
         """Environment and log of a process; the log is there from now on."""
@@ -252,7 +252,7 @@ class Rig:
             # Before the process imports what it is made of.
             process = self.start(str(queue), self.worker_command(queue, altered), **settings)
         else:
-            process = self.bear(queue, "worker", str(queue), **settings)
+            process = self.bear(str(queue), queue, "worker", str(queue), **settings)
         if wait:
             wait_for(lambda: self.serves(process), f"the {queue} worker", START_SECONDS)
         return process
@@ -260,7 +260,7 @@ class Rig:
     def spoilt_painter(self, *, wait: bool = True, **settings: object) -> Process:
         """Start a paint worker that meets what `fault` names; see `tests.support.spoilt_worker`."""
         command = ("tests.support.spoilt_worker", "paint")
-        process = self.bear(Queue.PAINT, *command, test_fault=self._fault, **settings)
+        process = self.bear("paint", Queue.PAINT, *command, test_fault=self._fault, **settings)
         if wait:
             wait_for(lambda: self.serves(process), "the spoilt painter", START_SECONDS)
         return process

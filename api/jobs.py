@@ -8,12 +8,12 @@ from http import HTTPStatus
 from flask import Blueprint, Response, g, request
 from werkzeug.datastructures import ETags
 
-from api import links, preferences, queries, wire
+from api import links, preferences, queries, shown, wire
 from api.deadlines import with_deadline
 from api.incoming import read
 from api.problems import raise_all
 from api.replies import reply
-from api.services import services
+from api.services import Texts, services
 from api.submit import Name, resubmit, retry_hash, submit
 from api.views import JobPage
 from api.waiting.held import Held, deadline_in
@@ -31,7 +31,7 @@ from shared.errors import (
 from shared.jobs.erase import erase
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, Status
-from shared.jobs.store import Purged
+from shared.jobs.results import Purged
 from shared.requests.bodies import Parsed
 from shared.requests.models import JobRequest
 
@@ -73,7 +73,7 @@ def put(job_id: str) -> Response:
 @blueprint.get("/v1/jobs/<job_id>")
 def poll(job_id: str) -> Response:
     """A job as it stands, or once it has changed."""
-    return _show_in_time(*services().store.look(g.owner, job_id))
+    return _show_in_time(*shown.look(g.owner, job_id))
 
 
 @blueprint.get("/v1/jobs")
@@ -199,11 +199,11 @@ def _held(
     seconds, hub = preferences.wait_seconds(), services().hub
     if seconds is None or request.method == "HEAD" or job.status.terminal or hub.full or hub.left:
         return None
-    base, deadline = links.base(), deadline_in(seconds)
+    base, texts, deadline = links.base(), services().texts, deadline_in(seconds)
 
     def begin(sink: Sink, given: Headers) -> JobPoll:
         def render(now: Job, outlook: Outlook | None) -> Response:
-            return _view(now, outlook, status, known, headers)
+            return _view(now, outlook, status, known, headers, texts)
 
         return JobPoll(sink, job, base, given, render, until_ended=until_ended, deadline=deadline)
 
@@ -216,9 +216,14 @@ def _known() -> ETags | None:
 
 
 def _view(
-    job: Job, outlook: Outlook | None, status: int, known: ETags | None, headers: Mapping[str, str]
+    job: Job,
+    outlook: Outlook | None,
+    status: int,
+    known: ETags | None,
+    headers: Mapping[str, str],
+    texts: Texts | None = None,
 ) -> Response:
-    """The job, or 304 where that is what the caller has: `known` is as `_known` says."""
+    """The job, or 304 where the caller has that: `known` is as `_known` says, `texts` are the services'."""
     etag = wire.etag(job, outlook)
     own: dict[str, str] = {}
     if known is not None:
@@ -227,7 +232,9 @@ def _view(
         own["Retry-After"] = str(seconds)
     if known is not None and known.contains_weak(etag):
         return Response(status=304, headers=own)
-    return reply(wire.job_view(job, outlook), status, {**headers, **own})
+    return reply(
+        shown.text(job, outlook, services().texts if texts is None else texts), status, {**headers, **own}
+    )
 
 
 def _delete_objects(purged: Purged) -> None:

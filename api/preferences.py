@@ -21,6 +21,8 @@ def preferences() -> dict[str, str]:
     The first of a name counts.
     """
     found: dict[str, str] = {}
+    if HEADER not in request.headers:  # as in most requests; to list a header's values looks through them all
+        return found
     for given in parse_list_header(",".join(request.headers.getlist(HEADER))):
         # Parameters, behind a semicolon, mean something to preferences that are not known here.
         if parts := _PREFERENCE.fullmatch(given.split(";", 1)[0]):

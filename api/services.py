@@ -7,6 +7,7 @@ from flask import Flask, current_app
 from redis import Redis
 
 from api.bellringer import Bellringer
+from api.recent import Recent
 from api.waiting.hub import Hub
 from api.waiting.lately import Lately
 from shared import bells
@@ -14,7 +15,7 @@ from shared.jobs.archives import ArchiveStore
 from shared.jobs.batches import BatchStore
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.outlooks import Outlooks
-from shared.jobs.record import Queue
+from shared.jobs.record import Job, Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters, Workers
 from shared.objects import ObjectStore, open_objects
@@ -22,11 +23,22 @@ from shared.redis import connect
 from shared.settings import Settings
 
 KEY = "impasto"
+#: What `shown` wrote of records, before and after what it fills in, by the record's internal ID and version
+#: and the address that the caller sees the API at.
+Texts = Recent[tuple[str, int, str], tuple[str, str]]
+#: Jobs of which polls are remembered, some 6 kB each.
+REMEMBERED = 2048
 
 
 @dataclass(frozen=True)
 class Services:
-    """One of each, shared by all threads. `ring` has a bell rung soon, and waits for nothing."""
+    """One of each, shared by all threads.
+
+    Attributes:
+        ring: has a bell rung soon, and waits for nothing.
+        records: jobs as polls last saw them, by owner and ID.
+        texts: what was written of them.
+    """
 
     settings: Settings
     redis: Redis
@@ -40,6 +52,8 @@ class Services:
     outlooks: Outlooks
     hub: Hub
     lately: Lately
+    records: Recent[tuple[str, str], Job]
+    texts: Texts
 
 
 def attach(app: Flask, settings: Settings) -> None:
@@ -61,6 +75,8 @@ def attach(app: Flask, settings: Settings) -> None:
         outlooks=outlooks,
         hub=Hub(settings, redis, outlooks.of),
         lately=Lately(batches.by_uid),
+        records=Recent(REMEMBERED),
+        texts=Recent(REMEMBERED),
     )
 
 

@@ -7,8 +7,9 @@ from api.services import Services
 from shared import logs
 from shared.errors import StoreUnavailable
 from shared.ids import new_id
-from shared.jobs.record import Job, NewJob, Status
-from shared.jobs.store import Submitted
+from shared.jobs.new_job import NewJob
+from shared.jobs.record import Job, Status
+from shared.jobs.results import Submitted
 from shared.requests.bodies import Parsed
 from shared.requests.check import Checker, job_of
 from shared.requests.choosing import choose

@@ -17,7 +17,8 @@ from api.views import (
 )
 from shared.errors import AttemptError
 from shared.jobs.eta import Outlook
-from shared.jobs.record import Job, PaintProgress, Picture, Stage, Status
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job, PaintProgress, Stage, Status
 from shared.timestamps import maybe_timestamp, timestamp
 
 _SOONEST, _LATEST, _LATEST_QUEUED = 1, 10, 60
@@ -33,13 +34,12 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         outlook: its place where it waits and how long it may take; None in lists and for one that has ended.
     """
     urls = links.of_job(job.id)
-    eta = rounded(outlook.seconds) if outlook else None
     output, error = job.output, job.error
     return JobView(
         id=job.id,
         status=job.status,
         stage=job.stage,
-        progress=progress_view(job.progress, eta) if job.progress else None,
+        progress=progress_of(job, outlook),
         queue=place(outlook),
         output=OutputView(
             url=urls.output,
@@ -117,6 +117,13 @@ def place(outlook: Outlook | None) -> Place | None:
 def rounded(seconds: float | None) -> float | None:
     """A duration to tell: it is not known to the microsecond."""
     return None if seconds is None else round(seconds, 1)
+
+
+def progress_of(job: Job, outlook: Outlook | None) -> Progress | None:
+    """How far painting has come; None before it begins."""
+    return (
+        progress_view(job.progress, rounded(outlook.seconds) if outlook else None) if job.progress else None
+    )
 
 
 def progress_view(progress: PaintProgress, eta: float | None) -> Progress:

@@ -32,28 +32,34 @@ from shared.jobs.workers import WorkerInfo, Workers
 from shared.redis import connect
 from shared.settings import Settings, settings
 from tests.support.api import ApiServer
+from tests.support.jobs import new_job
 from tests.support.rig import PRODUCTION
 from tests.support.valkey import ValkeyServer, start_valkey
 
 STYLES = 5
 WARM_UP_SECONDS = 0.3
+#: More polls than can be answered in a second.
+POLLS_A_SECOND = 3000
 STATIC, HGETALL, DELAY = "bare: static JSON", "bare: HGETALL", "bare: delay()"
 HEALTH, SUBMIT = "API: /healthz", "API: submit"
 POLL, WAITING, UNCHANGED = "API: poll, painting", "API: poll, waiting", "API: poll, unchanged (304)"
+FIRST = "API: poll, the first of a job"
 #: What each case of the API is compared with.
-AGAINST = {HEALTH: STATIC, POLL: HGETALL, WAITING: HGETALL, UNCHANGED: HGETALL, SUBMIT: DELAY}
+AGAINST = {HEALTH: STATIC, POLL: HGETALL, WAITING: HGETALL, FIRST: HGETALL, UNCHANGED: HGETALL, SUBMIT: DELAY}
 TICK = os.sysconf("SC_CLK_TCK")
 
 PROSE = """
 The bare cases are Flask handlers under the same gunicorn settings: one returns static JSON, one makes one
 `HGETALL` with redis-py and returns it as JSON, one calls `delay()` of a plain Celery task with the
 request's body. API, bare application, Valkey (`appendfsync always`, for both) and what sends the requests
-share {cores} cores; polls go to {jobs} jobs in turn. *server ms* is the processor time of the server's
-process for a request, *busy* the share of one core that it used, *sender* what the sending processes used:
-where the first is near 1 and far above the second, the server is measured, whose interpreter computes on
-one core. No worker listens during the run, so a submit rings only the first few bells. A submit is one
-script in Redis and waits for one sync of the append-only file; callers at the same time share a sync. The
-API's access log is {log}: the bare routes have none.
+share {cores} cores; polls go to {jobs} jobs in turn, which do not change meanwhile: the API remembers
+what it wrote of the jobs that were polled last, and asks whether that still holds. *The first of a job* is a
+poll of a job of which it remembers nothing, as the next one after a change is. *server ms* is the processor
+time of the server's process for a request, *busy* the share of one core that it used, *sender* what the
+sending processes used: where the first is near 1 and far above the second, the server is measured, whose
+interpreter computes on one core. No worker listens during the run, so a submit rings only the first few
+bells. A submit is one script in Redis and waits for one sync of the append-only file; callers at the same
+time share a sync. The API's access log is {log}: the bare routes have none.
 """
 
 
@@ -173,8 +179,8 @@ def measure(servers: Servers, options: argparse.Namespace) -> list[Figure]:
     for connections in options.connections:
         rounds: dict[str, Rounds] = {}
         for _ in range(options.rounds):
-            for case in _cases(servers, options.jobs):
-                load(case.port, case.messages, WARM_UP_SECONDS, connections)
+            for case in _cases(servers, options):
+                load(case.port, case.messages[::-1], WARM_UP_SECONDS, connections)
                 before = servers.processor_seconds(case.port)
                 found = load(case.port, case.messages, options.seconds, connections)
                 spent = servers.processor_seconds(case.port) - before
@@ -205,8 +211,9 @@ def _figure(name: str, connections: int, rounds: Mapping[str, Rounds]) -> Figure
     )
 
 
-def _cases(servers: Servers, count: int) -> list[Case]:
+def _cases(servers: Servers, options: argparse.Namespace) -> list[Case]:
     """The cases on an emptied store with one live painter and so many jobs being painted, so many waiting."""
+    count, once = options.jobs, round(POLLS_A_SECOND * (options.seconds + WARM_UP_SECONDS))
     with connect(servers.config) as client:
         client.flushdb()
         Workers(client).advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 600)
@@ -216,6 +223,9 @@ def _cases(servers: Servers, count: int) -> list[Case]:
         for _ in range(count):
             _paint(store)
         waiting = [json.loads(exchange(servers.api, one)[1])["id"] for one in submits]
+        client.config_set("appendfsync", "no")  # for as long as nothing is measured
+        strange = [store.submit(new_job("local")).job.id for _ in range(once)]
+        client.config_set("appendfsync", "always")
     polls = [message("GET", servers.api, f"/v1/jobs/{one}") for one in painted]
     tags = [_etag(exchange(servers.api, one)[0]) for one in polls]
     return [
@@ -224,6 +234,7 @@ def _cases(servers: Servers, count: int) -> list[Case]:
         Case(HGETALL, servers.bare, [message("GET", servers.bare, f"/hgetall/{one}") for one in painted]),
         Case(POLL, servers.api, polls),
         Case(WAITING, servers.api, [message("GET", servers.api, f"/v1/jobs/{one}") for one in waiting]),
+        Case(FIRST, servers.api, [message("GET", servers.api, f"/v1/jobs/{one}") for one in strange]),
         Case(
             UNCHANGED,
             servers.api,

@@ -1,13 +1,14 @@
 """How good the painted pictures are: content kept, style met, noise; pair by pair, painter by painter.
 
-    python -m bench.quality [--painters compact plain teacher vgg19] [--teacher FILE] [--content FILE ...]
-        [--style FILE ...] [--spec JSON] [--save FOLDER] [--sheet FILE] [--json]
+    python -m bench.quality [--painters compact plain peers teacher vgg19] [--teacher FILE]
+        [--content FILE ...] [--style FILE ...] [--spec JSON] [--save FOLDER] [--sheet FILE] [--json]
     python -m bench.quality --painted FOLDER [FOLDER ...]
 
 Every content is painted in every style, by each painter. Or pictures that are already painted are
 measured, each painter's in a folder of its own, as `--save` leaves them: `<content>--<style>.png`. The
 unpainted content is measured too: where the scale begins. `plain` is `compact` painted as the peers do, from
-the content at full size with 500 evaluations; `vgg19` is of random weights here, normalised layer by layer.
+the content at full size with 500 evaluations; `peers` is `plain` against Gram matrices, which is their recipe
+whole; `vgg19` is of random weights here, normalised layer by layer.
 """
 
 import argparse
@@ -33,9 +34,10 @@ from worker.engine.distill.teacher import load_teacher
 from worker.engine.files import decode, encode
 from worker.engine.vgg import LAYOUTS
 
-PAINTERS = ("compact", "plain", "teacher", "vgg19")
+PAINTERS = ("compact", "plain", "peers", "teacher", "vgg19")
 PLAIN = {"pyramid": 1, "steps": 500}
-"""What `plain` does otherwise."""
+OTHERWISE: Mapping[str, Mapping[str, object]] = {"plain": PLAIN, "peers": {**PLAIN, "style_loss": "gram"}}
+"""What these two do otherwise, with the network `compact`."""
 UNPAINTED = "(content)"
 SAMPLES = Path(__file__).parents[1] / "samples"
 SPEC = {"size": 256}
@@ -50,7 +52,8 @@ is noise, far below it is smoothness. `gram random`: mean relative distance of t
 and style in a random network that nothing was optimised against; `gram teacher`, where it is given, in the
 teacher, which is kind to its student `compact`. `(content)` is the unpainted content: where the scale
 begins. `plain` is `compact` painted as the peers do, from the content at full size with 500 evaluations of
-L-BFGS. What the numbers cannot say is in the [gallery](gallery.md).
+L-BFGS on the same objective, `peers` that against Gram matrices, which is their recipe whole. What the
+numbers cannot say is in the [gallery](gallery.md).
 """
 
 
@@ -108,9 +111,8 @@ def paint(
 ) -> Iterator[Painted]:
     """Every content in every style, by one painter."""
     with tempfile.TemporaryDirectory() as folder:
-        backbone = "compact" if painter == "plain" else painter
-        if painter == "plain":
-            fields = {**fields, **PLAIN}
+        backbone = "compact" if painter in OTHERWISE else painter
+        fields = {**fields, **OTHERWISE.get(painter, {})}
         if painter == "teacher":
             backbone = offer(teacher_as_vgg(options.teacher), Path(folder))
         elif painter == "vgg19":

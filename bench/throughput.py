@@ -27,7 +27,8 @@ from bench.section import Section, Table, ratio
 from bench.stopwatch import Stopwatch
 from shared.backbones import BACKBONES
 from shared.ids import new_id
-from shared.jobs.record import NewJob, Picture
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
 from shared.jobs.store import JobStore
 from shared.objects import open_objects
 from shared.settings import Settings

@@ -25,7 +25,8 @@ import httpx
 from bench import machine
 from bench.section import Section, Table
 from shared.jobs.record import PaintProgress, Queue, Stage
-from shared.jobs.store import Claim, JobStore
+from shared.jobs.results import Claim
+from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
 from shared.redis import connect
 from shared.settings import Settings

@@ -29,7 +29,8 @@ from shared.errors import (
 )
 from shared.jobs.record import Checkpoint as Pointer
 from shared.jobs.record import Output, PaintProgress, Queue, Stage
-from shared.jobs.store import JobStore, LeaseLostError
+from shared.jobs.results import LeaseLostError
+from shared.jobs.store import JobStore
 from shared.logs import about
 from shared.objects import ObjectMissingError, ObjectStore
 from shared.settings import Settings

@@ -12,7 +12,8 @@ from functools import partial
 
 from shared.errors import StorageUnavailable, StoreUnavailable
 from shared.jobs.record import Checkpoint as Pointer
-from shared.jobs.store import JobStore, LeaseLostError
+from shared.jobs.results import LeaseLostError
+from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from worker.engine import Checkpoint
 from worker.lease import Lease

@@ -16,7 +16,8 @@ from typing import Self, TypeVar
 
 from shared.errors import StoreUnavailable
 from shared.jobs.record import PaintProgress, Stage
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.results import Claim, LeaseLostError
+from shared.jobs.store import JobStore
 from shared.logs import begin
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ import torch
 
 from shared.errors import DeviceFailed, StoreUnavailable
 from shared.jobs.record import Queue
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.results import Claim, LeaseLostError
+from shared.jobs.store import JobStore
 from shared.logs import about
 from shared.objects import ObjectStore
 from shared.settings import Settings

@@ -9,7 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from shared.errors import InternalFault, MaskEmpty
-from shared.jobs.record import Job, Picture
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job
 from shared.objects import ObjectMissingError
 from worker.engine import Style
 from worker.engine.files import decode, decode_grey

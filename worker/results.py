@@ -11,7 +11,7 @@ from functools import partial
 
 from shared.errors import StorageUnavailable
 from shared.jobs.record import Output
-from shared.jobs.store import Claim
+from shared.jobs.results import Claim
 from shared.objects import ObjectStore, put_and_read_back
 from worker.engine import Outcome, files
 from worker.lease import Lease

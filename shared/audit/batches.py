@@ -7,8 +7,9 @@ from shared.audit.findings import Code, Finding
 from shared.audit.places import PORTIONS_SECONDS
 from shared.audit.reader import Reader, Sighting
 from shared.jobs.batch_record import BATCH_SCHEMA, Batch, BatchStatus
+from shared.jobs.hashes import UnreadableRecordError
 from shared.jobs.keys import Key
-from shared.jobs.record import Status, UnreadableRecordError
+from shared.jobs.record import Status
 
 
 def check(reader: Reader) -> Iterator[Finding]:

@@ -9,9 +9,8 @@ from shared.audit.held import Held
 from shared.audit.places import PORTIONS_SECONDS
 from shared.audit.reader import BATCH, Reader
 from shared.jobs.keys import Key
+from shared.jobs.pictures import INPUTS
 from shared.objects import ObjectMissingError, ObjectStat
-
-PREFIX = "inputs/"
 
 
 def check(reader: Reader, *, deep: bool) -> Iterator[Finding]:
@@ -25,13 +24,13 @@ def check(reader: Reader, *, deep: bool) -> Iterator[Finding]:
     yield from _objects(reader, held, deep=deep)
     for fields in reader.fields(Key.REFS):
         for sha256, _ in fields:
-            if not held.has(PREFIX + sha256):
+            if not held.has(INPUTS + sha256):
                 yield from _missing(reader, sha256)
     yield from _unused(reader)
 
 
 def _objects(reader: Reader, held: Held, *, deep: bool) -> Iterator[Finding]:
-    listed = reader.objects.list(PREFIX)
+    listed = reader.objects.list(INPUTS)
     while batch := list(islice(listed, BATCH)):
         for stat in batch:
             held.add(stat.key, stat.size)
@@ -45,7 +44,7 @@ def _objects(reader: Reader, held: Held, *, deep: bool) -> Iterator[Finding]:
 
 
 def _settled(name: str) -> dict[str, object]:
-    return {"kind": "unused", "sha256": name.removeprefix(PREFIX)}
+    return {"kind": "unused", "sha256": name.removeprefix(INPUTS)}
 
 
 def _forgotten(reader: Reader, stats: list[ObjectStat]) -> list[ObjectStat]:
@@ -53,7 +52,7 @@ def _forgotten(reader: Reader, stats: list[ObjectStat]) -> list[ObjectStat]:
         *(
             command
             for stat in stats
-            for sha256 in (stat.key.removeprefix(PREFIX),)
+            for sha256 in (stat.key.removeprefix(INPUTS),)
             for command in (
                 ("HGET", Key.REFS, sha256),
                 ("ZSCORE", Key.UNUSED, sha256),
@@ -70,20 +69,20 @@ def _hashed(reader: Reader, key: str) -> Iterator[Finding]:
         found = hashlib.sha256(reader.objects.get(key)).hexdigest()
     except ObjectMissingError:
         return  # collected since
-    if found != key.removeprefix(PREFIX):
+    if found != key.removeprefix(INPUTS):
         yield Finding(Code.INPUT_DAMAGED, key, f"it has SHA-256 {found}")
 
 
 def _missing(reader: Reader, sha256: str) -> Iterator[Finding]:
     """An input is stored before it is named, and named by nobody before it is deleted."""
     for _ in range(2):
-        if reader.objects.stat(PREFIX + sha256) is not None:
+        if reader.objects.stat(INPUTS + sha256) is not None:
             return
         [kept] = reader.at_once(("HGET", Key.REFS, sha256))
         if kept is None:
             return
     detail = f"it is named {kept} times, but there is no such object"
-    yield Finding(Code.INPUT_MISSING, PREFIX + sha256, detail)
+    yield Finding(Code.INPUT_MISSING, INPUTS + sha256, detail)
 
 
 def _unused(reader: Reader) -> Iterator[Finding]:

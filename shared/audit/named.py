@@ -3,7 +3,8 @@
 import json
 from collections import Counter
 
-from shared.jobs.record import SCHEMA, Picture
+from shared.jobs.pictures import Picture
+from shared.jobs.record import SCHEMA
 
 
 class Named(Counter[str]):

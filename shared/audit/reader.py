@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
 from shared.jobs.record import SCHEMA, Status
 from shared.jobs.scripts import Scripts
@@ -180,7 +181,7 @@ def _sighting(
     return Sighting(
         uid=uid,
         at=at,
-        record=dict(zip(flat[::2], flat[1::2], strict=True)),
+        record=fields_of(flat),
         found=looked_for,
         leases=leases,
         delayed=delayed,

@@ -53,10 +53,10 @@ def _recount(reader: Reader, suspects: list[str]) -> Iterator[Finding]:
     """Those of the suspects that are surely miscounted.
 
     What names one is found in a pass over the records, then read at one moment with the counter and with its
-    trace, which every change moves on (`refer` and `unrefer` in prelude.lua). Where that has not moved since
-    before the pass, what names the input was there all the while, so that the pass has met all of it: the two
-    numbers agree, or there is a fault. Where it has, the pass can only have missed some: a counter that is
-    too low is proved even then, one that is too high is looked at again.
+    trace, which every change moves on (`refer` and `unrefer` in references.lua). Where that has not moved
+    since before the pass, what names the input was there all the while, so that the pass has met all of it:
+    the two numbers agree, or there is a fault. Where it has, the pass can only have missed some: a counter
+    that is too low is proved even then, one that is too high is looked at again.
     """
     doubtful = suspects
     for _ in range(LOOKS):
@@ -100,7 +100,7 @@ class _Seen:
 
 
 def _trace(sha256: str) -> tuple[str, ...]:
-    """Reads where the changes of an input's counter leave their trace (`trace_of` in prelude.lua)."""
+    """Reads where the changes of an input's counter leave their trace (`trace_of` in references.lua)."""
     return ("HGET", Key.REFS_MOVED, sha256[:3])
 
 

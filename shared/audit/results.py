@@ -7,8 +7,9 @@ from itertools import islice
 from shared.audit.findings import Code, Finding
 from shared.audit.held import Held
 from shared.audit.reader import BATCH, LOOK_SECONDS, Reader, Sighting
+from shared.jobs.hashes import UnreadableRecordError
 from shared.jobs.keys import Key
-from shared.jobs.record import Job, UnreadableRecordError
+from shared.jobs.record import Job
 from shared.objects import ObjectMissingError, ObjectStat
 
 #: Chores sweep what no record names once it is an hour old, every hour: then it is gone after two.

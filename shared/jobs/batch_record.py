@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.jobs.record import Status, UnreadableRecordError, Webhook, to_json
+from shared.jobs.hashes import from_json, reading, seconds, to_json
+from shared.jobs.record import Status, Webhook
 
 #: Version of the record's layout; the scripts leave later ones alone.
 BATCH_SCHEMA = 1
@@ -130,13 +131,8 @@ class Batch:
         Raises:
             UnreadableRecordError: it does not say what it must.
         """
-        try:
+        with reading("batch", fields):
             return cls._from_hash(fields)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            name, schema = fields.get("uid"), fields.get("schema")
-            raise UnreadableRecordError(
-                f"batch {name}: its record of schema {schema} cannot be read"
-            ) from error
 
     @classmethod
     def _from_hash(cls, fields: Mapping[str, str]) -> "Batch":
@@ -160,10 +156,10 @@ class Batch:
             cancel_requested=get("cancel_requested") == "1",
             retry_of=get("retry_of") or None,
             created_at=int(fields["created_at"]) / 1000,
-            started_at=_seconds(get("started_at")),
-            completed_at=_seconds(get("completed_at")),
-            expires_at=_seconds(get("expires_at")),
-            errors=tuple(LineFault(**error) for error in json.loads(get("errors") or "[]")),
+            started_at=seconds(get("started_at")),
+            completed_at=seconds(get("completed_at")),
+            expires_at=seconds(get("expires_at")),
+            errors=tuple(LineFault(**error) for error in from_json(get("errors"), [])),
             faults=int(get("faults") or 0),
             unchecked=get("unchecked") == "1",
         )
@@ -204,7 +200,3 @@ class Batch:
         since = max(self.started_at, (here - SLOTS + 1) * SLOT / 1000)
         # Of less than a second nothing can be said yet.
         return ended / (now - since) if now - since >= 1 else None
-
-
-def _seconds(milliseconds: str | None) -> float | None:
-    return int(milliseconds) / 1000 if milliseconds else None

@@ -16,8 +16,9 @@ import redis
 
 from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.jobs.batch_record import BATCH_SCHEMA, MAX_ERRORS, Batch, LineFault, NewBatch
+from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
-from shared.jobs.pages import page_start, page_token_of
+from shared.jobs.pages import page_size, page_start, page_token_of
 from shared.jobs.policy import milliseconds, policy
 from shared.jobs.record import Job, Queue, Status
 from shared.jobs.results import Page
@@ -29,7 +30,6 @@ from shared.settings import Settings
 CHUNK = 100
 #: Inputs that one call keeps or lets go.
 INPUTS = 500
-MAX_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class BatchStore:
         Raises:
             InvalidRequest: the token is none of ours.
         """
-        limit = max(1, min(limit, MAX_PAGE))
+        limit = page_size(limit)
         start = page_start(page_token)
         with translated():
             found: Any = self._redis.zrevrangebyscore(
@@ -185,7 +185,7 @@ class BatchStore:
         Raises:
             InvalidRequest: the token is none of ours.
         """
-        limit = max(1, min(limit, MAX_PAGE))
+        limit = page_size(limit)
         found = self._places(uid, page_start(page_token, first="-inf"), limit + 1, status)
         jobs = [item.job for item in self._jobs(found[:limit])]
         token = page_token_of(found[limit - 1][1]) if len(found) > limit else None
@@ -205,7 +205,7 @@ class BatchStore:
         Raises:
             InvalidRequest: the token is none of ours.
         """
-        limit = max(1, min(limit, MAX_PAGE))
+        limit = page_size(limit)
         start = page_start(page_token)
         with translated():
             known: Any = self._redis.hget(Key.BATCH + id, "owner")
@@ -332,7 +332,7 @@ class BatchStore:
         if not reply:
             return None
         uid, gone, *records = reply
-        return Purge(uid, bool(gone), tuple(_job(record) for record in records))
+        return Purge(uid, bool(gone), tuple(Job.from_reply(record) for record in records))
 
     def let_go(self) -> bool:
         """Let go of some inputs that a batch needs no more; False when there are none."""
@@ -375,11 +375,7 @@ class BatchStore:
 
 
 def _batch(flat: Sequence[str]) -> Batch:
-    return Batch.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
-
-
-def _job(flat: Sequence[str]) -> Job:
-    return Job.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return Batch.from_hash(fields_of(flat))
 
 
 def _mismatch() -> IdempotencyMismatch:

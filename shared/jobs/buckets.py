@@ -9,6 +9,7 @@ so `companions.lua` compares that.
 import hashlib
 import json
 
+from shared.jobs.pictures import Picture
 from shared.sizes import size_for
 from shared.spec import Spec
 
@@ -37,3 +38,10 @@ def bucket_of(spec: Spec, width: int, height: int) -> str:
         sorted(spec.style_layers or ()),
     ]
     return hashlib.blake2b(json.dumps(agreed).encode(), digest_size=_BYTES).hexdigest()
+
+
+def bucket_for(spec: Spec, content: Picture) -> str | None:
+    """The bucket of a job that is ready for paint; None where the size is not known: it is painted alone."""
+    if content.width is None or content.height is None:
+        return None
+    return bucket_of(spec, content.width, content.height)

@@ -2,7 +2,7 @@
 -- Start attempts at waiting jobs that can be painted together with one that is held: those of its lane and
 -- bucket that go on from the same step. They are given out as if `claim` saw no others: owners in turn, one job
 -- each and round again, within an owner by priority and age. A job that lost a worker may be what ended it: it
--- is painted alone from then on. What is lost in company is charged to nobody (prelude.lua).
+-- is painted alone from then on. What is lost in company is charged to nobody (attempts.lua).
 --
 -- Arguments: uid, fence (of the job that is held), most (jobs to give out), lanes (that the worker serves),
 --   worker, token (random), lease (ms), schema.

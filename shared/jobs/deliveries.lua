@@ -1,5 +1,5 @@
 -- What receivers are to be told: written by the scripts that change a job or a batch, so that no event is lost and
--- none is told twice. Put in front of the prelude, which calls it when a job begins and ends.
+-- none is told twice. Called when a job begins and ends, and when a batch ends.
 --
 -- A delivery is a hash, `delivery:<id>`. Its ID follows from what it tells of: an event has one delivery, however
 -- often it is told. While it is to be sent it stands in a *line*, that of one receiver and owner, by the time it is

@@ -29,8 +29,9 @@ from shared.jobs.delivery import (
     line_of,
     message_id,
 )
+from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
-from shared.jobs.pages import page_start, page_token_of
+from shared.jobs.pages import page_size, page_start, page_token_of
 from shared.jobs.policy import milliseconds, policy
 from shared.jobs.scripts import Scripts
 from shared.redis import translated
@@ -40,7 +41,6 @@ from shared.webhooks.signatures import new_secret
 
 #: A secret that was replaced goes on signing for so long, so that receivers can be told of the new one.
 OVERLAP_SECONDS = 86_400.0
-MAX_PAGE = 1000
 #: Deliveries that one look for those of a batch reads at most; the page is then shorter than asked for.
 MAX_LOOKED_AT = 5000
 #: Those that it reads at once at least: the last of a page may be far from the one before.
@@ -110,7 +110,7 @@ class DeliveryStore:
         Raises:
             InvalidRequest: the token is none of ours.
         """
-        limit = max(1, min(limit, MAX_PAGE))
+        limit = page_size(limit)
         most = limit if batch is None else MAX_LOOKED_AT
         with translated(), self._redis.pipeline() as pipeline:
             for part in [state] if state else DeliveryState:
@@ -206,9 +206,9 @@ class DeliveryStore:
         return int(self._scripts.run("drop_deliveries", limit=limit)[0])
 
     def _claimed(self, id: str, fence: str, flat: list[str], subject: list[str], kept: str) -> DeliveryClaim:  # noqa: A002
-        delivery = Delivery.from_hash(id, _fields(flat))
+        delivery = Delivery.from_hash(id, fields_of(flat))
         known = _secrets(kept) if kept else self.secrets(delivery.owner)
-        return DeliveryClaim(delivery, fence, _fields(subject), tuple(secret.text for secret in known))
+        return DeliveryClaim(delivery, fence, fields_of(subject), tuple(secret.text for secret in known))
 
     def _read(self, ids: Sequence[str]) -> list[Delivery | None]:
         """These deliveries; None for one that is not there."""
@@ -237,10 +237,6 @@ def _secrets(text: str) -> list[Secret]:
         for one in json.loads(text)
     ]
     return [secret for secret in found if secret.ends is None or secret.ends > time.time()]
-
-
-def _fields(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _not_found(id: str) -> NotFound:  # noqa: A002

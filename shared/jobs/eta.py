@@ -34,6 +34,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from shared.jobs.pictures import Picture
 from shared.sizes import size_for
 from shared.spec import Spec
 
@@ -162,6 +163,13 @@ def work_of(spec: Spec, width: int, height: int) -> float:
     """Work of painting a content of this size: millions of pixels times steps."""
     tall, wide = size_for(height, width, spec.size)
     return tall * wide * spec.steps / 1e6
+
+
+def work_for(spec: Spec, content: Picture) -> float | None:
+    """What a job asks of its painter (`work_of`); None where the size is not known."""
+    if content.width is None or content.height is None:
+        return None
+    return work_of(spec, content.width, content.height)
 
 
 def remaining(running: Running) -> float:

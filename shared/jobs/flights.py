@@ -24,8 +24,9 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.jobs.inputs import InputStore
+from shared.jobs.pictures import Picture, input_key
 from shared.jobs.policy import milliseconds
-from shared.jobs.record import Job, Picture
+from shared.jobs.record import Job
 
 #: A fetch that shows no sign of life for so long is begun by another.
 LEASE_SECONDS = 10.0
@@ -152,7 +153,7 @@ def _known(url: str, what: str, value: str = "") -> Known:
             return Awaiting(value)
         case "copy":
             copy = json.loads(value)
-            return Picture(url, key=f"inputs/{copy['sha256']}", **copy)
+            return Picture(url, key=input_key(copy["sha256"]), **copy)
         case _:
             fault = json.loads(value)
             return _FAULTS[fault["code"]](fault["detail"])

@@ -12,14 +12,13 @@ from typing import Any
 import redis
 
 from shared.errors import StorageUnavailable
+from shared.jobs.hashes import to_json
 from shared.jobs.keys import Key
+from shared.jobs.pictures import INPUTS, Picture, input_key
 from shared.jobs.policy import policy
-from shared.jobs.record import Picture, to_json
 from shared.jobs.scripts import Scripts
 from shared.redis import translated
 from shared.settings import Settings
-
-_PREFIX = "inputs/"
 
 
 class InputStore:
@@ -50,12 +49,12 @@ class InputStore:
 
         They are marked, so that `hold` waits: report each with `forget` once it is deleted.
         """
-        return [_PREFIX + sha256 for sha256 in self._scripts.run("garbage", limit=limit)]
+        return [input_key(sha256) for sha256 in self._scripts.run("garbage", limit=limit)]
 
     def forget(self, key: str) -> None:
         """An input from `garbage` is deleted."""
         with translated():
-            self._redis.zrem(Key.SWEEPING, key.removeprefix(_PREFIX))
+            self._redis.zrem(Key.SWEEPING, key.removeprefix(INPUTS))
 
     def add_upload(self, owner: str, upload_id: str, picture: Picture) -> None:
         """Keep an uploaded picture's clean copy for the retention time."""

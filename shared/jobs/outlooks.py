@@ -12,6 +12,7 @@ from typing import Any
 import redis
 
 from shared.errors import StoreUnavailable
+from shared.jobs.buckets import bucket_for
 from shared.jobs.changes import read_jobs
 from shared.jobs.eta import (
     Cost,
@@ -26,8 +27,9 @@ from shared.jobs.eta import (
     in_order,
     place_among_all,
     remaining,
+    work_for,
 )
-from shared.jobs.record import Job, PaintProgress, Queue, Stage, Status, bucket_for, work_for
+from shared.jobs.record import Job, PaintProgress, Queue, Stage, Status
 from shared.jobs.scripts import Scripts
 from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers

@@ -5,7 +5,13 @@ import binascii
 
 from shared.errors import InvalidRequest
 
+MAX_PAGE = 1000
 _VERSION = "1"
+
+
+def page_size(limit: int) -> int:
+    """How many entries a page has at most, of as many as were asked for."""
+    return max(1, min(limit, MAX_PAGE))
 
 
 def page_token_of(order: float) -> str:

@@ -9,7 +9,8 @@ from shared.errors import (
     StoreUnavailable,
     WorkerLost,
 )
-from shared.jobs.record import SCHEMA, to_json
+from shared.jobs.hashes import to_json
+from shared.jobs.record import SCHEMA
 from shared.settings import Settings
 
 #: An Idempotency-Key is kept this long.

@@ -1,5 +1,4 @@
--- Paint once: jobs of one owner and one recipe share a painting, but for those that are to be fresh. Put in front
--- of each script by scripts.py, behind prelude.lua.
+-- Paint once: jobs of one owner and one recipe share a painting, but for those that are to be fresh.
 --
 -- The first of them to be ready for paint *leads*: `recipes:<owner>` names it. Those that come while it is made
 -- *follow*: they are queued and waiting as it is, but stand in `following:<recipe>:<owner>` in place of a waiting

@@ -1,73 +1,36 @@
 """The job store: every change of a job's record, each one atomic.
 
-A method here turns arguments and answers to and from Python; what happens stands in the script of the same
-name. Jobs, leases and deadlines go by Redis' clock alone. Ringing bells is left to the callers: the store
-says when one is wanted.
+Here stands what callers ask for; what workers do to a job that they hold is in `attempts`, what keeps the
+whole in order in `upkeep`. A method turns arguments and answers to and from Python; what happens stands in
+the script of the same name. Jobs, leases and deadlines go by Redis' clock alone. Ringing bells is left to
+the callers: the store says when one is wanted.
 """
 
 import json
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 from redis import Redis
 
-from shared.errors import Conflict, ErrorInfo, Fault, IdempotencyMismatch, NotFound, Quarantined
-from shared.jobs.census import BOUNDS
-from shared.jobs.flights import FlightStore
+from shared.errors import Conflict, IdempotencyMismatch, NotFound, Quarantined
+from shared.jobs.attempts import AttemptStore
+from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
-from shared.jobs.pages import page_start, page_token_of
-from shared.jobs.policy import bridging, milliseconds
-from shared.jobs.record import (
-    SCHEMA,
-    Checkpoint,
-    Inputs,
-    Job,
-    NewJob,
-    Output,
-    PaintProgress,
-    Picture,
-    Queue,
-    Stage,
-    Status,
-    accepted,
-    bucket_for,
-    new_record,
-    recipe_of,
-    to_json,
-    work_for,
-)
-from shared.jobs.results import Claim, LeaseLostError, Page, Purged, Reaped, Renewal, Submitted, Tally
-from shared.jobs.scripts import Reply, Scripts
+from shared.jobs.new_job import NewJob, accepted, new_record
+from shared.jobs.pages import page_size, page_start, page_token_of
+from shared.jobs.policy import milliseconds
+from shared.jobs.record import SCHEMA, Job, Queue, Stage, Status
+from shared.jobs.results import Page, Purged, Submitted
+from shared.jobs.scripts import Scripts
+from shared.jobs.upkeep import UpkeepStore
 from shared.redis import translated
 from shared.settings import Settings
 
-__all__ = [
-    "Claim",
-    "JobStore",
-    "LeaseLostError",
-    "Page",
-    "Purged",
-    "Reaped",
-    "Renewal",
-    "Submitted",
-    "Tally",
-]
-
-#: Jobs that one script call handles at most: Redis serves nobody else meanwhile.
-BATCH = 200
-#: Calls in one round of the reaper that attend to followers of ended leaders.
-SETTLE_ROUNDS = 100
-MAX_PAGE = 1000
 MAX_OWNERS = 1000
-#: Milliseconds that a turn lasts at least.
-_SHORTEST_TURN = 50
 
 
-class JobStore(FlightStore):
+class JobStore(AttemptStore, UpkeepStore):
     """All jobs and their inputs, in one Redis; safe to share between threads.
 
     Every method may raise `StoreUnavailable`.
@@ -77,8 +40,6 @@ class JobStore(FlightStore):
         super().__init__(redis, settings)
         # What only reads needs to be told little.
         self._reading = Scripts(redis, {"schema": SCHEMA, "max_owners": MAX_OWNERS})
-
-    # Callers' side.
 
     def submit(self, job: NewJob) -> Submitted:
         """Accept a job, or find the one that this request repeats.
@@ -103,7 +64,7 @@ class JobStore(FlightStore):
         if outcome == "quarantined":
             raise Quarantined(json.loads(more[0])["detail"])
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
-        fields = _fields(record)
+        fields = fields_of(record)
         return Submitted(
             Job.from_hash(fields) if "uid" in fields else accepted(job, fields),
             created=outcome == "created",
@@ -117,14 +78,33 @@ class JobStore(FlightStore):
         record = self._reading.run("get", owner=owner, id=id)
         if not record:
             raise _not_found(id)
-        return _job(record)
+        return Job.from_reply(record)
 
-    def look(self, owner: str, id: str) -> tuple[Job, int | None]:  # noqa: A002
-        """As `get` and `position`, both of one moment. Raises `NotFound`."""
-        reply = self._reading.run("look", owner=owner, id=id)
+    def look(self, owner: str, id: str, known: Job | None = None) -> tuple[Job, int | None]:  # noqa: A002
+        """As `get` and `position`, both of one moment.
+
+        Args:
+            owner: whose job.
+            id: what the owner calls it.
+            known: the job as the caller saw it before, which is returned where it is still so.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if known and known.status is not Status.QUEUED:
+            # It has no place unless it waits again, and to read is cheaper than to run a script.
+            with translated():
+                record: Any = self._redis.hgetall(Key.JOB + known.uid)
+            if record.get("version") == str(known.version):
+                return known, None
+            if record and record["status"] != Status.QUEUED:
+                return Job.from_hash(record), None
+        seen = {"uid": known.uid, "version": str(known.version)} if known and not known.following else {}
+        reply = self._reading.run("look", owner=owner, id=id, **seen)
         if not reply:
             raise _not_found(id)
-        return _job(reply[0]), reply[1] if len(reply) > 1 else None
+        job = Job.from_reply(reply[0]) if reply[0] or known is None else known
+        return job, reply[1] if len(reply) > 1 else None
 
     def has_batch(self, uid: str) -> bool:
         """Whether a batch has a record, be it of one that was deleted and is still being purged."""
@@ -158,7 +138,7 @@ class JobStore(FlightStore):
         Raises:
             InvalidRequest: the token is none of ours.
         """
-        limit = max(1, min(limit, MAX_PAGE))
+        limit = page_size(limit)
         start = page_start(page_token)
         with translated(), self._redis.pipeline() as pipeline:
             for part in [status] if status else Status:
@@ -193,9 +173,9 @@ class JobStore(FlightStore):
         outcome, record = reply
         if outcome == "conflict":
             # A later Impasto's record need not be readable.
-            status = _fields(record)["status"]
+            status = fields_of(record)["status"]
             raise Conflict(f"the job is {status} and cannot be canceled")
-        return _job(record)
+        return Job.from_reply(record)
 
     def purge(self, owner: str, id: str) -> Purged:  # noqa: A002
         """Forget an ended job. Its objects are the caller's to delete.
@@ -210,298 +190,7 @@ class JobStore(FlightStore):
         outcome, record = reply
         if outcome == "conflict":
             raise Conflict("the job has not ended; cancel it first")
-        return Purged.of(_job(record))
-
-    # Workers' side.
-
-    def claim(self, queue: Queue, worker: str, backbones: Sequence[str] = ()) -> Claim | None:
-        """Start an attempt at the next job; None when nothing waits.
-
-        Args:
-            queue: the stage.
-            worker: the claiming worker's name.
-            backbones: for paint, those that the worker offers.
-        """
-        lanes = _paint_lanes(backbones) if queue == Queue.PAINT else [str(queue)]
-        token = secrets.token_hex(8)
-        reply = self._scripts.run("claim", lanes=lanes, worker=worker, token=token)
-        if not reply:
-            return None
-        fence, record = reply
-        return Claim(_job(record), queue, fence)
-
-    def companions(self, claim: Claim, most: int, backbones: Sequence[str] = ()) -> Sequence[Claim]:
-        """Start attempts at jobs that can be painted together with one that is held.
-
-        They wait for the same backbone, are of the same bucket (`shared.jobs.buckets`) and go on from the
-        same step. Each is an attempt of its own, under its own fence, of the worker that holds `claim`. A job
-        that lost a worker takes no companions and is none.
-
-        Args:
-            claim: the job that is held, for paint.
-            most: companions at most.
-            backbones: those that the worker offers: whose companion is taken waits for another turn in each.
-
-        Raises:
-            LeaseLostError: the fence of `claim` is stale; nothing was taken.
-        """
-        if most < 1:
-            return []
-        given = self._fenced(
-            "companions",
-            claim,
-            most=most,
-            lanes=_paint_lanes(backbones),
-            worker=claim.job.worker,
-            token=secrets.token_hex(8),
-        )[0]
-        return [Claim(_job(record), claim.queue, fence) for fence, record in given]
-
-    def renew(
-        self,
-        claim: Claim,
-        progress: PaintProgress | None = None,
-        stage: Stage | None = None,
-        preview_key: str | None = None,
-        preview_step: int | None = None,
-    ) -> Renewal:
-        """Prolong the lease, and show how far the work has come. Raises `LeaseLostError`."""
-        reply = self._fenced(
-            "renew",
-            claim,
-            progress=progress and to_json(progress),
-            stage=stage,
-            preview_key=preview_key,
-            preview_step=preview_step,
-        )
-        return Renewal(cancel=bool(reply[0]))
-
-    def pin(self, claim: Claim, inputs: Inputs) -> None:
-        """Some pictures are in: another attempt at intake need not bring them in again.
-
-        Args:
-            claim: intake's.
-            inputs: every picture of the job, those that are in with their clean copies.
-
-        Raises:
-            LeaseLostError: the fence is stale.
-        """
-        self._fenced("pin", claim, **_pictures(inputs.content, inputs.styles, inputs.init))
-
-    def advance(
-        self,
-        claim: Claim,
-        content: Picture,
-        styles: Sequence[Picture],
-        seconds: Mapping[str, float],
-        init: Picture | None = None,
-    ) -> bool:
-        """Intake is done: the job waits for paint. True when a paint bell is wanted.
-
-        Args:
-            claim: intake's.
-            content: with its clean copy, as are the others.
-            styles: with their masks and regions.
-            seconds: what it took.
-            init: the picture to start from; None leaves the record's as it is.
-
-        Raises:
-            LeaseLostError: the fence is stale.
-        """
-        spec = claim.job.spec
-        reply = self._fenced(
-            "advance",
-            claim,
-            seconds=to_json(seconds),
-            bounds=BOUNDS,
-            bucket=bucket_for(spec, content),
-            recipe=recipe_of(spec, Inputs(content, tuple(styles), init or claim.job.init)),
-            **_pictures(content, styles, init),
-        )
-        return bool(reply[0])
-
-    def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> str | None:
-        """Say where another attempt can go on; returns the key that this replaces.
-
-        Raises:
-            LeaseLostError: the fence is stale.
-        """
-        replaced = self._fenced("checkpoint", claim, checkpoint=to_json(checkpoint))[0]
-        return Checkpoint(**json.loads(replaced)).key if replaced else None
-
-    def release(self, claim: Claim) -> bool:
-        """Give the job back uncharged, to its old place. True when a bell is wanted.
-
-        Raises:
-            LeaseLostError: the fence is stale.
-        """
-        return bool(self._fenced("release", claim)[0])
-
-    def set_aside(self, claim: Claim, seconds: float) -> None:
-        """Give the job back uncharged; it waits again after so many seconds. Raises `LeaseLostError`."""
-        self._fenced("set_aside", claim, delay=milliseconds(seconds))
-
-    def finish(
-        self,
-        claim: Claim,
-        output: Output,
-        *,
-        seconds: Mapping[str, float],
-        evaluations: int,
-        loss: Mapping[str, float],
-        batch: int = 1,
-    ) -> None:
-        """The output is stored: the job has succeeded. May be repeated. Raises `LeaseLostError`."""
-        self._fenced(
-            "finish",
-            claim,
-            output=to_json(output),
-            seconds=to_json(seconds),
-            evaluations=evaluations,
-            loss=to_json(loss),
-            batch=batch,
-            work=work_for(claim.job.spec, claim.job.content),
-            bounds=BOUNDS,
-        )
-
-    def fail(self, claim: Claim, fault: Fault) -> Job:
-        """The attempt failed; returns the job as it is now.
-
-        A retryable fault is kept and tried again after a back-off while attempts are left.
-
-        Raises:
-            LeaseLostError: the fence is stale.
-        """
-        error = to_json(ErrorInfo.of(fault))
-        return _job(self._fenced("fail", claim, error=error, retryable=fault.retryable))
-
-    def canceled(self, claim: Claim) -> None:
-        """The worker stopped as it was asked to. Raises `LeaseLostError`."""
-        self._fenced("canceled", claim)
-
-    # Housekeeping.
-
-    def reap(self, *, regular: bool = False) -> Reaped:
-        """Heal what crashed workers and lost bells left, a bounded amount; any number of workers may.
-
-        Args:
-            regular: this is a round of those that come every `reap_seconds`; if it comes late, Redis may have
-                been away, and leases are treated accordingly.
-        """
-        ended = self._scripts.run("reap", limit=BATCH, **(bridging(self._settings) if regular else {}))
-        rejoined = self._scripts.run("rejoin", limit=BATCH)[0]
-        expired, canceled = self._scripts.run("expire", limit=BATCH)
-        settled = self._settled()
-        self._scripts.run("drop_uploads", limit=BATCH)
-        return Reaped(
-            requeued=ended.count(Status.QUEUED) + rejoined,
-            failed=ended.count(Status.FAILED) + settled.count(Status.FAILED),
-            canceled=ended.count(Status.CANCELED) + canceled,
-            expired=ended.count(Status.EXPIRED) + expired,
-            rang=self._bells_wanted(),
-        )
-
-    def was_away(self) -> None:
-        """Redis did not answer this worker for a good part of a lease: what that cost is no job's fault."""
-        self._scripts.run("away")
-
-    def take_turn(self, name: str, worker: str, seconds: float) -> bool:
-        """Whether it is this worker's turn at something that one worker does in each interval.
-
-        Args:
-            name: of what is to be done.
-            worker: who asks.
-            seconds: until it is somebody's turn again.
-        """
-        hold = max(milliseconds(seconds), _SHORTEST_TURN)
-        return bool(self._scripts.run("take_turn", name=name, worker=worker, hold=hold)[0])
-
-    def outstanding(self, queue: Queue) -> int:
-        """Bells that nobody has answered yet: the length of the Celery queue's list."""
-        with translated():
-            return int(self._redis.llen(queue))
-
-    def due_for_purge(self, limit: int) -> Sequence[tuple[str, str]]:
-        """Owner and ID of ended jobs whose retention is over."""
-        names = self._scripts.run("due", limit=limit)
-        return list(zip(names[::2], names[1::2], strict=True))
-
-    def trim_changes(self, seconds: float) -> None:
-        """Forget changes that are older than so many seconds: they name jobs that may be purged by now."""
-        with translated():
-            now: Any = self._redis.time()
-            oldest = round((now[0] - seconds) * 1000 + now[1] / 1000)
-            self._redis.xtrim(Key.CHANGES, minid=oldest, approximate=False)
-
-    def expire_outputs(self, limit: int) -> tuple[int, Sequence[str]]:
-        """Forget outputs that were to go before their jobs; how many, and the keys of objects to delete."""
-        jobs, keys = self._scripts.run("expire_outputs", limit=limit)
-        return jobs, keys
-
-    def shared(self, output_key: str) -> bool:
-        """Whether jobs other than its maker name an output."""
-        with translated():
-            return bool(self._redis.exists(Key.SHARERS + output_key))
-
-    def counts(self) -> Mapping[str, int]:
-        """Jobs by status."""
-        with translated():
-            found: Any = self._redis.hgetall(Key.COUNTS)
-        return {status: int(found.get(status, 0)) for status in Status}
-
-    def tally(self) -> Tally:
-        """What was refused, lost, put back and finished so far."""
-        with translated():
-            found: Any = self._redis.hgetall(Key.TALLY)
-        return Tally(**{field.name: int(found.get(field.name, 0)) for field in fields(Tally)})
-
-    def depths(self) -> Mapping[Queue, int]:
-        """Jobs that wait for intake and for paint, without those in back-off."""
-        with translated():
-            lanes: Any = self._redis.hgetall(Key.WAITING)
-        intake = int(lanes.pop(Queue.INTAKE, 0))
-        return {Queue.INTAKE: intake, Queue.PAINT: sum(map(int, lanes.values()))}
-
-    def _settled(self) -> Reply:
-        """What became of followers of ended leaders: the status that each has now."""
-        settled: Reply = []
-        for _ in range(SETTLE_ROUNDS):
-            some = self._scripts.run("settle_followers", limit=BATCH)
-            if not some:
-                break
-            settled += some
-        return settled
-
-    def _fenced(self, script: str, claim: Claim, **arguments: object) -> Reply:
-        reply = self._scripts.run(script, uid=claim.job.uid, fence=claim.fence, **arguments)
-        if not reply:
-            raise LeaseLostError(f"job {claim.job.uid} is no longer held under fence {claim.fence}")
-        return reply
-
-    def _bells_wanted(self) -> dict[Queue, int]:
-        wanted = {}
-        for queue, depth in self.depths().items():
-            wanted[queue] = max(0, min(self._settings.bells, depth) - self.outstanding(queue))
-        return wanted
-
-
-def _job(flat: Sequence[str]) -> Job:
-    """The job of a record as a script returns it."""
-    return Job.from_hash(_fields(flat))
-
-
-def _fields(flat: Sequence[str]) -> dict[str, str]:
-    """A record as a script returns it: names and values in turn."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _pictures(content: Picture, styles: Sequence[Picture], init: Picture | None) -> dict[str, str | None]:
-    """A job's pictures as scripts take them."""
-    return {"content": to_json(content), "styles": to_json(styles), "init": to_json(init) if init else None}
-
-
-def _paint_lanes(backbones: Sequence[str]) -> list[str]:
-    return [f"paint.{name}" for name in backbones]
+        return Purged.of(Job.from_reply(record))
 
 
 def _not_found(id: str) -> NotFound:  # noqa: A002

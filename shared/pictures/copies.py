@@ -1,6 +1,6 @@
 """Clean copies into the object store, each once."""
 
-from shared.jobs.record import Picture
+from shared.jobs.pictures import Picture, input_key
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.pictures.sandbox import CleanPicture
@@ -25,7 +25,7 @@ def keep(
         StoreUnavailable: the job store does not answer.
         StorageUnavailable: the object store does not answer.
     """
-    key = f"inputs/{picture.sha256}"
+    key = input_key(picture.sha256)
     store.hold(picture.sha256)
     found = objects.stat(key)
     if found is None or found.size != len(picture.png):

@@ -1,6 +1,6 @@
 """The items of a batch: put together with its defaults, checked, and made lines that jobs are loaded from.
 
-A line holds the record of its job as `shared.jobs.record` writes it, but for its name and its place: whoever
+A line holds the record of its job as `shared.jobs.new_job` writes it, but for its name and its place: whoever
 loads it neither checks nor resolves anything any more.
 """
 
@@ -11,8 +11,9 @@ from hashlib import blake2b
 from typing import Any
 
 from shared.errors import Fault, InvalidRequest, MalformedRequest
+from shared.jobs.new_job import NewJob, new_record
 from shared.jobs.policy import milliseconds
-from shared.jobs.record import NewJob, Stage, new_record
+from shared.jobs.record import Stage
 from shared.requests.batch_models import BatchDefaults, BatchHead, BatchRequest
 from shared.requests.bodies import MOST_FAULTS, Parsed, read_tree, validated
 from shared.requests.check import Checker, Means, job_of

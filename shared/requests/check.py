@@ -18,7 +18,8 @@ from shared.errors import (
     PictureUnreadable,
     UploadNotFound,
 )
-from shared.jobs.record import Inputs, NewJob, Picture
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Inputs, Picture
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters
 from shared.objects import ObjectStore

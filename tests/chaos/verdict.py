@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.audit import audit
 from shared.jobs.record import Job, Status
-from shared.jobs.store import Tally
+from shared.jobs.results import Tally
 from tests.chaos.callers import Accepted
 from tests.chaos.schedule import Fault
 from tests.support.audit import audit as recount

@@ -11,8 +11,9 @@ import redis
 from shared import bells
 from shared.bells import message
 from shared.jobs.record import Queue, Status
+from shared.jobs.results import Claim, Tally
 from shared.jobs.scripts import Scripts
-from shared.jobs.store import Claim, JobStore, Tally
+from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.jobs import finish, new_job

@@ -12,9 +12,11 @@ import torch
 
 from shared.audit import Code, audit
 from shared.errors import Conflict
+from shared.jobs.hashes import to_json
 from shared.jobs.keys import Key
-from shared.jobs.record import SCHEMA, Job, Picture, Queue, Status, to_json
-from shared.jobs.store import BATCH
+from shared.jobs.pictures import Picture
+from shared.jobs.record import SCHEMA, Job, Queue, Status
+from shared.jobs.upkeep import BATCH
 from tests.support.audit import snapshot
 from tests.support.planted import HOUR, MINUTE, checkpoint_1, now, painting, plant, record_1
 from tests.support.rig import Rig

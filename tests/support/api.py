@@ -20,7 +20,8 @@ from referencing.jsonschema import DRAFT202012
 
 from api.openapi import document
 from shared.jobs.record import Output, PaintProgress, Queue, Stage
-from shared.jobs.store import Claim, JobStore
+from shared.jobs.results import Claim
+from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from tests.support.valkey import free_port
 

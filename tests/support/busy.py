@@ -13,8 +13,11 @@ from shared.errors import Conflict, Fault, NotFound, PictureUnreadable
 from shared.ids import new_id
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import Attempt, DeliveryLostError, Load, Outcome
-from shared.jobs.record import Checkpoint, Job, NewJob, Output, Picture, Queue, Webhook
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Checkpoint, Job, Output, Queue, Webhook
+from shared.jobs.results import Claim, LeaseLostError
+from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.pictures import keep
 from shared.pictures.sandbox import CleanPicture

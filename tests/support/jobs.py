@@ -8,8 +8,12 @@ from typing import Any
 
 from shared.errors import StorageUnavailable
 from shared.ids import new_id
-from shared.jobs.record import NewJob, Output, Picture, Queue, bucket_for
-from shared.jobs.store import Claim, JobStore
+from shared.jobs.buckets import bucket_for
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Output, Queue
+from shared.jobs.results import Claim
+from shared.jobs.store import JobStore
 from shared.spec import Spec
 
 SPEC = Spec(backbone="compact", content_layers={"conv4_2": 1.0}, style_layers={"conv1_1": 1.0})

@@ -13,8 +13,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from shared.ids import new_id
+from shared.jobs.hashes import to_json
 from shared.jobs.keys import Key
-from shared.jobs.record import Picture, to_json
+from shared.jobs.pictures import Picture
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -33,7 +33,8 @@ import redis
 from PIL import Image
 
 from shared.backbones import BACKBONES
-from shared.jobs.record import Job, Picture, Queue, Stage
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job, Queue, Stage
 from shared.jobs.store import JobStore
 from shared.jobs.workers import Workers
 from shared.objects import open_objects

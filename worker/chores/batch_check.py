@@ -16,7 +16,8 @@ from shared.errors import Fault
 from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, Writer, unnumbered
 from shared.jobs.batch_record import Batch, LineFault
 from shared.jobs.batches import BatchClaim, BatchStore
-from shared.jobs.record import Job, NewJob, Status
+from shared.jobs.new_job import NewJob
+from shared.jobs.record import Job, Status
 from shared.jobs.store import JobStore
 from shared.jobs.workers import LivePainters
 from shared.objects import ObjectStore

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from shared.errors import Conflict, NotFound
 from shared.jobs.batch_files import PREFIX
 from shared.jobs.erase import erase
-from shared.jobs.record import SCHEMA, Job, UnreadableRecordError
+from shared.jobs.hashes import UnreadableRecordError
+from shared.jobs.record import SCHEMA, Job
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStat, ObjectStore
 

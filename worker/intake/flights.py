@@ -11,7 +11,8 @@ from concurrent.futures import Executor, Future
 
 from shared.errors import Fault, StoreUnavailable
 from shared.jobs.flights import LEASE_SECONDS, Awaiting, Fetching, Flight
-from shared.jobs.record import Job, Picture
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job
 from shared.jobs.store import JobStore
 from shared.logs import carried
 

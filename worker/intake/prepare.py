@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from shared.errors import Fault, UploadNotFound
-from shared.jobs.record import Inputs, Job, Picture
+from shared.jobs.pictures import Inputs, Picture
+from shared.jobs.record import Job
 from shared.jobs.store import JobStore
 from shared.logs import carried
 from shared.objects import ObjectStore

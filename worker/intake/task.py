@@ -7,8 +7,10 @@ from functools import partial
 
 from shared.bells import ring
 from shared.errors import Fault, InternalFault, StoreUnavailable
-from shared.jobs.record import Inputs, Queue
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.pictures import Inputs
+from shared.jobs.record import Queue
+from shared.jobs.results import Claim, LeaseLostError
+from shared.jobs.store import JobStore
 from shared.logs import about
 from shared.objects import ObjectStore
 from shared.settings import Settings

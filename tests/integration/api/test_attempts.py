@@ -5,7 +5,8 @@ import redis
 
 from shared.errors import FetchUnreachable
 from shared.jobs.keys import Key
-from shared.jobs.record import Queue, recipe_of
+from shared.jobs.recipes import recipe_of
+from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from tests.support.api import BODY
 

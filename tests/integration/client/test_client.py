@@ -15,7 +15,8 @@ from client.models import Job
 from shared.backbones import BACKBONES
 from shared.errors import FetchFailed
 from shared.jobs.record import Queue
-from shared.jobs.store import Claim, JobStore
+from shared.jobs.results import Claim
+from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.spec import PRESETS
 from tests.integration.client.conftest import TOKEN

@@ -16,7 +16,8 @@ from shared.ids import new_id
 from shared.jobs import flights
 from shared.jobs.flights import Awaiting, Fetching, Flight
 from shared.jobs.keys import Key
-from shared.jobs.record import Job, Picture, Stage, Status
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job, Stage, Status
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.redis import connect

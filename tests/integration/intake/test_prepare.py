@@ -18,7 +18,8 @@ from shared.errors import (
     StorageUnavailable,
     UploadNotFound,
 )
-from shared.jobs.record import Job, Picture
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.objects.local import LocalObjects

@@ -15,8 +15,9 @@ from shared.errors import Conflict, IdempotencyMismatch, NotFound
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import Attempt, Load, Outcome
 from shared.jobs.keys import Key
-from shared.jobs.record import NewJob, Queue, Webhook, new_record
-from shared.jobs.store import Claim, LeaseLostError
+from shared.jobs.new_job import NewJob, new_record
+from shared.jobs.record import Queue, Webhook
+from shared.jobs.results import Claim, LeaseLostError
 from shared.spec import Spec
 from tests.integration.jobs.steps import Steps
 from tests.support.audit import TERMINAL, audit, snapshot

@@ -15,8 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from shared.errors import PictureUnreadable, StorageUnavailable
 from shared.jobs.keys import Key
-from shared.jobs.record import Checkpoint, Inputs, Job, NewJob, PaintProgress, Queue, Stage, recipe_of
-from shared.jobs.store import Claim, JobStore, LeaseLostError, Purged
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Inputs
+from shared.jobs.recipes import recipe_of
+from shared.jobs.record import Checkpoint, Job, PaintProgress, Queue, Stage
+from shared.jobs.results import Claim, LeaseLostError, Purged
+from shared.jobs.store import JobStore
 from shared.settings import Settings
 from tests.support.audit import TERMINAL, Snapshot, audit, shares, snapshot
 from tests.support.clock import Clock

@@ -12,10 +12,12 @@ from shared.audit import AuditStoppedError, Code, audit, references
 from shared.audit.named import Named
 from shared.audit.reader import Reader
 from shared.jobs import policy
+from shared.jobs.hashes import to_json
 from shared.jobs.keys import Key
-from shared.jobs.record import Queue, Status, to_json
+from shared.jobs.record import Queue, Status
+from shared.jobs.results import Claim
 from shared.jobs.scripts import Scripts
-from shared.jobs.store import Claim, JobStore
+from shared.jobs.store import JobStore
 from shared.objects import ObjectStat, ObjectStore, open_objects
 from shared.redis import connect
 from shared.settings import Settings

@@ -8,7 +8,8 @@ import redis
 from shared.jobs import scripts
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Status
-from shared.jobs.store import JobStore, LeaseLostError, Reaped
+from shared.jobs.results import LeaseLostError, Reaped
+from shared.jobs.store import JobStore
 from shared.settings import Settings
 from tests.support.audit import audit
 from tests.support.clock import Clock

@@ -4,7 +4,8 @@ import pytest
 import redis
 
 from shared.jobs.record import SCHEMA, Checkpoint, PaintProgress, Queue, Stage
-from shared.jobs.store import JobStore, LeaseLostError
+from shared.jobs.results import LeaseLostError
+from shared.jobs.store import JobStore
 from tests.support.audit import audit, snapshot
 from tests.support.clock import Clock
 from tests.support.jobs import UNSTORED, claim_intake, claim_paint, clean, finish, new_job

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import redis
 
-from shared.jobs.record import SCHEMA, Checkpoint, NewJob, Picture, Queue
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
+from shared.jobs.record import SCHEMA, Checkpoint, Queue
+from shared.jobs.results import Claim, LeaseLostError
+from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit, snapshot

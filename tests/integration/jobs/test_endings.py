@@ -5,7 +5,8 @@ import redis
 
 from shared.errors import Conflict, PictureUnreadable
 from shared.jobs.record import Queue
-from shared.jobs.store import JobStore, LeaseLostError
+from shared.jobs.results import LeaseLostError
+from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit, snapshot

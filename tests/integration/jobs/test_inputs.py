@@ -7,7 +7,8 @@ import redis
 
 from shared.errors import Conflict, NotFound, StorageUnavailable
 from shared.jobs.inputs import InputStore
-from shared.jobs.record import Checkpoint, Picture
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Checkpoint
 from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings

@@ -8,7 +8,9 @@ import redis
 
 from shared.backbones import BACKBONES
 from shared.jobs.keys import Key
-from shared.jobs.record import NewJob, PaintProgress, Picture
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
+from shared.jobs.record import PaintProgress
 from shared.jobs.store import JobStore
 from shared.spec import resolve
 from tests.support.jobs import claim_intake, claim_paint, finish, new_job, sha256

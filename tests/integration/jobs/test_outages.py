@@ -8,7 +8,8 @@ import pytest
 
 from shared.errors import StoreUnavailable
 from shared.jobs.record import Queue
-from shared.jobs.store import JobStore, LeaseLostError
+from shared.jobs.results import LeaseLostError
+from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit

@@ -8,7 +8,10 @@ import redis
 
 from shared.errors import DeviceFailed, Quarantined
 from shared.jobs.keys import Key
-from shared.jobs.record import NewJob, Picture, Queue, recipe_of
+from shared.jobs.new_job import NewJob
+from shared.jobs.pictures import Picture
+from shared.jobs.recipes import recipe_of
+from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from tests.support.audit import audit

@@ -10,11 +10,13 @@ import redis
 
 from shared import engine_version
 from shared.errors import PictureUnreadable
-from shared.jobs import record
-from shared.jobs import store as stores
+from shared.jobs import recipes, upkeep
 from shared.jobs.keys import Key
-from shared.jobs.record import Job, Picture, Queue, Stage, Status, recipe_of
-from shared.jobs.store import Claim, JobStore, LeaseLostError
+from shared.jobs.pictures import Picture
+from shared.jobs.recipes import recipe_of
+from shared.jobs.record import Job, Queue, Stage, Status
+from shared.jobs.results import Claim, LeaseLostError
+from shared.jobs.store import JobStore
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit
@@ -125,7 +127,7 @@ def test_another_engine_makes_another_recipe(monkeypatch: pytest.MonkeyPatch) ->
     job = new_job(skip_intake=True)
     before = recipe_of(job.spec, job.inputs)
     assert engine_version.ENGINE_VERSION
-    monkeypatch.setattr(record, "ENGINE_VERSION", engine_version.ENGINE_VERSION + 1)
+    monkeypatch.setattr(recipes, "ENGINE_VERSION", engine_version.ENGINE_VERSION + 1)
     assert recipe_of(job.spec, job.inputs) != before
 
 
@@ -323,8 +325,8 @@ def crowd(store: JobStore, followers: int) -> tuple[Claim, list[Job]]:
 def test_many_followers_are_settled_in_pieces_and_none_is_lost_between_them(
     store: JobStore, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "BATCH", 40)
-    monkeypatch.setattr(stores, "SETTLE_ROUNDS", 1)
+    monkeypatch.setattr(upkeep, "BATCH", 40)
+    monkeypatch.setattr(upkeep, "SETTLE_ROUNDS", 1)
     claim, jobs = crowd(store, 200)
     finish(store, claim)  # and its worker dies
     done = [sum(now(store, job).status is Status.SUCCEEDED for job in jobs)]

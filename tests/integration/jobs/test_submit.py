@@ -6,11 +6,12 @@ import pytest
 import redis
 
 from shared.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
-from shared.jobs.record import Picture, Queue, Status, Webhook
+from shared.jobs.pictures import Picture
+from shared.jobs.record import PaintProgress, Queue, Stage, Status, Webhook
 from shared.jobs.store import JobStore
 from tests.support.audit import audit
 from tests.support.clock import START, Clock
-from tests.support.jobs import claim_intake, claim_paint, clean, new_job, sha256
+from tests.support.jobs import claim_intake, claim_paint, clean, finish, new_job, sha256
 
 
 def test_a_job_by_url_waits_for_intake(store: JobStore) -> None:
@@ -60,6 +61,43 @@ def test_a_look_is_the_record_and_the_place_of_one_moment(store: JobStore) -> No
     assert store.look("ann", claim.job.id) == (store.get("ann", claim.job.id), None)
     with pytest.raises(NotFound):
         store.look("bob", claim.job.id)
+
+
+def test_a_look_at_what_is_known_reads_it_only_where_it_has_changed(store: JobStore) -> None:
+    submitted = store.submit(new_job(skip_intake=True))
+    other = store.submit(new_job(skip_intake=True)).job
+    known, place = store.look("ann", submitted.job.id)
+    again = store.look("ann", known.id, known)
+    assert again[0] is known
+    assert again[1] == place == 1
+    assert store.look("ann", other.id, known) == (other, 2)
+
+    claim = claim_paint(store)
+    changed, place = store.look("ann", known.id, known)
+    assert (changed.status, place) == (Status.PROCESSING, None)
+    assert store.look("ann", known.id, changed)[0] is changed
+    store.renew(claim, PaintProgress(1, 2, 1, 1, {}), Stage.PAINTING)
+    assert store.look("ann", known.id, changed)[0].progress == PaintProgress(1, 2, 1, 1, {})
+
+    store.release(claim)
+    back, place = store.look("ann", known.id, changed)
+    assert (back, place) == (store.get("ann", known.id), 1)
+    claim = claim_paint(store)
+    finish(store, claim)
+    ended, _ = store.look("ann", known.id, changed)
+    assert store.look("ann", known.id, ended)[0] is ended
+    store.purge("ann", known.id)
+    with pytest.raises(NotFound):
+        store.look("ann", known.id, ended)
+
+
+def test_a_look_at_what_is_known_tells_when_it_leads_and_no_longer_follows(store: JobStore) -> None:
+    leader, follower = (store.submit(new_job(skip_intake=True, fresh=False)).job for _ in range(2))
+    known, place = store.look("ann", follower.id)
+    assert (known.following, place) == (True, 1)
+    store.cancel("ann", leader.id)
+    assert store.look("ann", follower.id, known) == (store.get("ann", follower.id), 1)
+    assert not store.get("ann", follower.id).following
 
 
 def test_a_job_whose_pictures_are_stored_skips_intake(store: JobStore) -> None:

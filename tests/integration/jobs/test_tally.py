@@ -5,7 +5,8 @@ import redis
 
 from shared.jobs.keys import Key
 from shared.jobs.record import Checkpoint, Queue
-from shared.jobs.store import JobStore, LeaseLostError, Tally
+from shared.jobs.results import LeaseLostError, Tally
+from shared.jobs.store import JobStore
 from shared.settings import Settings
 from tests.support.clock import Clock
 from tests.support.jobs import UNSTORED, claim_intake, claim_paint, clean, finish, new_job

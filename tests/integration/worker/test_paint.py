@@ -18,8 +18,9 @@ import torch
 from shared.backbones import BACKBONES
 from shared.errors import StorageUnavailable
 from shared.jobs.keys import Key
+from shared.jobs.pictures import Picture
 from shared.jobs.record import Checkpoint as Pointer
-from shared.jobs.record import Job, Picture, Queue
+from shared.jobs.record import Job, Queue
 from shared.jobs.store import JobStore
 from shared.objects import open_objects
 from shared.objects.local import LocalObjects

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from shared.errors import InternalFault, MaskEmpty
-from shared.jobs.record import Job, Picture
+from shared.jobs.pictures import Picture
+from shared.jobs.record import Job
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore, open_objects
 from shared.pictures import PictureLimits, clean, keep

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from shared.jobs.buckets import bucket_of
-from shared.jobs.record import Picture, bucket_for, new_record
+from shared.jobs.buckets import bucket_for, bucket_of
+from shared.jobs.new_job import new_record
+from shared.jobs.pictures import Picture
 from shared.spec import Spec
 from tests.support.jobs import SPEC, clean, new_job
 

@@ -6,17 +6,10 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ErrorInfo, FetchFailed
-from shared.jobs.record import (
-    SCHEMA,
-    Inputs,
-    Job,
-    PaintProgress,
-    Picture,
-    Status,
-    UnreadableRecordError,
-    new_record,
-    to_json,
-)
+from shared.jobs.hashes import UnreadableRecordError, to_json
+from shared.jobs.new_job import new_record
+from shared.jobs.pictures import Inputs, Picture
+from shared.jobs.record import SCHEMA, Job, PaintProgress, Status
 from shared.spec import Spec
 from tests.support.jobs import clean, new_job
 

@@ -9,7 +9,8 @@ from api.outgoing import MESSAGES
 from api.views import JobError, JobView, OutputView
 from shared.errors import ErrorInfo
 from shared.jobs.batch_record import Batch
-from shared.jobs.record import SCHEMA, Job, Output, Status, new_record
+from shared.jobs.new_job import new_record
+from shared.jobs.record import SCHEMA, Job, Output, Status
 from shared.webhooks.events import TEST_EVENT, BatchEvent, JobEvent
 from shared.webhooks.payloads import (
     EventError,

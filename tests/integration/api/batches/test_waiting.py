@@ -18,31 +18,25 @@ from shared.jobs.record import Job, Queue
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
 from shared.settings import Settings
-from tests.support.api import CONTENT, STYLE, ApiServer, finish, start_painting
-from tests.support.batches import chores, work_off
+from tests.support.api import ApiServer, finish, start_painting
+from tests.support.batch_requests import ITEMS, Post
+from tests.support.batches import work_off
 from tests.support.jobs import new_job
 from tests.support.streams import Stream
 from tests.support.waiting import wait_for
-
-ITEMS = 3
+from worker.chores.batches import BatchWork
 
 
 @pytest.fixture
-def post(
-    server: ApiServer, redis_client: redis.Redis, settings: Settings, objects: ObjectStore
-) -> Callable[[], dict[str, Any]]:
-    """A batch of three whose jobs are made."""
+def made(post: Post, work: BatchWork) -> Callable[[], dict[str, Any]]:
+    """A batch whose jobs are made."""
 
-    def post() -> dict[str, Any]:
-        items = [{"custom_id": f"picture {index}", "content": f"{CONTENT}?{index}"} for index in range(ITEMS)]
-        body = {"items": items, "defaults": {"styles": [STYLE]}}
-        answer = httpx.post(f"{server.url}/v1/batches", json=body, timeout=30)
-        assert answer.status_code == 202, answer.text
-        work_off(chores(redis_client, settings, objects))
-        batch: dict[str, Any] = answer.json()
+    def made() -> dict[str, Any]:
+        batch = post()
+        work_off(work)
         return batch
 
-    return post
+    return made
 
 
 def paint(store: JobStore, objects: ObjectStore) -> None:
@@ -50,18 +44,18 @@ def paint(store: JobStore, objects: ObjectStore) -> None:
 
 
 def test_a_stream_tells_of_each_item_that_ends_and_of_the_batch_until_it_has(
-    server: ApiServer, post: Callable[[], dict[str, Any]], store: JobStore, objects: ObjectStore
+    server: ApiServer, made: Callable[[], dict[str, Any]], store: JobStore, objects: ObjectStore
 ) -> None:
-    batch = post()
+    batch = made()
     path = f"/v1/batches/{batch['id']}/events"
     with Stream(server.url, path) as stream:
         first = stream.wait_for("batch")
-        assert first.data["counts"]["total"] == ITEMS
+        assert first.data["counts"]["total"] == len(ITEMS)
         paint(store, objects)
         item = stream.wait_for("item", status="succeeded")
         assert item.data["custom_id"] == "picture 0"
         assert item.data["id"].startswith("job_")
-        stream.wait_for("batch", counts={**first.data["counts"], "queued": ITEMS - 1, "succeeded": 1})
+        stream.wait_for("batch", counts={**first.data["counts"], "queued": len(ITEMS) - 1, "succeeded": 1})
     paint(store, objects)
     with Stream(server.url, path, {"Last-Event-ID": str(item.id)}) as stream:
         assert stream.wait_for("item").data["custom_id"] == "picture 1"
@@ -79,9 +73,9 @@ def test_a_stream_tells_of_each_item_that_ends_and_of_the_batch_until_it_has(
 
 
 def test_how_a_batch_is_is_told_twice_a_second_at_most(
-    server: ApiServer, post: Callable[[], dict[str, Any]], store: JobStore
+    server: ApiServer, made: Callable[[], dict[str, Any]], store: JobStore
 ) -> None:
-    batch = post()
+    batch = made()
     with Stream(server.url, f"/v1/batches/{batch['id']}/events") as stream:
         stream.wait_for("batch")
         intake = store.claim(Queue.INTAKE, "intake")
@@ -97,9 +91,9 @@ def test_how_a_batch_is_is_told_twice_a_second_at_most(
 
 
 def test_a_poll_of_a_batch_waits_until_it_has_ended_or_changed(
-    server: ApiServer, post: Callable[[], dict[str, Any]], store: JobStore, objects: ObjectStore
+    server: ApiServer, made: Callable[[], dict[str, Any]], store: JobStore, objects: ObjectStore
 ) -> None:
-    batch = post()
+    batch = made()
     url = f"{server.url}/v1/batches/{batch['id']}"
     answers: dict[str, httpx.Response] = {}
 
@@ -121,7 +115,7 @@ def test_a_poll_of_a_batch_waits_until_it_has_ended_or_changed(
     assert answers["changed"].status_code == 200
     assert answers["changed"].headers["ETag"] != etag
     assert ended.is_alive()
-    for _ in range(ITEMS - 1):
+    for _ in range(len(ITEMS) - 1):
         paint(store, objects)
     ended.join(30)
     assert answers["ended"].json()["status"] == "completed"

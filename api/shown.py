@@ -1,0 +1,50 @@
+"""Jobs as polls show them: a record that has not changed is not read and written out again.
+
+Whoever polls asks for the same again and again, and a record has another version after each change that a
+poll can see. So only the version is asked for, and what was written of the record is kept; what is expected
+of the job, which is never the same twice, is filled in.
+"""
+
+from api import links, wire
+from api.services import Texts, services
+from shared.jobs.eta import Outlook
+from shared.jobs.record import Job
+
+#: Fields of the view before those that are filled in, and these.
+_FIRST, _FILLED = {"id", "status", "stage"}, {"progress", "queue"}
+
+
+def look(owner: str, job_id: str) -> tuple[Job, int | None]:
+    """An owner's job and its place where it waits, both as they are now.
+
+    Raises:
+        NotFound: there is none.
+        StoreUnavailable: Redis does not answer.
+    """
+    known = services().records.get((owner, job_id))
+    job, position = services().store.look(owner, job_id, known)
+    if job is not known:
+        services().records.keep((owner, job_id), job)
+    return job, position
+
+
+def text(job: Job, outlook: Outlook | None, texts: Texts) -> str:
+    """`wire.job_view` as JSON, with addresses as the caller of this request sees them.
+
+    Args:
+        job: the record.
+        outlook: what is expected of it.
+        texts: those of the services, which have to be at hand where no request is.
+    """
+    key = (job.uid, job.version, links.base())
+    if (found := texts.get(key)) is None:
+        view = wire.job_view(job, None)
+        first = view.model_dump_json(include=_FIRST)
+        found = first[:-1], view.model_dump_json(exclude=_FIRST | _FILLED)[1:]
+        texts.keep(key, found)
+    before, after = found
+    place, progress = wire.place(outlook), wire.progress_of(job, outlook)
+    return (
+        f'{before},"progress":{progress.model_dump_json() if progress else "null"},'
+        f'"queue":{place.model_dump_json() if place else "null"},{after}'
+    )

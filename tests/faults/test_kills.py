@@ -32,7 +32,7 @@ BEGUN = re.compile(r"job (\S+): painting, attempt (\d+)|job (\S+): going on from
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     """Attempts that these kills alone do not use up, and each job painted alone."""
-    settings = {"lease_seconds": 1.5, "redis_timeout": 1, "checkpoint_seconds": 10}
+    settings = {"lease_seconds": 3, "redis_timeout": 2, "checkpoint_seconds": 10}
     with Rig(tmp_path, **settings, max_attempts=MOST_KILLS + 1, batch=1) as rig:
         yield rig
 

@@ -5,23 +5,23 @@ from flask import Flask
 from api import (
     auth,
     catalogue,
-    deliveries,
     documentation,
     events,
     health,
     hosts,
-    jobs,
     metrics,
     page,
     problems,
     request_ids,
-    results,
     services,
     uploads,
     waits,
 )
 from api.batches import archive
 from api.batches import routes as batches
+from api.jobs import results
+from api.jobs import routes as jobs
+from api.webhooks import routes as webhooks
 from shared.logs import set_up_logging
 from shared.settings import Settings
 from shared.settings import settings as read_settings
@@ -33,7 +33,7 @@ _ROOMS = (
     batches.blueprint,
     archive.blueprint,
     uploads.blueprint,
-    deliveries.blueprint,
+    webhooks.blueprint,
     catalogue.blueprint,
     health.blueprint,
     metrics.blueprint,

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 from flask import request
 from werkzeug.sansio.utils import get_current_url, get_host
 
+from api.jobs.views import Urls
 from api.services import services
-from api.views import Urls
 
 _seen_from: ContextVar[str | None] = ContextVar("seen_from", default=None)
 

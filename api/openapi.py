@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: operations from `api.operations`, schemas from the models by pydantic."""
+"""The OpenAPI 3.1 document: operations as each room names them, schemas from the models by pydantic."""
 
 import json
 import sys
@@ -10,14 +10,23 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.batches.incoming import NDJSON
 from api.batches.operations import BATCH_OPERATIONS
-from api.operations import HEADERS, OPERATIONS, Answer, Operation, Parameter, faults_of
+from api.jobs.operations import JOB_OPERATIONS
+from api.operations import HEADERS, Answer, Operation, Parameter, faults_of
 from api.outgoing import MESSAGES, webhooks
 from api.problems import PROBLEM_TYPE
+from api.service_operations import SERVICE_OPERATIONS, UPLOAD_OPERATIONS
 from api.version import VERSION
 from api.views import Problem
+from api.webhooks.operations import WEBHOOK_OPERATIONS
 from shared.errors import Fault
 
-EVERY_OPERATION = (*OPERATIONS, *BATCH_OPERATIONS)
+EVERY_OPERATION = (
+    *JOB_OPERATIONS,
+    *UPLOAD_OPERATIONS,
+    *WEBHOOK_OPERATIONS,
+    *SERVICE_OPERATIONS,
+    *BATCH_OPERATIONS,
+)
 
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (

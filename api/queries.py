@@ -10,6 +10,8 @@ from shared.errors import Fault, InvalidRequest
 from shared.jobs.record import Status
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
+#: In the answer to a request that repeats an earlier one.
+REPLAYED_HEADER = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _LIMIT, _MAX_LIMIT = 100, 1000
 

@@ -34,7 +34,7 @@ NIGHT, DOTS, GLASS, WAVES = (
     f"style/{name}.jpg" for name in ("night_brushwork", "pointillism", "stained_glass", "woodblock_waves")
 )
 TUEBINGEN = "content/tubingen.jpg"
-STARRY, SCREAM, SHIPWRECK = (f"style/{name}.jpg" for name in ("starry_night", "the_scream", "shipwreck"))
+STARRY, SCREAM = (f"style/{name}.jpg" for name in ("starry_night", "the_scream"))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, g, request
 
 from api.batches.views import ArchiveView
+from api.jobs.results import accepts_ranges
 from api.replies import reply
-from api.results import accepts_ranges
 from api.services import services
 from shared.errors import Conflict, NotFound
 from shared.jobs.archives import CONTENT_TYPE, Archive

@@ -2,10 +2,9 @@
 
 from api.batches.incoming import NDJSON
 from api.batches.views import ArchiveView, BatchList, BatchView, ItemPage
-from api.jobs import REPLAYED_HEADER
-from api.operations import LAST_EVENT, WAIT, Answer, Operation, Parameter
+from api.operations import LAST_EVENT, NONE_MATCH, PAGE_TOKEN, WAIT, Answer, Operation, Parameter
 from api.preferences import APPLIED
-from api.queries import IDEMPOTENCY_HEADER
+from api.queries import IDEMPOTENCY_HEADER, REPLAYED_HEADER
 from api.waiting.sse import CONTENT_TYPE as EVENT_STREAM
 from shared.errors import (
     BackboneUnavailable,
@@ -41,14 +40,12 @@ _IF_RANGE = Parameter(
     "The ETag of what is there already: another archive is sent whole.",
     {"type": "string"},
 )
-_NONE_MATCH = Parameter("If-None-Match", "header", "An earlier answer's ETag.", {"type": "string"})
 _LIMIT = Parameter(
     "limit",
     "query",
     "Entries on a page; 1000 at most.",
     {"type": "integer", "minimum": 1, "default": 100},
 )
-_TOKEN = Parameter("page_token", "query", "`next_page_token` of the page before.", {"type": "string"})
 _PREFER = Parameter(
     "Prefer",
     "header",
@@ -90,7 +87,7 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "listBatches",
         "List batches",
         (Answer(200, "Some batches, newest first.", (BatchList,)),),
-        parameters=(_LIMIT, _TOKEN),
+        parameters=(_LIMIT, PAGE_TOKEN),
         faults=(InvalidRequest, StoreUnavailable),
     ),
     Operation(
@@ -102,7 +99,7 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
             Answer(200, "The batch as it stands.", (BatchView,), headers=("ETag", "Retry-After", APPLIED)),
             Answer(304, "Nothing has changed.", headers=("ETag", "Retry-After", APPLIED)),
         ),
-        parameters=(_ID, _NONE_MATCH, WAIT),
+        parameters=(_ID, NONE_MATCH, WAIT),
         faults=(NotFound, StoreUnavailable),
     ),
     Operation(
@@ -132,7 +129,7 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
                 "status", "query", "Only jobs of this status.", {"enum": list(Status), "type": "string"}
             ),
             _LIMIT,
-            _TOKEN,
+            PAGE_TOKEN,
         ),
         faults=(NotFound, InvalidRequest, StoreUnavailable),
     ),
@@ -189,7 +186,7 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         ),
         "The first request for it has it built, once the batch has ended. A download that broke off goes on "
         "with `Range` and `If-Range`.",
-        (_ID, _NONE_MATCH, _RANGE, _IF_RANGE),
+        (_ID, NONE_MATCH, _RANGE, _IF_RANGE),
         faults=(NotFound, Conflict, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
     ),
     Operation(

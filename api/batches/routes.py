@@ -8,13 +8,14 @@ from flask import Blueprint, Response, g, request, stream_with_context
 from werkzeug.datastructures import ETags
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api import links, preferences, queries, wire
+from api import links, preferences, queries
 from api.batches.incoming import NDJSON, Incoming, read_batch, store_batch
 from api.batches.results import result_lines
 from api.batches.views import BatchList, ItemPage
 from api.batches.wire import address, batch_view, etag, retry_after
-from api.jobs import REPLAYED_HEADER
+from api.jobs import wire
 from api.problems import Faults, raise_all
+from api.queries import REPLAYED_HEADER
 from api.replies import reply
 from api.services import Services, services
 from api.waiting.batches import BatchPoll

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.views import JobError, JobView, OutputView, Url, View
+from api.jobs.views import JobError, JobView, OutputView
+from api.views import Url, View
 from shared.jobs.batch_record import BatchStatus
 from shared.jobs.record import Status
 from shared.timestamps import Timestamp

@@ -2,8 +2,9 @@
 
 from urllib.parse import quote
 
-from api import links, wire
+from api import links
 from api.batches.views import BatchCounts, BatchUrls, BatchView, LineError, ResultLine
+from api.jobs import wire
 from shared.jobs.batch_record import Batch
 from shared.jobs.batches import Item
 from shared.timestamps import maybe_timestamp, timestamp

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from flask import Response
 
-from api import links, wire
-from api.views import JobEvent, PreviewVersion
+from api import links
+from api.jobs import wire
+from api.jobs.views import JobEvent, PreviewVersion
 from api.waiting import sse
 from api.waiting.answers import Answer
 from api.waiting.history import History

@@ -68,12 +68,6 @@ def mean_factor(target: Tensor, weighting: Weighting) -> Tensor:
     return energy.clamp_min(LEAST_ENERGY * channels).reciprocal()
 
 
-def content_loss(features: Tensor, target: Tensor, weighting: Weighting) -> Tensor:
-    """Distance of the features F from the content's features P, both (N, M): a scalar."""
-    factor = content_factor(target.square().sum(), target.numel(), weighting)
-    return factor * (features - target).square().sum()
-
-
 def style_loss(gram_: Tensor, target: Tensor, weighting: Weighting) -> Tensor:
     """Distance of a Gram matrix G / M_g from the style's A / M_s, both (..., N, N): (...)."""
     return style_factor(target, weighting) * (gram_ - target).square().sum(dim=(-2, -1))

@@ -53,10 +53,6 @@ class MattingLaplacian:
         self._size = self._content.shape[-2:]
         self._factors = [_factor(self._content[:, rows], epsilon) for rows in self._strips()]
 
-    def apply(self, x: Tensor) -> Tensor:
-        """L x, channel by channel: (..., C, H, W) of the content's size and device, and so is the result."""
-        return self._visit(x)[1]
-
     def energy_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The regulariser (1 / HW) sum_c x_c^T L x_c and its gradient (2 / HW) L x.
 

@@ -14,6 +14,7 @@ from shared.redis import connect
 from shared.settings import Settings
 from tests.support.audit import audit
 from tests.support.jobs import UNSTORED, claim_intake, claim_paint, clean, finish, new_job
+from tests.support.rig import PRODUCTION
 from tests.support.valkey import ValkeyServer, start_valkey
 
 TIMEOUT = 0.5
@@ -21,7 +22,7 @@ TIMEOUT = 0.5
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    server = start_valkey(tmp_path / "valkey", options=("--maxmemory-policy", "noeviction"))
+    server = start_valkey(tmp_path / "valkey", options=PRODUCTION)
     yield server
     server.kill()
 

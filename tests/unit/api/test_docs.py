@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from api.jobs.views import JobView
 from api.openapi import EVERY_OPERATION, document, every_fault
 from api.operations import Operation
-from api.views import JobView, Problem, UploadView
+from api.views import Problem, UploadView
 from shared.errors import Fault
 from shared.requests.models import JobRequest
 

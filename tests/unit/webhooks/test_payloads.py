@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from api.jobs.views import JobError, JobView, OutputView
 from api.outgoing import MESSAGES
-from api.views import JobError, JobView, OutputView
 from shared.errors import ErrorInfo
 from shared.jobs.batch_record import Batch
 from shared.jobs.new_job import new_record

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from api import shown, wire
+from api.jobs import shown, wire
 from api.recent import Recent
 from shared.errors import ErrorInfo
 from shared.jobs.eta import Outlook

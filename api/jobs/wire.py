@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from api import links
-from api.views import (
+from api.jobs.views import (
     FailedAttemptError,
     JobError,
     JobView,

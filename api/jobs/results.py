@@ -6,9 +6,9 @@ import re
 from flask import Blueprint, Response, g, request
 
 from api import links
+from api.jobs.views import OutputAddress
 from api.replies import reply
 from api.services import services
-from api.views import OutputAddress
 from shared.errors import NotFound, OutputExpired
 from shared.jobs.record import Job, Output, Status
 from shared.objects import ObjectMissingError

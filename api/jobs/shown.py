@@ -5,7 +5,8 @@ poll can see. So only the version is asked for, and what was written of the reco
 of the job, which is never the same twice, is filled in.
 """
 
-from api import links, wire
+from api import links
+from api.jobs import wire
 from api.services import Texts, services
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job

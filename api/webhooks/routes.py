@@ -6,7 +6,11 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, request
 
 from api import links, queries
-from api.delivery_views import (
+from api.incoming import read
+from api.problems import raise_all
+from api.replies import reply
+from api.services import services
+from api.webhooks.views import (
     AttemptView,
     DeliveryPageView,
     DeliveryUrls,
@@ -14,10 +18,6 @@ from api.delivery_views import (
     SecretsView,
     SecretView,
 )
-from api.incoming import read
-from api.problems import raise_all
-from api.replies import reply
-from api.services import services
 from shared.errors import Fault, InvalidRequest
 from shared.jobs.delivery import Attempt, Delivery, DeliveryState, Secret
 from shared.requests.models import WebhookTest

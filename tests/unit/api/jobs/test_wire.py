@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api import wire
+from api.jobs import wire
 from shared.errors import ErrorInfo
 from shared.jobs.eta import Outlook
 from shared.jobs.pictures import Picture

@@ -8,14 +8,16 @@ from http import HTTPStatus
 from flask import Blueprint, Response, g, request
 from werkzeug.datastructures import ETags
 
-from api import links, preferences, queries, shown, wire
-from api.deadlines import with_deadline
+from api import links, preferences, queries
 from api.incoming import read
+from api.jobs import shown, wire
+from api.jobs.deadlines import with_deadline
+from api.jobs.submit import Name, resubmit, retry_hash, submit
+from api.jobs.views import JobPage
 from api.problems import raise_all
+from api.queries import REPLAYED_HEADER
 from api.replies import reply
 from api.services import Texts, services
-from api.submit import Name, resubmit, retry_hash, submit
-from api.views import JobPage
 from api.waiting.held import Held, deadline_in
 from api.waiting.jobs import JobPoll
 from api.waiting.sinks import Headers, Sink
@@ -38,7 +40,6 @@ from shared.requests.models import JobRequest
 log = logging.getLogger(__name__)
 blueprint = Blueprint("jobs", __name__)
 
-REPLAYED_HEADER = "Idempotent-Replayed"
 #: Unreserved characters of RFC 3986, so that an ID needs no escaping in an address.
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}")
 _QUERY = ("status", "batch", "limit", "page_token")

@@ -3,8 +3,8 @@
 import pytest
 from flask import Flask
 
-from api.deadlines import with_deadline
 from api.incoming import read
+from api.jobs.deadlines import with_deadline
 from shared.requests.models import JobRequest
 
 BODY = {"content": "https://example.org/a.jpg", "styles": ["https://example.org/b.jpg"]}

@@ -2,11 +2,12 @@
 
 from typing import TypeVar
 
-from flask import request
+from flask import g, request
 from pydantic import BaseModel
 
 from shared.errors import UnsupportedMediaType
 from shared.requests.bodies import Parsed, parse
+from shared.settings import PREFIX, Settings
 
 JSON_BYTES = 2**20
 M = TypeVar("M", bound=BaseModel)
@@ -23,6 +24,13 @@ def read(kind: type[M]) -> Parsed[M]:
     if not request.is_json:
         raise UnsupportedMediaType("Send JSON, with the header `Content-Type: application/json`.")
     return parse(kind, whole(JSON_BYTES))
+
+
+def allowed(settings: Settings, name: str) -> int:
+    """The bytes that a setting allows the request's body; a refusal names it."""
+    g.limited_by = PREFIX + name.upper()
+    limit: int = getattr(settings, name)
+    return limit
 
 
 def whole(limit: int) -> bytes:

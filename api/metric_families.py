@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from api.traffic import Traffic
 from api.version import VERSION
 from shared.jobs.batch_record import BatchStatus
-from shared.jobs.census import PARTS, WHOLE, Census, Timing
+from shared.jobs.census import ARCHIVE, PARTS, WHOLE, Census, Timing
 from shared.jobs.record import SCHEMA, Queue, Status
 from shared.jobs.workers import WorkerInfo
 
@@ -75,6 +75,7 @@ def of_store(census: Census) -> Iterator[Metric]:
     yield from _faults(census)
     yield from _workers(census)
     yield from _batches(census)
+    yield from _archives(census)
     yield from _deliveries(census)
     yield from _kept(census)
 
@@ -220,6 +221,34 @@ def _batches(census: Census) -> Iterator[Metric]:
         "impasto_batches_due",
         "Batches with something that a chores worker should do now: check, load or stop.",
         {(): census.batches_due},
+    )
+
+
+def _archives(census: Census) -> Iterator[Metric]:
+    standing = dict.fromkeys(("waiting", "building", "ready"), 0) | dict(census.archives)
+    yield _gauge(
+        "impasto_archives",
+        "Archives of batches: `waiting` for a chores worker, being built, or `ready`.",
+        _by_name(standing),
+        "state",
+    )
+    yield _gauge(
+        "impasto_archives_oldest_age_seconds",
+        "Time since the oldest archive that is not ready was asked for; 0 when all are. Of more than 64, the "
+        "next 64 in turn are looked at.",
+        {(): census.archives_age},
+    )
+    events = census.of("archive")
+    yield _counter("impasto_archives_built", "Archives that were built.", {(): events.get("built", 0)})
+    yield _counter(
+        "impasto_archives_failed",
+        "Archives that were begun in vain: after a fault, or the loss of their worker, they are begun anew.",
+        {(): events.get("failed", 0)},
+    )
+    yield _histogram(
+        "impasto_archive_duration_seconds",
+        "Time that building an archive took, from its last beginning.",
+        {(): census.timings.get(ARCHIVE, Timing())},
     )
 
 

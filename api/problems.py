@@ -183,7 +183,8 @@ def _detail(status: int, error: HTTPException) -> str:
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return f"{request.path} does not take {request.method}; the Allow header lists what it takes."
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return f"The body may have {request.max_content_length} bytes here."
+            setting = f" ({g.limited_by})" if "limited_by" in g else ""
+            return f"The body may have {request.max_content_length} bytes here{setting}."
         case _:
             return error.description or "The request cannot be read."
 

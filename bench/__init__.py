@@ -12,7 +12,7 @@ Each prints its results as tables, or as JSON with `--json`:
     python -m bench.gpu            what is asked of a CUDA device
     python -m bench.api            requests a second of the API
     python -m bench.throughput     jobs a second where painting costs nothing
-    python -m bench.bulk           how soon a batch is accepted and made into jobs
+    python -m bench.bulk           how soon a batch is accepted and made into jobs; with --lines, a million
 
 `python -m bench` runs them all, each in a process of its own, and writes docs/benchmarks.md. What is
 measured is the engine's public door; what it is compared with is written here, apart from the engine.

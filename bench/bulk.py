@@ -1,6 +1,7 @@
 """Ten thousand pictures at once: how soon a batch is accepted, and how fast its jobs come to be.
 
-Run as `python -m bench.bulk [--json]`. A batch is sent to the API as JSON and as NDJSON, and a chores
+Run as `python -m bench.bulk [--json]`, or with `--lines 1000000` for a batch that is checked after its
+caller's answer (`bench.deferred`). A batch is sent to the API as JSON and as NDJSON, and a chores
 worker makes jobs of its items; the same number of tasks is handed to plain Celery, one `delay()` after the
 other and as a `group`. All go to one Valkey, run as the service runs it, and take turns in rounds.
 """
@@ -8,33 +9,25 @@ other and as a `group`. All go to one Valkey, run as the service runs it, and ta
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
 from celery import Celery, group
 
-from bench import machine
+from bench import deferred, machine
 from bench.api import body
+from bench.bulk_service import DEFAULTS, Service, items
 from bench.load import exchange
 from bench.section import Section, Table, ratio
 from shared.jobs.keys import Key
-from shared.jobs.record import Queue
-from shared.jobs.workers import WorkerInfo, Workers
-from tests.support.api import ApiServer, environment
-from tests.support.rig import PRODUCTION, ROOT
-from tests.support.valkey import start_valkey
 from tests.support.waiting import wait_for
 
 PATIENCE = 600.0
-DEFAULTS = {"styles": ["https://pictures.example.org/styles/1.jpg"], "spec": {"size": 768}}
 LOOP, GROUP = "plain Celery: delay() in a loop", "plain Celery: a group"
 JSON, NDJSON = "ours: accepted as JSON", "ours: accepted as NDJSON"
 JSON_LOADED, NDJSON_LOADED = "ours: jobs made of JSON", "ours: jobs made of NDJSON"
@@ -60,31 +53,17 @@ class Figure:
 
 
 class Bulk:
-    """The service as far as batches need it, and a producer of plain tasks."""
+    """The service, and a producer of plain tasks."""
 
-    def __init__(self, folder: Path, exits: ExitStack) -> None:
-        valkey = start_valkey(folder / "valkey", options=PRODUCTION)
-        exits.callback(valkey.kill)
-        self.client = redis.Redis.from_url(valkey.url, decode_responses=True)
-        exits.callback(self.client.close)
-        self._workers = Workers(self.client)
-        self._advertise()
-        api = exits.enter_context(ApiServer(folder, valkey.url))
-        self._port = int(api.url.rpartition(":")[2])
-        exits.enter_context(_chores(folder, valkey.url))
-        wait_for(lambda: len(self._workers.live()) > 1, "the chores worker", PATIENCE)
-        celery = Celery("plain", broker=valkey.url)
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        celery = Celery("plain", broker=service.redis_url)
 
         @celery.task(name="plain.job", ignore_result=True)
         def job(body: dict[str, Any]) -> None:
             """Nobody runs it."""
 
         self._task = job
-
-    def clear(self) -> None:
-        """Begin with an empty store. The workers that live go on."""
-        self.client.flushdb()
-        self._advertise()
 
     def delay(self, count: int) -> float:
         """Seconds of handing in tasks one by one."""
@@ -101,63 +80,35 @@ class Bulk:
 
     def batch(self, data: bytes, content_type: str) -> tuple[float, float]:
         """Seconds until a batch is accepted, and from then on until all of its items are jobs."""
-        head = ("POST /v1/batches HTTP/1.1", f"Host: 127.0.0.1:{self._port}", f"Content-Type: {content_type}")
+        port = self._service.port
+        head = ("POST /v1/batches HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Content-Type: {content_type}")
         message = "\r\n".join((*head, f"Content-Length: {len(data)}", "", "")).encode() + data
         began = time.perf_counter()
-        answer, found = exchange(self._port, message)
+        answer, found = exchange(port, message)
         accepted = time.perf_counter()
         assert " 202 " in answer.partition("\r\n")[0], found[:2000]
         view: dict[str, Any] = json.loads(found)
         total = str(view["counts"]["total"])
         key = f"{Key.BATCH}{view['id']}"
-        wait_for(lambda: self.client.hget(key, "loaded") == total, "the batch's jobs", PATIENCE)
+        wait_for(lambda: self._service.client.hget(key, "loaded") == total, "the batch's jobs", PATIENCE)
         return accepted - began, time.perf_counter() - accepted
-
-    def _advertise(self) -> None:
-        self._workers.advertise(WorkerInfo("painter", Queue.PAINT, ("compact",), "cpu"), 3600)
-
-
-@contextmanager
-def _chores(folder: Path, redis_url: str) -> Iterator[None]:
-    environ = environment({"data_dir": str(folder), "redis_url": redis_url, "log_level": "WARNING"})
-    command = [sys.executable, "-m", "worker", "chores"]
-    with (folder / "chores.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def items(count: int) -> list[dict[str, Any]]:
-    """Items that differ in content, custom ID and metadata."""
-    found = []
-    for number in range(count):
-        whole = body(number)
-        found.append(
-            {"custom_id": f"item-{number}", "content": whole["content"], "metadata": whole["metadata"]}
-        )
-    return found
 
 
 def measure(options: argparse.Namespace) -> list[Figure]:
     """Every way, in rounds."""
-    many = items(options.items)
+    many = list(items(options.items))
     as_json = json.dumps({"items": many, "defaults": DEFAULTS}).encode()
     as_lines = b"".join(json.dumps(one).encode() + b"\n" for one in ({"defaults": DEFAULTS}, *many))
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as own, ExitStack() as exits:
-        bulk = Bulk(Path(own), exits)
+        service = Service(Path(own), exits)
+        bulk = Bulk(service)
         for _ in range(options.rounds):
-            _add(seconds, bulk, {LOOP: lambda: (bulk.delay(options.items),)})
-            _add(seconds, bulk, {GROUP: lambda: (bulk.group(options.items),)})
-            _add(seconds, bulk, {(JSON, JSON_LOADED): lambda: bulk.batch(as_json, "application/json")})
-            _add(
-                seconds, bulk, {(NDJSON, NDJSON_LOADED): lambda: bulk.batch(as_lines, "application/x-ndjson")}
-            )
+            _add(seconds, service, {LOOP: lambda: (bulk.delay(options.items),)})
+            _add(seconds, service, {GROUP: lambda: (bulk.group(options.items),)})
+            _add(seconds, service, {(JSON, JSON_LOADED): lambda: bulk.batch(as_json, "application/json")})
+            ndjson = {(NDJSON, NDJSON_LOADED): lambda: bulk.batch(as_lines, "application/x-ndjson")}
+            _add(seconds, service, ndjson)
     return [
         Figure(
             name,
@@ -171,11 +122,11 @@ def measure(options: argparse.Namespace) -> list[Figure]:
 
 def _add(
     seconds: dict[str, list[float]],
-    bulk: Bulk,
+    service: Service,
     ways: Mapping[str | tuple[str, str], Callable[[], tuple[float, ...]]],
 ) -> None:
     for names, way in ways.items():
-        bulk.clear()
+        service.clear()
         for name, found in zip((names,) if isinstance(names, str) else names, way(), strict=True):
             seconds.setdefault(name, []).append(found)
 
@@ -203,9 +154,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("var"), help="on the disk to measure")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--lines", type=int, help="of one batch that is checked later, in place of all else")
+    parser.add_argument("--quiet", type=float, default=5.0, help="seconds of polls alone, with --lines")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    section(options).publish(as_json=options.json)
+    measured = deferred.section(options) if options.lines else section(options)
+    measured.publish(as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m bench.eta [--jobs 40] [--painters 1]
 
-A real paint worker paints a line of jobs of mixed sizes and steps, in two rounds: one owner's jobs alone, and
-with another owner's who joins in the middle, which no forecast can know before. Twice a second every job that
+A real paint worker paints a line of jobs of mixed sizes and steps, in three rounds: one owner's jobs alone;
+with another owner's who joins in the middle, which no forecast can know before; and with twins, a quarter of
+the jobs, which follow another one and end with it. Twice a second every job that
 has not ended is asked about as a poll asks. Nothing is known at the beginning: what is told before the first
 pictures are finished counts too, as soon as anything is told.
 """
@@ -13,7 +14,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Told:
         round: which round. at: seconds since its beginning. finished: pictures that had been finished.
         status: the job's. position: in the line, where it waits.
         told: seconds, by the model. bare: place times mean. actual: what it really was.
+        following: whether it follows another job.
     """
 
     round: str
@@ -55,6 +57,7 @@ class Told:
     told: float
     bare: float | None
     actual: float
+    following: bool = False
 
 
 def main() -> int:
@@ -70,10 +73,11 @@ def main() -> int:
 
 
 def section(jobs: int, painters: int, threads: int) -> Section:
-    """Both rounds."""
+    """All rounds."""
     told = [
         *_round("one owner", jobs, painters, joins=0),
         *_round("another joins", jobs, painters, joins=jobs // 4),
+        *_round("a quarter are twins", jobs, painters, joins=0, twins=True),
     ]
     prose = PROSE.format(painters=painters, jobs=jobs, kinds=len(SPECS), shortest=SHORTEST)
     return Section(
@@ -97,8 +101,11 @@ def table(told: Sequence[Told]) -> Table:
             "while it waits, 5 to 14 finished": [o for o in mine if o.position and 5 <= o.finished < 15],
             "while it waits, later": [o for o in mine if o.position and o.finished >= 15],
             "at places 1 to 5": [o for o in mine if o.position and o.position <= 5],
+            "while it follows another": [o for o in mine if o.following],
             "while it is painted": [o for o in mine if o.position is None],
         }
+        if not kinds["while it follows another"]:
+            del kinds["while it follows another"]
         for kind, chosen in kinds.items():
             rows.append([name, kind, str(len(chosen)), *_errors([(o.told, o.actual) for o in chosen])])
             bare = [(o.bare, o.actual) for o in chosen if o.bare is not None]
@@ -114,14 +121,18 @@ def _errors(pairs: Sequence[tuple[float | None, float]]) -> list[str]:
     return [f"{statistics.median(off):.2f}", f"{statistics.quantiles(off, n=10)[8]:.2f}"]
 
 
-def _round(name: str, jobs: int, painters: int, *, joins: int) -> list[Told]:
+def _round(name: str, jobs: int, painters: int, *, joins: int, twins: bool = False) -> list[Told]:
     chance = random.Random(7)
     with tempfile.TemporaryDirectory() as folder, Rig(Path(folder)) as rig:
         for _ in range(painters):
             rig.worker(Queue.PAINT)
         outlooks = Outlooks(rig.client, rig.store, rig.config.intake_slots)
         began = time.time()
-        line = [rig.submit(n % 9, spec=chance.choice(SPECS)) for n in range(jobs)]
+        line = (
+            list(_twins(rig, jobs, chance))
+            if twins
+            else [rig.submit(n % 9, spec=chance.choice(SPECS)) for n in range(jobs)]
+        )
         asked: list[tuple[Job, float, int, int | None, float, float | None]] = []
         while True:
             records = [rig.now(job) for job in line]
@@ -151,9 +162,19 @@ def _round(name: str, jobs: int, painters: int, *, joins: int) -> list[Told]:
             told=round(told, 3),
             bare=bare,
             actual=round(_completed(ended[job.uid]) - at, 3),
+            following=job.following,
         )
         for job, at, finished, position, told, bare in asked
     ]
+
+
+def _twins(rig: Rig, jobs: int, chance: random.Random) -> Iterator[Job]:
+    """Jobs that share, every fourth of them of a recipe that was there before."""
+    before: list[tuple[int, dict[str, int]]] = []
+    for number in range(jobs):
+        hue, spec = chance.choice(before) if number % 4 == 3 else (number, chance.choice(SPECS))
+        before.append((hue, spec))
+        yield rig.submit(hue, spec=spec, fresh=False)
 
 
 def _completed(job: Job) -> float:

@@ -87,7 +87,7 @@ class UnfinishedError(ImpastoError):
 
 
 class BatchFailed(ImpastoError):  # noqa: N818 - likewise
-    """The batch was not accepted in the end, or canceled: its lines have faults, which it names.
+    """The batch was not accepted in the end, canceled, or lost by the service: it says why.
 
     Attributes:
         batch: the batch as it ended.
@@ -95,7 +95,8 @@ class BatchFailed(ImpastoError):  # noqa: N818 - likewise
 
     def __init__(self, batch: "Batch") -> None:
         first = f": line {batch.errors[0].line}: {batch.errors[0].detail}" if batch.errors else ""
-        super().__init__(f"batch {batch.id} {batch.status}{first}")
+        lost = f": {batch.error.detail}" if batch.error else ""
+        super().__init__(f"batch {batch.id} {batch.status}{first or lost}")
         self.batch = batch
 
 

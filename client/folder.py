@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 #: What is taken for a picture where nobody says which files are.
 PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.gif", "*.bmp", "*.tif", "*.tiff")
@@ -63,16 +65,26 @@ def _matches(path: PurePosixPath, patterns: Collection[str]) -> bool:
     )
 
 
+def folded(name: str) -> str:
+    """What a name has in common with those that some file systems take for the same (Unicode, D145)."""
+    return normalize("NFC", normalize("NFD", name).casefold())
+
+
 def stem_of(name: str, taken: Collection[str]) -> str:
-    """What a picture's painting is called, without its ending; all of the picture's name where that is taken.
+    """What a picture's painting is called, without its ending.
+
+    Where that is taken it is all of the picture's name, and where that is, too, a number behind it.
 
     Args:
         name: the picture's path below its folder.
-        taken: stems of other pictures, case-folded.
+        taken: stems of other pictures, folded.
     """
-    path = PurePosixPath(name)
-    stem = str(path.with_suffix(""))
-    return name if stem.casefold() in taken else stem
+    stem = str(PurePosixPath(name).with_suffix(""))
+    if folded(stem) not in taken:
+        return stem
+    if folded(name) not in taken:
+        return name
+    return next(other for number in count(2) if folded(other := f"{name}~{number}") not in taken)
 
 
 def painting_of(name: str, stem: str, content_type: str) -> str:

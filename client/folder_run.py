@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self, TypeVar
 from client.api import Impasto
 from client.errors import ApiError, ImpastoError
 from client.files import sha256_of
-from client.folder import Walk, painting_of, stem_of
+from client.folder import Walk, folded, painting_of, stem_of
 from client.ledger import Ledger
 from client.many import concerns_all
 from client.models import Image, Job, JobError, Request, Style
@@ -167,7 +167,7 @@ class FolderRun:
             self.ledger.note(_RUN, "", asked=fingerprint, token=secrets.token_hex(6))
         self._token: str = self.ledger.get(_RUN, "")["token"]
         # A file that could never be read has none.
-        self._stems = {facts["stem"].casefold() for _, facts in self.ledger.all(_FILE) if "stem" in facts}
+        self._stems = {folded(facts["stem"]) for _, facts in self.ledger.all(_FILE) if "stem" in facts}
         self._pool = ThreadPoolExecutor(in_flight, "impasto-folder")
         self._room = threading.BoundedSemaphore(4 * in_flight)
         self._saves: list[Future[None]] = []
@@ -328,7 +328,7 @@ class FolderRun:
             digest = sha256_of(path)
             if facts.get("sha256") != digest:
                 stem = facts.get("stem") or stem_of(name, self._stems)
-                self._stems.add(stem.casefold())
+                self._stems.add(folded(stem))
                 self.ledger.forget(_FILE, name)
                 self.ledger.note(_FILE, name, sha256=digest, stem=stem, turn=1)
             self.ledger.note(_FILE, name, size=stat.st_size, mtime=stat.st_mtime_ns)

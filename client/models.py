@@ -308,6 +308,7 @@ class Batch:
         eta_seconds: seconds until its last item ends, as far as can be foretold.
         throughput_per_minute: items that end in a minute, of late.
         errors: faults of its lines, where it was found wanting in the background.
+        error: why no more jobs are made of it, where the service has lost lines of it.
         retry_of: ID of the batch whose items this one repeats.
         urls: addresses of everything that belongs to it, by name.
         raw: the answer as it came.
@@ -319,6 +320,7 @@ class Batch:
     eta_seconds: float | None = None
     throughput_per_minute: float | None = None
     errors: tuple[FieldError, ...] = ()
+    error: JobError | None = None
     retry_of: str | None = None
     cancel_requested: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -347,6 +349,7 @@ class Batch:
                 FieldError(fault.get("pointer") or "", fault.get("detail") or "", fault.get("line"))
                 for fault in data.get("errors") or ()
             ),
+            error=_error(error) if (error := data.get("error")) else None,
             retry_of=data.get("retry_of"),
             cancel_requested=bool(data.get("cancel_requested")),
             metadata=data.get("metadata") or {},

@@ -98,6 +98,12 @@ class IdempotencyMismatch(Fault):
     code, title, status = "idempotency_mismatch", "This Idempotency-Key was used for another request", 422
 
 
+class PreconditionFailed(Fault):
+    """`If-Match` names another state of what was asked for."""
+
+    code, title, status = "precondition_failed", "It is not what the request expects it to be", 412
+
+
 class RangeNotSatisfiable(Fault):
     """The Range header names no part of the picture."""
 
@@ -189,6 +195,12 @@ class UploadNotFound(Fault):
     """`upload:<id>` names no upload of this owner."""
 
     code, title, status = "upload_not_found", "There is no such upload", 422
+
+
+class BatchLinesLost(Fault):
+    """Lines that a batch was accepted with are gone from the object store, or damaged there."""
+
+    code, title, status = "batch_lines_lost", "Lines of the batch are lost", 500
 
 
 class MaskEmpty(Fault):

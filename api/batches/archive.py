@@ -3,13 +3,13 @@
 import io
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, g
 
+from api import conditions
 from api.batches.views import ArchiveView
-from api.jobs.results import accepts_ranges
 from api.replies import reply
 from api.services import services
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict
 from shared.jobs.archives import CONTENT_TYPE, Archive
 from shared.jobs.batch_record import BatchStatus
 from shared.objects import ObjectMissingError, ObjectStore
@@ -29,6 +29,10 @@ def archive(batch_id: str) -> Response:
     if batch.status in (BatchStatus.VALIDATING, BatchStatus.PROCESSING):
         raise Conflict(f"The batch is {batch.status}; there is an archive of it once it has ended.")
     wanted = found.archives.want(batch)
+    if wanted.key is not None:
+        stat = found.objects.stat(wanted.key)
+        if stat is None or stat.size != wanted.size:
+            wanted = found.archives.want_anew(batch, wanted.key)
     if wanted.key is None:
         return _being_built(wanted)
     filename = f"{batch.id}.zip"
@@ -49,17 +53,13 @@ def _being_built(wanted: Archive) -> Response:
 
 
 def _file(objects: ObjectStore, key: str, size: int, filename: str) -> Response:
-    if objects.stat(key) is None:
-        raise NotFound("The archive has been deleted.")
     response = Response(_Bytes(objects, key), content_type=CONTENT_TYPE, direct_passthrough=True)
     response.content_length = size
     response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     response.headers["Cache-Control"] = "private, no-cache"
     # Its key names the build, and is never used again.
     response.set_etag(key.rpartition("/")[2].removesuffix(".zip"))
-    response.make_conditional(request, accept_ranges=accepts_ranges(size), complete_length=size)
-    response.accept_ranges = "bytes"
-    return response
+    return conditions.apply(response, size)
 
 
 class _Bytes(Iterator[bytes]):

@@ -8,7 +8,7 @@ from typing import Any
 from flask import g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.incoming import whole
+from api.incoming import allowed, whole
 from api.problems import raise_all
 from api.services import Services
 from shared.errors import Fault, InvalidRequest, UnsupportedMediaType
@@ -96,15 +96,16 @@ def store_batch(uid: str, found: Services) -> Deferred:
     faults: list[Fault] = []
     check: BatchCheck | None = None
     writer = Writer(BatchFile(found.objects, uid, Kind.LINES))
-    for number, line in lines(found.settings.batch_upload_bytes, digest, DEFERRED_LINE_BYTES):
+    for number, line in lines(allowed(found.settings, "batch_upload_bytes"), digest, DEFERRED_LINE_BYTES):
         if len(line) > DEFERRED_LINE_BYTES:
             faults.append(_too_long(number, DEFERRED_LINE_BYTES))
         elif check is None:
             tree = read_line(line, number, [])
             check = BatchCheck(g.owner, found, tree if is_head(tree) else {}, Place(line=number))
-            if is_head(tree):
-                BatchFile(found.objects, uid, Kind.HEAD).write(0, [numbered(number, line)])
-            else:
+            shared = is_head(tree)
+            # Stored also where nothing is said, so that one that is lost is not taken for that.
+            BatchFile(found.objects, uid, Kind.HEAD).write(0, [numbered(number, line)] if shared else [])
+            if not shared:
                 writer.add(numbered(number, line))
         elif writer.count <= MAX_DEFERRED:
             writer.add(numbered(number, line))
@@ -121,7 +122,7 @@ def store_batch(uid: str, found: Services) -> Deferred:
 
 
 def _json(found: Services) -> Incoming:
-    data = whole(found.settings.batch_bytes)
+    data = whole(allowed(found.settings, "batch_bytes"))
     tree = read_tree(data)
     head = {name: value for name, value in tree.items() if name != "items"} if isinstance(tree, dict) else {}
     incoming = Incoming(BatchCheck(g.owner, found, head), hashlib.sha256(data).hexdigest())
@@ -143,7 +144,7 @@ def _ndjson(found: Services) -> Incoming:
     check: BatchCheck | None = None
     portion: list[tuple[Place, Any]] = []
     count = 0
-    for number, line in lines(found.settings.batch_bytes, digest):
+    for number, line in lines(allowed(found.settings, "batch_bytes"), digest):
         if len(line) > LINE_BYTES:
             faults.append(_too_long(number, LINE_BYTES))
             continue

@@ -14,6 +14,7 @@ from shared.errors import (
     NotFound,
     PictureTooLarge,
     PictureUnreadable,
+    PreconditionFailed,
     RangeNotSatisfiable,
     StorageUnavailable,
     StoreUnavailable,
@@ -187,7 +188,14 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "The first request for it has it built, once the batch has ended. A download that broke off goes on "
         "with `Range` and `If-Range`.",
         (_ID, NONE_MATCH, _RANGE, _IF_RANGE),
-        faults=(NotFound, Conflict, RangeNotSatisfiable, StoreUnavailable, StorageUnavailable),
+        faults=(
+            NotFound,
+            Conflict,
+            PreconditionFailed,
+            RangeNotSatisfiable,
+            StoreUnavailable,
+            StorageUnavailable,
+        ),
     ),
     Operation(
         "post",

@@ -159,6 +159,8 @@ def retry(batch_id: str) -> Response:
     if batch.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELED):
         refused = batch.status is BatchStatus.FAILED
         remedy = "mend its lines and send it again" if refused else "wait for its end, or cancel it"
+        if batch.error:
+            remedy = "send the items that have no job again, and retry jobs one by one"
         raise Conflict(f"The batch is {batch.status}; {remedy}.")
     if batch.unchecked:
         source = f"retry {batch.retry_of}" if batch.retry_of else "send it"

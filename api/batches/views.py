@@ -84,19 +84,24 @@ class BatchView(View):
     """The batch's ID."""
 
     status: BatchStatus
-    """Where the batch is in its life: `failed` means that its lines were refused, not that jobs failed."""
+    """Where the batch is in its life: `failed`: its lines were refused or lost, not that jobs failed."""
 
     counts: BatchCounts
     """Items by status."""
 
     eta_seconds: float | None = Field(ge=0)
-    """Seconds until the last item has ended, at the present rate; null while no rate is known."""
+    """Seconds until the last item has ended, at the present rate; null while no rate is known, and where all
+    that is left waits for the pictures of other jobs."""
 
     throughput_per_minute: float | None = Field(ge=0)
-    """Items that ended per minute, over the last five minutes; null while none has."""
+    """Items that ended per minute, over the last five minutes, but for those that share another's picture;
+    null while none has."""
 
     errors: list[LineError]
     """The first faults of a batch that failed its check; `urls.errors` has all of them."""
+
+    error: JobError | None
+    """Why no more jobs are made of it: lines of it were lost. Null unless that has happened."""
 
     retry_of: str | None
     """ID of the batch whose items this one tries again."""
@@ -172,7 +177,7 @@ class ResultLine(View):
     """Its job's ID; null where there is none, or none any more."""
 
     status: Status | None
-    """Its job's status; null once the job was deleted, and where the batch's lines were refused."""
+    """Its job's status; null once the job was deleted, and where its line was refused or is lost."""
 
     output: OutputView | None
     """The finished picture; null unless the job has succeeded."""

@@ -33,6 +33,7 @@ def batch_view(batch: Batch, now: float) -> BatchView:
         eta_seconds=None if (seconds := _eta(batch, now)) is None else round(seconds, 1),
         throughput_per_minute=None if rate is None else round(60 * rate, 2),
         errors=[LineError(line=e.line, pointer=e.pointer, detail=e.detail) for e in batch.errors],
+        error=wire.error_view(batch.error),
         retry_of=batch.retry_of,
         cancel_requested=batch.cancel_requested,
         metadata=dict(batch.metadata),
@@ -88,7 +89,5 @@ def _counts(batch: Batch) -> BatchCounts:
 def _eta(batch: Batch, now: float) -> float | None:
     """Seconds until the last item has ended, if all goes on as in the last minutes."""
     rate = None if batch.status.terminal else batch.rate(now)
-    if not rate:
-        return None
-    left = batch.total - batch.ended - (batch.unmade if batch.cancel_requested else 0)
-    return left / rate
+    # Where all that is left waits for other jobs, theirs is the rate.
+    return batch.to_do / rate if rate and batch.to_do > 0 else None

@@ -5,7 +5,7 @@ import re
 
 from flask import Blueprint, Response, g, request
 
-from api import links
+from api import conditions, links
 from api.jobs.views import OutputAddress
 from api.replies import reply
 from api.services import services
@@ -17,8 +17,6 @@ blueprint = Blueprint("results", __name__)
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 PREVIEW_TYPE = "image/jpeg"
-#: One range of bytes: from a place, between two places, or the last ones (RFC 9110, section 14.1.2).
-_RANGE = re.compile(r"bytes=(?:(\d{1,100})-(\d{1,100})?|-(\d{1,100}))", re.ASCII | re.IGNORECASE)
 
 
 @blueprint.get("/v1/jobs/<job_id>/output")
@@ -84,23 +82,7 @@ def _picture(data: bytes, content_type: str, sha256: str, filename: str) -> Resp
     # Whatever a picture's bytes say, a browser shall not run them.
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response.set_etag(sha256)
-    response.make_conditional(request, accept_ranges=accepts_ranges(len(data)), complete_length=len(data))
-    response.accept_ranges = "bytes"
-    return response
-
-
-def accepts_ranges(length: int) -> bool:
-    """Whether the request's Range is one valid range and not the whole; others are ignored (section 14.2).
-
-    A valid one that begins beyond the picture's `length` counts, and is then not satisfiable.
-    """
-    parts = _RANGE.fullmatch(request.headers.get("Range", ""))
-    if request.method != "GET" or not parts:
-        return False
-    first, last, suffix = parts.groups()
-    if suffix:
-        return int(suffix) < length
-    return not last or int(first) <= int(last)
+    return conditions.apply(response, len(data))
 
 
 def _filename(job: Job, made: Output) -> str:

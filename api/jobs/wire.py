@@ -15,7 +15,7 @@ from api.jobs.views import (
     StyleView,
     WebhookView,
 )
-from shared.errors import AttemptError
+from shared.errors import AttemptError, ErrorInfo
 from shared.jobs.eta import Outlook
 from shared.jobs.pictures import Picture
 from shared.jobs.record import Job, PaintProgress, Stage, Status
@@ -34,7 +34,7 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         outlook: its place where it waits and how long it may take; None in lists and for one that has ended.
     """
     urls = links.of_job(job.id)
-    output, error = job.output, job.error
+    output = job.output
     return JobView(
         id=job.id,
         status=job.status,
@@ -52,9 +52,7 @@ def job_view(job: Job, outlook: Outlook | None) -> JobView:
         if output
         else None,
         output_expires_at=maybe_timestamp(job.output_expires_at) if job.status is Status.SUCCEEDED else None,
-        error=JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
-        if error
-        else None,
+        error=error_view(job.error),
         spec=job.spec,
         content=_picture(job.content),
         styles=[_style(style) for style in job.styles],
@@ -137,6 +135,15 @@ def progress_view(progress: PaintProgress, eta: float | None) -> Progress:
         levels=progress.levels,
         loss=dict(progress.loss),
         eta_seconds=eta,
+    )
+
+
+def error_view(error: ErrorInfo | None) -> JobError | None:
+    """Why something has failed, if it has."""
+    return (
+        JobError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
+        if error
+        else None
     )
 
 

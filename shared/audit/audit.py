@@ -7,6 +7,7 @@ from dataclasses import replace
 import redis
 
 from shared.audit import (
+    archives,
     batches,
     counters,
     deliveries,
@@ -127,7 +128,8 @@ def _everything(reader: Reader, config: Settings, *, deep: bool) -> Iterator[Fin
                 yield Finding(Code.RECORD_UNREADABLE, seen.uid, "its record cannot be read")
     yield from entries.check(reader)
     yield from sharing.check(reader)
-    yield from batches.check(reader)
+    yield from batches.check(reader, deep=deep)
+    yield from archives.check(reader)
     yield from counters.check(reader, config.reap_seconds)
     yield from inputs.check(reader, deep=deep)
     yield from references.check(reader)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from shared.audit import lines
 from shared.audit.findings import Code, Finding
 from shared.audit.places import PORTIONS_SECONDS
 from shared.audit.reader import Reader, Sighting
@@ -12,11 +13,16 @@ from shared.jobs.keys import Key
 from shared.jobs.record import Status
 
 
-def check(reader: Reader) -> Iterator[Finding]:
-    """What is wrong with batches, their lists, and the sets of their jobs."""
+def check(reader: Reader, *, deep: bool) -> Iterator[Finding]:
+    """What is wrong with batches, their lists, and the sets of their jobs.
+
+    Args:
+        reader: the stores.
+        deep: read the lines that jobs are still to be made from.
+    """
     for uids in reader.keys(Key.BATCH):
         for uid in uids:
-            yield from _batch(reader, uid)
+            yield from _batch(reader, uid, deep=deep)
     for name in chain.from_iterable(reader.keys(Key.BATCH_ITEMS)):
         yield from _items(reader, *name.rsplit(":", 1))
     lists = [Key.BATCHES + owner for owner in chain.from_iterable(reader.keys(Key.BATCHES))]
@@ -56,7 +62,7 @@ def of_jobs(reader: Reader, jobs: Sequence[Sighting]) -> Iterator[Finding]:
             yield Finding(Code.JOB_UNLISTED, seen.uid, f"batch {batch} does not have it as {status}", repair)
 
 
-def _batch(reader: Reader, uid: str) -> Iterator[Finding]:
+def _batch(reader: Reader, uid: str, *, deep: bool) -> Iterator[Finding]:
     [owner] = reader.at_once(("HGET", Key.BATCH + uid, "owner"))
     fields, work, ended, listed, *sizes = reader.at_once(
         ("HGETALL", Key.BATCH + uid),
@@ -86,6 +92,7 @@ def _batch(reader: Reader, uid: str) -> Iterator[Finding]:
     if (listed is None) != deleted:
         yield Finding(Code.BATCH_DISAGREES, uid, "the list of its owner's batches does not have it", repair)
     yield from _course(batch, work, ended, reader.now(), repair)
+    yield from lines.check(reader, batch, deep=deep)
 
 
 def _course(
@@ -93,7 +100,9 @@ def _course(
 ) -> Iterator[Finding]:
     """Whether a batch goes on to its end, and then away."""
     horizon = now - PORTIONS_SECONDS * 1000
-    left = batch.status is BatchStatus.VALIDATING or (batch.unmade > 0 and not batch.cancel_requested)
+    left = batch.status is BatchStatus.VALIDATING or (
+        batch.unmade > 0 and not batch.cancel_requested and not batch.error
+    )
     open_jobs = batch.counts[Status.QUEUED] + batch.counts[Status.PROCESSING]
     if batch.status.terminal:
         if ended is None or work is not None:

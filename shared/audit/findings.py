@@ -50,6 +50,12 @@ class Code(StrEnum):
     BATCH_DISAGREES = "batch_disagrees"
     BATCH_STRANDED = "batch_stranded"
     BATCH_OVERDUE = "batch_overdue"
+    BATCH_LINES_LOST = "batch_lines_lost"
+
+    ARCHIVE_STRANDED = "archive_stranded"
+    ARCHIVE_OVERDUE = "archive_overdue"
+    ARCHIVE_MISSING = "archive_missing"
+    ARCHIVE_DAMAGED = "archive_damaged"
 
     DELIVERY_WITHOUT_RECORD = "delivery_without_record"
     DELIVERY_DISAGREES = "delivery_disagrees"
@@ -101,6 +107,11 @@ REMEDIES = {
     Code.BATCH_DISAGREES: _REPAIR,
     Code.BATCH_STRANDED: _REPAIR,
     Code.BATCH_OVERDUE: _CHORES,
+    Code.BATCH_LINES_LOST: "Restore it from a backup at once: chores try a few times, then the batch fails.",
+    Code.ARCHIVE_STRANDED: _REPAIR,
+    Code.ARCHIVE_OVERDUE: _CHORES,
+    Code.ARCHIVE_MISSING: f"{_REPAIR} It is built anew when it is next asked for.",
+    Code.ARCHIVE_DAMAGED: f"{_REPAIR} It is built anew when it is next asked for.",
     Code.DELIVERY_WITHOUT_RECORD: _REPAIR,
     Code.DELIVERY_DISAGREES: _REPAIR,
     Code.DELIVERY_OVERDUE: _CHORES,

@@ -12,7 +12,7 @@ if archive and archive.state == 'ready' and tonumber(archive.expires_at) <= time
   return {'state', 'building', 'done', 0, 'total', arg.total}
 end
 if not archive then
-  redis.call('HSET', K.archive .. arg.uid, 'state', 'building', 'done', 0, 'total', arg.total)
+  redis.call('HSET', K.archive .. arg.uid, 'state', 'building', 'done', 0, 'total', arg.total, 'wanted_at', time)
   redis.call('ZADD', K.archive_work, time, arg.uid)
 end
 return redis.call('HGETALL', K.archive .. arg.uid)

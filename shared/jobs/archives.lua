@@ -1,6 +1,6 @@
 -- What several scripts need of archives. The archive of a batch is a hash: `state` (`building`, also while it waits to
--- be begun, or `ready`), `done` and `total` (items), `fence` (of whoever builds it), and once it is ready `key`, `size`
--- and `expires_at`.
+-- be begun, or `ready`), `done` and `total` (items), `wanted_at`, `fence` (of whoever builds it) and `begun_at`, and
+-- once it is ready `key`, `size` and `expires_at`.
 
 local function load_archive(uid)
   local flat = redis.call('HGETALL', K.archive .. uid)

@@ -6,16 +6,17 @@ another that begins anew; a fence keeps the first from publishing. What is in on
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from shared.jobs.batch_record import Batch
+from shared.jobs.census import BOUNDS
 from shared.jobs.keys import Key
 from shared.jobs.policy import milliseconds, policy
-from shared.jobs.scripts import Scripts
+from shared.jobs.scripts import Reply, Scripts
 from shared.redis import translated
 from shared.settings import Settings
 
@@ -25,6 +26,11 @@ CONTENT_TYPE = "application/zip"
 
 class ArchiveLostError(Exception):
     """The archive is another worker's to build, or its batch is gone: publish nothing."""
+
+
+def key_of(uid: str, fence: str) -> str:
+    """Where whoever has a fence stores the archive of a batch."""
+    return f"{PREFIX}{uid}/{fence}.zip"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class ArchiveClaim:
     @property
     def key(self) -> str:
         """Where it is stored."""
-        return f"{PREFIX}{self.uid}/{self.fence}.zip"
+        return key_of(self.uid, self.fence)
 
 
 class ArchiveStore:
@@ -79,8 +85,12 @@ class ArchiveStore:
 
     def want(self, batch: Batch) -> Archive:
         """The archive of an ended batch; one that is not there is built from now on."""
-        flat = self._scripts.run("archive_want", uid=batch.uid, total=batch.total)
-        return Archive.from_hash(dict(zip(map(str, flat[::2]), map(str, flat[1::2]), strict=True)))
+        return _archive(self._scripts.run("archive_want", uid=batch.uid, total=batch.total))
+
+    def want_anew(self, batch: Batch, key: str) -> Archive:
+        """The archive of a batch whose object, of this key, is gone or damaged: another is built."""
+        flat = self._scripts.run("archive_lost", uid=batch.uid, total=batch.total, key=key)
+        return _archive(flat) if flat else self.want(batch)
 
     def claim(self) -> ArchiveClaim | None:
         """Begin to build one; None when none is wanted."""
@@ -92,24 +102,31 @@ class ArchiveStore:
         """So many items are in it. Raises `ArchiveLostError`."""
         self._held("archive_renew", claim, done=done, lease=self._lease)
 
-    def give_back(self, claim: ArchiveClaim) -> None:
-        """Let another begin anew, at once. Raises `ArchiveLostError`."""
-        self._held("archive_renew", claim, done=0, lease=0)
+    def give_back(self, claim: ArchiveClaim, *, failed: bool) -> None:
+        """Let another begin anew, at once; `failed` where a fault is why. Raises `ArchiveLostError`."""
+        self._held("archive_renew", claim, done=0, lease=0, failed=failed)
 
     def finish(self, claim: ArchiveClaim, size: int, done: int) -> None:
         """The object `claim.key`, of so many bytes, is stored. May be repeated. Raises `ArchiveLostError`."""
-        self._held("archive_finish", claim, key=claim.key, size=size, done=done, keep=self._keep)
+        self._held(
+            "archive_finish", claim, key=claim.key, size=size, done=done, keep=self._keep, bounds=BOUNDS
+        )
 
     def expire(self, limit: int) -> Sequence[str]:
         """Forget archives that are over, or whose batch is gone; the keys of objects to delete."""
         return self._scripts.run("archive_expire", limit=limit)
 
-    def key_of(self, uid: str) -> str | None:
-        """The object of a batch's archive that is ready."""
+    def keys_of(self, uid: str) -> Collection[str]:
+        """The objects that may be a batch's archive: of the one that is ready, of the one under way."""
         with translated():
-            key: Any = self._redis.hget(Key.ARCHIVE + uid, "key")
-        return key or None
+            found: Any = self._redis.hmget(Key.ARCHIVE + uid, "key", "fence")
+        key, fence = found
+        return [one for one in (key, fence and key_of(uid, fence)) if one]
 
     def _held(self, script: str, claim: ArchiveClaim, **arguments: object) -> None:
         if not self._scripts.run(script, uid=claim.uid, fence=claim.fence, **arguments):
             raise ArchiveLostError(claim.uid)
+
+
+def _archive(flat: Reply) -> Archive:
+    return Archive.from_hash(dict(zip(map(str, flat[::2]), map(str, flat[1::2]), strict=True)))

@@ -8,9 +8,11 @@ and of one that is checked after its caller's answer
     batches/<uid>/lines/<part>.ndjson    the items as they were sent, each behind the number of its line
     batches/<uid>/errors/<part>.ndjson   what is wrong with them
 
-Parts are written once and whole; writing one again, after a crash, writes the same.
+Parts are written once and whole; writing one again, after a crash, writes the same. Behind its lines a part
+that is read here has a seal, their SHA-256, so that what was damaged is not taken for what a caller has sent.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from enum import StrEnum
@@ -21,6 +23,20 @@ from shared.objects import ObjectMissingError, ObjectStore
 PART_LINES = 1000
 CONTENT_TYPE = "application/x-ndjson"
 PREFIX = "batches/"
+#: No line begins so.
+_SEAL = b"#sha256:"
+
+
+class LinesLostError(Exception):
+    """A part of a file is gone, or is not what was stored.
+
+    Attributes:
+        key: the object. part: its number.
+    """
+
+    def __init__(self, key: str, part: int, what: str) -> None:
+        super().__init__(f"{key} {what}")
+        self.key, self.part = key, part
 
 
 class Kind(StrEnum):
@@ -40,30 +56,47 @@ class BatchFile:
 
     def write(self, part: int, lines: list[bytes]) -> None:
         """Store a part; a line has no newline."""
-        self._objects.put(self._key(part), b"".join(line + b"\n" for line in lines), CONTENT_TYPE)
+        data = b"".join(line + b"\n" for line in lines)
+        if self._kind is not Kind.ERRORS:  # which is given out as it is
+            data += _seal(data) + b"\n"
+        self._objects.put(self.key(part), data, CONTENT_TYPE)
 
-    def read(self, part: int) -> list[bytes]:
-        """A part's lines; none where there is no such part."""
+    def read(self, part: int, total: int | None = None) -> list[bytes]:
+        """A part's lines.
+
+        Args:
+            part: its number.
+            total: lines of the whole file, where that is known: the part must have its share of them.
+
+        Raises:
+            LinesLostError: there is no such part, or it is not what was stored.
+        """
         try:
-            return self._objects.get(self._key(part)).split(b"\n")[:-1]
+            *lines, rest = self._objects.get(self.key(part)).split(b"\n")
         except ObjectMissingError:
-            return []
+            raise self.lost(part, "is not there") from None
+        # Early parts have no seal.
+        seal = lines.pop() if lines and lines[-1].startswith(_SEAL) else None
+        if rest or (seal and seal != _seal(b"".join(line + b"\n" for line in lines))):
+            raise self.lost(part, "is not what was stored")
+        if total is not None and len(lines) != (wanted := min(PART_LINES, total - part * PART_LINES)):
+            raise self.lost(part, f"has {len(lines)} lines, not {wanted}")
+        return lines
 
-    def line(self, number: int) -> bytes | None:
-        """One line, counted from 0."""
-        part, place = divmod(number, PART_LINES)
-        lines = self.read(part)
-        return lines[place] if place < len(lines) else None
+    def lost(self, part: int, what: str) -> LinesLostError:
+        """What to raise of a part that cannot be read."""
+        return LinesLostError(self.key(part), part, what)
 
     def each(self, parts: int) -> Iterator[bytes]:
         """The parts' bytes as they are, the first so many."""
         for part in range(parts):
             try:
-                yield self._objects.get(self._key(part))
+                yield self._objects.get(self.key(part))
             except ObjectMissingError:
                 continue
 
-    def _key(self, part: int) -> str:
+    def key(self, part: int) -> str:
+        """The object that a part is."""
         return f"{PREFIX}{self._uid}/{self._kind}/{part:06d}.ndjson"
 
 
@@ -75,15 +108,24 @@ class ItemNames:
         self._part: tuple[int, list[bytes]] = (-1, [])
 
     def of(self, index: int) -> str | None:
-        """The custom ID of an item, counted from 0."""
+        """The custom ID of an item, counted from 0; None too where its line is lost."""
         part, place = divmod(index, PART_LINES)
         if self._part[0] != part:
-            self._part = (part, self._file.read(part))
+            self._part = (part, self._lines(part))
         lines = self._part[1]
         if place >= len(lines):
             return None
-        name: str | None = json.loads(lines[place])["record"].get("custom_id")
+        try:
+            name: str | None = json.loads(lines[place])["record"].get("custom_id")
+        except (ValueError, KeyError, TypeError):
+            return None
         return name
+
+    def _lines(self, part: int) -> list[bytes]:
+        try:
+            return self._file.read(part)
+        except LinesLostError:
+            return []
 
 
 class Writer:
@@ -113,6 +155,10 @@ class Writer:
     def _flush(self) -> None:
         self._file.write((self.count - 1) // PART_LINES, self._lines)
         self._lines = []
+
+
+def _seal(data: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(data).hexdigest().encode()
 
 
 def numbered(line: int, data: bytes) -> bytes:

@@ -6,11 +6,11 @@
 --   deadline in ms after the batch's acceptance), lease, retention (ms), schema, bells, quarantined (JSON).
 -- Keys: batch:<uid>, batch_items:<uid>:queued, batch_work, batch_ended, batch_unheld; those of `submit`; those of
 --   ending a job.
--- Returns {lines that are jobs now, ring of intake, ring of paint}; empty when the claim is lost or the batch was
---   canceled.
+-- Returns {lines that are jobs now, ring of intake, ring of paint}; empty when the claim is lost, or the batch was
+--   canceled or has lost its lines.
 
 local batch = held_batch()
-if not batch or batch.status ~= 'processing' or batch.cancel_requested == '1' then return {} end
+if not batch or batch.status ~= 'processing' or batch.cancel_requested == '1' or batch.error then return {} end
 if tonumber(batch.loaded) ~= arg.from then return {} end
 
 local time = now()
@@ -28,6 +28,7 @@ local loaded = arg.from + #arg.jobs
 redis.call('ZADD', items_of(batch.uid, 'queued'), unpack(entries))
 redis.call('HINCRBY', K.batch .. batch.uid, 'n:queued', #arg.jobs)
 redis.call('HSET', K.batch .. batch.uid, 'loaded', loaded)
+if batch.misses then redis.call('HDEL', K.batch .. batch.uid, 'misses') end
 redis.call('HINCRBY', K.batch .. batch.uid, 'version', 1)
 if loaded == tonumber(batch.total) then
   redis.call('HDEL', K.batch .. batch.uid, 'holder')

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.jobs.hashes import from_json, reading, seconds, to_json
+from shared.errors import ErrorInfo
+from shared.jobs.hashes import from_json, optional, reading, seconds, to_json
 from shared.jobs.record import Status, Webhook
 
 #: Version of the record's layout; the scripts leave later ones alone.
@@ -93,10 +94,12 @@ class Batch:
         checked: lines that were checked so far, while it is `validating`.
         counts: jobs by status, those that were purged since included; items that are no jobs yet are in none.
         gone: jobs by status that were purged before the batch.
-        slots: ended items by the number of the slot of `SLOT` milliseconds in which they ended.
-        started_at: when the first job left the queue.
+        following: jobs that wait for another's picture, and take no work of their own.
+        slots: items that ended with work of their own, the number of the slot of `SLOT` milliseconds.
+        started_at: when the first job left the queue that shares no other's picture.
         errors: the first faults of a batch that failed its check. faults: how many there are.
         unchecked: True when it was canceled before all of its lines were checked.
+        error: why no more jobs are made of its lines; it fails once those that were made have ended.
     """
 
     uid: str
@@ -110,6 +113,7 @@ class Batch:
     checked: int
     counts: Mapping[Status, int]
     gone: Mapping[Status, int]
+    following: int
     slots: Mapping[int, int]
     metadata: Mapping[str, str]
     webhook: Webhook | None
@@ -123,6 +127,7 @@ class Batch:
     errors: tuple[LineFault, ...]
     faults: int
     unchecked: bool
+    error: ErrorInfo | None
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Batch":
@@ -149,6 +154,7 @@ class Batch:
             checked=int(get("checked") or 0),
             counts={status: int(get(f"n:{status}") or 0) for status in Status},
             gone={status: int(get(f"gone:{status}") or 0) for status in Status},
+            following=max(0, int(get("following") or 0)),
             slots={int(name[2:]): int(n) for name, n in fields.items() if name.startswith("w:")},
             metadata=json.loads(fields["metadata"]),
             webhook=Webhook.from_plain(json.loads(webhook)) if (webhook := get("webhook")) else None,
@@ -162,6 +168,7 @@ class Batch:
             errors=tuple(LineFault(**error) for error in from_json(get("errors"), [])),
             faults=int(get("faults") or 0),
             unchecked=get("unchecked") == "1",
+            error=optional(ErrorInfo, get("error")),
         )
 
     @property
@@ -171,10 +178,10 @@ class Batch:
 
     @property
     def status_of_unmade(self) -> Status | None:
-        """What an item is that is no job: queued, or canceled; None where the lines were refused."""
-        if self.status is BatchStatus.FAILED:
-            return None
-        return Status.CANCELED if self.cancel_requested else Status.QUEUED
+        """What an item is that is no job: queued, or canceled; None where lines were refused or lost."""
+        if self.cancel_requested:
+            return Status.CANCELED
+        return None if self.error or self.status is BatchStatus.FAILED else Status.QUEUED
 
     @property
     def retriable(self) -> int:
@@ -187,8 +194,15 @@ class Batch:
         """Items that have ended."""
         return sum(count for status, count in self.counts.items() if status.terminal)
 
+    @property
+    def to_do(self) -> int:
+        """Items that have not ended, but for those that end with another or never will be jobs."""
+        return self.total - self.ended - self.following - (self.unmade if self.cancel_requested else 0)
+
     def rate(self, now: float) -> float | None:
         """Items that ended per second, over the last five minutes; None while none has.
+
+        Those that share another's picture are not among them: they end with it, however many they are.
 
         Args:
             now: seconds since the epoch.

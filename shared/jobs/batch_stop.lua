@@ -11,27 +11,28 @@ local batch = held_batch()
 if not batch or batch.cancel_requested ~= '1' then return {} end
 local time = now()
 
--- The jobs of a status behind a place, each with its place, as far as they are ours to change.
-local function some(status, after)
-  local found = {}
+-- Do something with some jobs of a status behind a place, as far as they are ours to change. Each is read when its
+-- turn comes: it may have followed one before it. Returns how many there were, and the place of the last one.
+local function each(status, after, work)
+  local ours = 0
   local flat = redis.call('ZRANGEBYSCORE', items_of(batch.uid, status), after, '+inf', 'WITHSCORES', 'LIMIT', 0, arg.limit)
   for i = 1, #flat, 2 do
     local job = load_job(flat[i])
-    if job and not later_schema(job) then found[#found + 1] = job end
+    if job and not later_schema(job) then
+      ours = ours + 1
+      work(job)
+    end
   end
-  return found, flat[#flat]
+  return ours, flat[#flat]
 end
 
-local queued = some('queued', '-inf')
-for _, listed in ipairs(queued) do
-  local job = load_job(listed.uid) -- it may have followed one that was canceled just now
+local queued = each('queued', '-inf', function(job)
   if job.status == 'queued' then end_job(job, time, 'canceled', {}) end
-end
-if #queued == 0 then
-  local working, last = some('processing', batch.stopped and '(' .. batch.stopped or '-inf')
-  for _, job in ipairs(working) do
+end)
+if queued == 0 then
+  local _, last = each('processing', batch.stopped and '(' .. batch.stopped or '-inf', function(job)
     if job.cancel_requested ~= '1' then save(job, {cancel_requested = 1}) end
-  end
+  end)
   if not last then
     redis.call('HDEL', K.batch .. batch.uid, 'stopped', 'holder')
     redis.call('ZREM', K.batch_work, batch.uid)

@@ -8,7 +8,8 @@
 local batch = held_batch()
 if not batch then return {} end
 redis.call('HDEL', K.batch .. batch.uid, 'holder')
-if batch.status == 'processing' and batch.cancel_requested ~= '1' and batch.loaded == batch.total then
+local made = batch.loaded == batch.total or batch.error
+if batch.status == 'processing' and batch.cancel_requested ~= '1' and made then
   redis.call('ZREM', K.batch_work, batch.uid)
 else
   redis.call('ZADD', K.batch_work, 'XX', now(), batch.uid)

@@ -1,7 +1,8 @@
 -- What several scripts need of batches. A batch is handled as a table of its record's fields, all strings.
 -- Its record counts its jobs by status (`n:<status>`) and those that were purged before it (`gone:<status>`).
 
--- Ended items are counted in slots of 15 s, for the five minutes past: the batch's throughput.
+-- Ended items are counted in slots of 15 s, for the five minutes past: the batch's throughput. Those that share
+-- another's picture are not; while they wait for it they are counted in `following`.
 local SLOT, SLOTS = 15000, 20
 
 local function load_batch(uid)
@@ -64,6 +65,8 @@ local function settle_batch(batch, time)
   if tonumber(batch['n:queued'] or 0) + tonumber(batch['n:processing'] or 0) > 0 then return end
   if batch.cancel_requested == '1' then
     end_batch(batch, time, 'canceled', {})
+  elseif batch.error then
+    end_batch(batch, time, 'failed', {})
   elseif batch.loaded == batch.total then
     end_batch(batch, time, 'completed', {})
   end
@@ -97,12 +100,20 @@ function count_in_batch(job, from, to)
   redis.call('HINCRBY', K.batch .. uid, 'n:' .. from, -1)
   redis.call('HINCRBY', K.batch .. uid, 'n:' .. to, 1)
   redis.call('HINCRBY', K.batch .. uid, 'version', 1)
-  redis.call('HSETNX', K.batch .. uid, 'started_at', time)
+  -- What shares another's picture takes no work: it says nothing of how fast the batch goes on.
+  local worked_on = not job.following and not job.reused_from
+  if worked_on then redis.call('HSETNX', K.batch .. uid, 'started_at', time) end
   if not terminal(to) then return end
-  count_in_slot(uid, time)
+  if worked_on then count_in_slot(uid, time) end
   -- Reading the whole record is left to the last of those that are there.
   local open = redis.call('HMGET', K.batch .. uid, 'n:queued', 'n:processing')
   if tonumber(open[1] or 0) + tonumber(open[2] or 0) == 0 then settle_batch(load_batch(uid), time) end
+end
+
+-- So many of a batch's jobs more follow another.
+function count_following(job, by)
+  local key = job.batch_id and K.batch .. job.batch_id
+  if key and redis.call('EXISTS', key) == 1 then redis.call('HINCRBY', key, 'following', by) end
 end
 
 -- A job is purged, be it with its batch or before it.

@@ -14,9 +14,9 @@ from typing import Any
 
 import redis
 
-from shared.errors import Conflict, IdempotencyMismatch, NotFound
+from shared.errors import Conflict, ErrorInfo, IdempotencyMismatch, NotFound
 from shared.jobs.batch_record import BATCH_SCHEMA, MAX_ERRORS, Batch, LineFault, NewBatch
-from shared.jobs.hashes import fields_of
+from shared.jobs.hashes import fields_of, to_json
 from shared.jobs.keys import Key
 from shared.jobs.pages import page_size, page_start, page_token_of
 from shared.jobs.policy import milliseconds, policy
@@ -312,6 +312,19 @@ class BatchStore:
                 **{"from": start},
             )
         )
+
+    def lost(self, claim: BatchClaim, error: ErrorInfo) -> bool:
+        """The batch's next lines cannot be read: look again later, a few times, each time a little later.
+
+        Args:
+            claim: to the batch; it is given back.
+            error: why the batch has failed, where this was the last time.
+
+        Returns:
+            True when it was.
+        """
+        reply = self._held("batch_lost", claim, error=to_json(error))
+        return bool(reply and reply[0])
 
     def renew(self, claim: BatchClaim) -> bool:
         """Prolong a claim; False when it is lost."""

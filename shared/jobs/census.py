@@ -24,6 +24,8 @@ BOUNDS = (
 #: What is timed: the parts of a job, and a job from its acceptance to its success.
 PARTS = ("fetch", "wait", "paint", "store")
 WHOLE = "job"
+#: And beside jobs: the building of an archive.
+ARCHIVE = "archive"
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,11 @@ class Census:
         uploads: that are kept.
         batches_due: that chores should load or stop now.
         receivers_due: with a delivery that should be sent now.
+        archives: by what is with them: wanted and waiting, being built, ready.
+        archives_age: seconds since the oldest that is not ready was wanted; 0 where all are.
         inputs: pictures that jobs or uploads name, that nobody names, and that are being deleted.
         events: how often what happened, as `tally` in the scripts names it.
-        timings: of the parts of a job and of the whole.
+        timings: of the parts of a job, of the whole, and of archives.
         memory_used: bytes that Redis has allocated. memory_limit: that it may; 0 where that is not set.
     """
 
@@ -76,6 +80,8 @@ class Census:
     uploads: int = 0
     batches_due: int = 0
     receivers_due: int = 0
+    archives: Mapping[str, int] = field(default_factory=dict)
+    archives_age: float = 0.0
     inputs: Mapping[str, int] = field(default_factory=dict)
     events: Mapping[str, int] = field(default_factory=dict)
     timings: Mapping[str, Timing] = field(default_factory=dict)
@@ -100,9 +106,10 @@ def take_census(client: redis.Redis) -> Census:
     )
     with translated():
         memory: Any = client.info("memory")
-    accepted, leases, overdue, delayed, due, uploads, named, unused, sweeping, batches, receivers = map(
-        int, sizes
+    accepted, leases, overdue, delayed, due, uploads, named, unused, sweeping, batches, receivers, *rest = (
+        map(int, sizes)
     )
+    *archives, archives_age = rest
     counted, events = _numbers(jobs), _numbers(tally)
     painting = counted.get(Status.PROCESSING, 0)
     return Census(
@@ -120,9 +127,11 @@ def take_census(client: redis.Redis) -> Census:
         uploads=uploads,
         batches_due=batches,
         receivers_due=receivers,
+        archives=dict(zip(("waiting", "building", "ready"), archives, strict=True)),
+        archives_age=archives_age / 1000,
         inputs={"named": named, "unused": unused, "deleting": sweeping},
         events={name: n for name, n in events.items() if not name.startswith("time:")},
-        timings={what: _timing(what, events) for what in (*PARTS, WHOLE)},
+        timings={what: _timing(what, events) for what in (*PARTS, WHOLE, ARCHIVE)},
         memory_used=int(memory["used_memory"]),
         memory_limit=int(memory.get("maxmemory", 0)),
     )

@@ -20,11 +20,14 @@ the last of its jobs ends.
 the same bucket, as many as were painted together lately. All of a batch end at once. Beyond the first 64 the
 backlog is divided by the number of painters.
 
+A job that follows another of its recipe ends with it: it has that one's place, or what is left of its
+painting, and is nobody's work.
+
 A job whose pictures are still being fetched joins that line at its order of acceptance, behind those that are
 fetched before it: it ends no sooner than intake lets it through, and no sooner than the line lets it.
 
 What is left out: jobs that will come with a higher priority or of owners who have nothing waiting now,
-painters that come or go, failures.
+painters that come or go, failures, and which of those that are still fetched will follow others.
 """
 
 import heapq

@@ -18,6 +18,8 @@
 --   sharer: key, uid. Who names an output shares it; who does not does not.
 --   batch: uid. It counts the jobs that it has, and goes on where there is work left, or ends.
 --   batch_entry: key, uid. A list of batches, or a batch's set of jobs, loses what is none, or is elsewhere.
+--   archive: uid, key (where the object of that key is lost). What is wanted is built, what is ready goes in its time;
+--     one that is lost is forgotten, and built anew for whoever asks next.
 --   upload: owner, upload_id. One without an end is given the retention time; an end without one goes.
 --   delivery: id. It stands where its state says; one that tells of nothing that is there goes.
 --   delivery_entry: key, id. A list or line loses what is no delivery.
@@ -251,6 +253,25 @@ function mend.batch_entry()
   local gone = redis.call('ZREM', arg.key, arg.uid)
   if job then reindex(job) end
   return gone
+end
+
+function mend.archive()
+  local archive = load_archive(arg.uid)
+  if not archive then return redis.call('ZREM', K.archive_work, arg.uid) + redis.call('ZREM', K.archive_ends, arg.uid) end
+  if redis.call('EXISTS', K.batch .. arg.uid) == 0 then return redis.call('ZADD', K.archive_ends, 'NX', time, arg.uid) end
+  local readable = tonumber(archive.done) and tonumber(archive.total) and archive.state
+  local ready = archive.state == 'ready' and archive.key and tonumber(archive.size) and tonumber(archive.expires_at)
+  -- Forgotten, it is built anew for whoever asks next; chores sweep what there is of its object.
+  if not readable or (archive.state == 'ready' and (not ready or archive.key == arg.key)) then
+    redis.call('DEL', K.archive .. arg.uid)
+    redis.call('ZREM', K.archive_work, arg.uid)
+    redis.call('ZREM', K.archive_ends, arg.uid)
+    return 1
+  end
+  if ready then
+    return redis.call('ZREM', K.archive_work, arg.uid) + redis.call('ZADD', K.archive_ends, 'NX', archive.expires_at, arg.uid)
+  end
+  return redis.call('ZADD', K.archive_work, 'NX', time, arg.uid)
 end
 
 function mend.delivery_entry()

@@ -89,11 +89,12 @@ def new_record(job: NewJob) -> dict[str, str]:
     return record | {name: value for name, value in optional.items() if value}
 
 
-def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
+def accepted(job: NewJob, recipe: str, added: Mapping[str, str]) -> Job:
     """A job just made, as `Job.from_hash` would read it: the store need not send back what it was sent.
 
     Args:
         job: what was written.
+        recipe: likewise.
         added: fields of the record that the submitting script added.
     """
     return Job(
@@ -120,4 +121,5 @@ def accepted(job: NewJob, added: Mapping[str, str]) -> Job:
         fresh=job.fresh,
         retention_seconds=job.retention_seconds,
         request_id=job.request_id,
+        recipe=recipe,
     )

@@ -48,6 +48,7 @@ class _Look:
         at: by the monotonic clock. now: by Redis', in seconds since the epoch.
         painters: live ones that serve the lane. intakes: live intake workers.
         lines: of all lanes that they serve. forecast: of the jobs in them.
+        painted: seconds until what is being painted has ended, by owner and recipe.
     """
 
     at: float
@@ -56,6 +57,7 @@ class _Look:
     intakes: int
     lines: tuple[Line, ...]
     forecast: Forecast
+    painted: Mapping[tuple[str, str], float]
     paces: Mapping[str, str]
     buckets: Mapping[str, Pace]
 
@@ -115,9 +117,11 @@ class Outlooks:
             elapsed = look.now + self._clock() - look.at - (job.started_at or look.now)
             left = remaining(Running(job.worker or "", elapsed, _fraction(job.progress), own))
             return left if own or job.progress else None
+        age = self._clock() - look.at
+        if job.following and (leader := look.painted.get((job.owner, job.recipe or ""))) is not None:
+            return leader - age
         if position is None or own is None or not look.painters:
             return None
-        age = self._clock() - look.at
         if job.stage is not Stage.FETCHING:
             place = place_among_all(look.lines, lane, job.owner, position)
             ends = look.forecast.ends_in(place, own)
@@ -152,14 +156,20 @@ class Outlooks:
             intakes=sum(info.queue == Queue.INTAKE for info in live),
             lines=(),
             forecast=Forecast((), ()),
+            painted={},
             paces=dict(_items(found["paces"])),
             buckets=buckets,
         )
         self._learn_works(found["lines"] or (), buckets)
         lines = tuple(self._line(look, line) for line in found["lines"] or ())
-        running = tuple(self._running(look, one) for one in found["running"] or ())
-        free = free_in([info.name for info in painters], running)
-        return replace(look, lines=lines, forecast=Forecast(free, in_order(lines)))
+        running = [(one, self._running(look, one)) for one in found["running"] or ()]
+        free = free_in([info.name for info in painters], [painting for _, painting in running])
+        painted = {
+            (one["owner"], one["recipe"]): remaining(painting)
+            for one, painting in running
+            if painting.cost or painting.fraction
+        }
+        return replace(look, lines=lines, forecast=Forecast(free, in_order(lines)), painted=painted)
 
     def _line(self, look: _Look, line: Mapping[str, Any]) -> Line:
         sample = []

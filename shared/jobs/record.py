@@ -118,6 +118,7 @@ class Job:
     Of what `NewJob` does not have:
 
     Attributes:
+        recipe: names what it makes of what (`recipe_of`), until it ends otherwise than well.
         following: True while it waits for another job that does the same work.
         reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
         output_expires_at: until when a job that has succeeded has its output.
@@ -162,6 +163,7 @@ class Job:
     webhook: Webhook | None = None
     webhook_off: bool = False
     fresh: bool = False
+    recipe: str | None = None
     following: bool = False
     reused_from: str | None = None
     retention_seconds: float | None = None
@@ -234,6 +236,7 @@ class Job:
             retention_seconds=seconds(get("retention")),
             output_expires_at=seconds(get("output_expires_at")) or seconds(get("expires_at")),
             request_id=get("request_id") or None,
+            recipe=get("recipe") or None,
             following=get("following") == "1",
             reused_from=get("reused_from") or None,
         )

@@ -11,19 +11,23 @@ end
 -- Write fields (false removes one) that a poll can see: the record's version goes up.
 local function save(job, changes)
   changes.version = job.version + 1
+  local written, removed = {}, {}
   for name, value in pairs(changes) do
-    if value == false then
-      redis.call('HDEL', K.job .. job.uid, name)
-      job[name] = nil
-    else
-      redis.call('HSET', K.job .. job.uid, name, value)
+    if value then
+      written[#written + 1] = name
+      written[#written + 1] = value
       job[name] = tostring(value)
+    else
+      removed[#removed + 1] = name
+      job[name] = nil
     end
   end
+  redis.call('HSET', K.job .. job.uid, unpack(written))
+  if #removed > 0 then redis.call('HDEL', K.job .. job.uid, unpack(removed)) end
   tell_change(job)
 end
 
-local count_in_batch -- in batches.lua
+local count_in_batch, count_following -- in batches.lua
 
 local function move_status(job, status)
   if job.status == status then return end

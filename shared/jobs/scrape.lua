@@ -4,10 +4,11 @@
 -- Arguments: queues (the Celery queues' names), max_workers (looked at).
 -- Keys: order, counts, waiting, tally, leases, delayed, ended, refs, unused, sweeping, upload_ends, batch_work,
 --   deliveries, workers, worker_ends,
---   turns:<lane>, wait:<lane>:<owner>, job:<uid>; the Celery queues' lists.
+--   archive_work, archive_ends, archive:<uid>, turns:<lane>, wait:<lane>:<owner>, job:<uid>; the Celery queues' lists.
 -- Returns {counts, waiting, tally (names and values in turn), {bells of each queue}, {orders given out, leases, leases that have
 --   run out, in back-off, ended ones whose retention is over, uploads, inputs that are named, unused, being deleted,
---   batches that chores should take up, receivers with something due},
+--   batches that chores should take up, receivers with something due, archives that wait, are built, and are ready,
+--   milliseconds since the oldest that is not ready was wanted},
 --   offers of the live workers, {lane, seconds since the acceptance of its oldest job, ...}}.
 
 local MAX_LINES = 64 -- owners looked at in one lane, and lanes
@@ -33,6 +34,15 @@ local function oldest(lane)
   return uid and redis.call('HGET', K.job .. uid, 'created_at')
 end
 
+-- When the archive was wanted that is not ready and was wanted first.
+local function first_wanted()
+  local first = time
+  for _, uid in ipairs(redis.call('ZRANGE', K.archive_work, 0, MAX_LINES - 1)) do
+    first = math.min(first, tonumber(redis.call('HGET', K.archive .. uid, 'wanted_at') or time))
+  end
+  return first
+end
+
 local bells = {}
 for i, queue in ipairs(arg.queues) do bells[i] = redis.call('LLEN', queue) end
 
@@ -53,7 +63,8 @@ return {
     redis.call('GET', K.order) or 0, redis.call('ZCARD', K.leases), redis.call('ZCOUNT', K.leases, '-inf', time), redis.call('ZCARD', K.delayed),
     redis.call('ZCOUNT', K.ended, '-inf', time), redis.call('ZCARD', K.upload_ends), redis.call('HLEN', K.refs),
     redis.call('ZCARD', K.unused), redis.call('ZCARD', K.sweeping), redis.call('ZCOUNT', K.batch_work, '-inf', time),
-    redis.call('ZCOUNT', K.deliveries, '-inf', time),
+    redis.call('ZCOUNT', K.deliveries, '-inf', time), redis.call('ZCOUNT', K.archive_work, '-inf', time),
+    redis.call('ZCOUNT', K.archive_work, '(' .. time, '+inf'), redis.call('ZCARD', K.archive_ends), time - first_wanted(),
   },
   #live > 0 and redis.call('HMGET', K.workers, unpack(live)) or {}, ages,
 }

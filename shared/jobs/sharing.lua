@@ -23,9 +23,10 @@ end
 local function reuse(job, made, time)
   local seconds = cjson.decode(job.seconds or '{}')
   seconds.wait = ((job.waited or 0) + (job.following and time - job.waiting_since or 0)) / 1000
+  job.reused_from = made.reused_from or made.id
   end_job(job, time, 'succeeded', {
     output = made.output, loss = made.loss, seconds = cjson.encode(seconds),
-    reused_from = made.reused_from or made.id,
+    reused_from = job.reused_from,
   })
   local sharers = K.sharers .. cjson.decode(made.output).key
   if redis.call('EXISTS', sharers) == 0 then redis.call('ZADD', sharers, output_until(made), made.uid) end
@@ -36,7 +37,7 @@ end
 
 -- The job waits for its leader, which is taken up no later than its followers' priorities ask for.
 local function follow(job, leader, time)
-  redis.call('ZADD', following_of(job), rank_of(job), job.uid)
+  count_following(job, redis.call('ZADD', following_of(job), rank_of(job), job.uid))
   redis.call('HSET', K.job .. job.uid, 'following', 1, 'waiting_since', time)
   job.following = '1'
   if tonumber(job.priority) > math.max(leader.priority, leader.lift or 0) then
@@ -103,7 +104,7 @@ local function settle(recipe, owner, time, most)
       elseif minutes then
         end_job(job, time, 'failed', {error = quarantine_error(minutes)})
       else
-        redis.call('ZREM', line, uid)
+        stop_following(job)
         promote(job, time)
         leads = true
       end

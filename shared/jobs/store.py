@@ -49,9 +49,10 @@ class JobStore(AttemptStore, UpkeepStore):
             IdempotencyMismatch: the key was used with another body.
             Quarantined: such a job has ended its workers before.
         """
+        sent = new_record(job)
         outcome, ring, record, *more = self._scripts.run(
             "submit",
-            record=new_record(job),
+            record=sent,
             stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
             deadline=milliseconds(job.deadline_seconds),
             idempotency_key=job.idempotency_key,
@@ -66,7 +67,7 @@ class JobStore(AttemptStore, UpkeepStore):
         queue = Queue.PAINT if job.skip_intake else Queue.INTAKE
         fields = fields_of(record)
         return Submitted(
-            Job.from_hash(fields) if "uid" in fields else accepted(job, fields),
+            Job.from_hash(fields) if "uid" in fields else accepted(job, sent["recipe"], fields),
             created=outcome == "created",
             ring=bool(ring),
             queue=queue,

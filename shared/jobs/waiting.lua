@@ -24,9 +24,13 @@ local function leave_waiting(job)
   return turn
 end
 
+local function stop_following(job)
+  if redis.call('ZREM', following_of(job), job.uid) == 1 then count_following(job, -1) end
+end
+
 local function stop_waiting(job)
   if not job.following then return leave_waiting(job) end
-  redis.call('ZREM', following_of(job), job.uid)
+  stop_following(job)
 end
 
 -- Whether another bell is wanted: few are outstanding in the Celery queue (a list of the queue's name).

@@ -6,7 +6,7 @@ bit by bit. Keys come from internal IDs and hashes only; what a caller wrote nev
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,8 +80,13 @@ class ObjectStore(Protocol):
     def writer(self, key: str, content_type: str) -> ObjectWriter:
         """Begin an object that is too large to be held; closed, it is what is under `key`."""
 
-    def drop_unfinished(self, prefix: str) -> None:
-        """Remove what writers of keys with this prefix have begun: dead ones, and any that are at work."""
+    def drop_unfinished(self, prefix: str, keep: Callable[[str], bool] = lambda _: False) -> None:
+        """Remove what writers of keys with this prefix have begun: dead ones, and any that are at work.
+
+        Args:
+            prefix: of the keys.
+            keep: says of a key that what is begun of it stays.
+        """
 
     def stat(self, key: str) -> ObjectStat | None:
         """The object's size and age, or None when there is none."""

@@ -81,7 +81,7 @@ class LocalObjects:
             handle, name = tempfile.mkstemp(dir=self._incoming)
         return _Writer(os.fdopen(handle, "wb"), Path(name), lambda temporary: self._publish(temporary, path))
 
-    def drop_unfinished(self, prefix: str) -> None:
+    def drop_unfinished(self, prefix: str, keep: Callable[[str], bool] = lambda _: False) -> None:  # noqa: ARG002
         """See `ObjectStore.drop_unfinished`. Files of writers that died are swept by their age."""
         check_prefix(prefix)
         with suppress(OSError):

@@ -8,7 +8,7 @@ atomic by S3's own rules.
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -123,19 +123,25 @@ class S3Objects:
             translated=_translated,
         )
 
-    def drop_unfinished(self, prefix: str) -> None:
+    def drop_unfinished(self, prefix: str, keep: Callable[[str], bool] = lambda _: False) -> None:
         """See `ObjectStore.drop_unfinished`."""
-        check_prefix(prefix)
         with _translated("delete"):
             try:
-                found = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix)
-                for upload in found.get("Uploads", ()):
-                    self._client.abort_multipart_upload(
-                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
+                pages = self._client.get_paginator("list_multipart_uploads")
+                for page in pages.paginate(Bucket=self._bucket, Prefix=check_prefix(prefix)):
+                    for upload in page.get("Uploads", ()):
+                        if not keep(upload["Key"]):
+                            self._abort(upload["Key"], upload["UploadId"])
             except ClientError as error:
                 if _status(error) != HTTPStatus.NOT_FOUND:
                     raise
+
+    def _abort(self, key: str, upload: str) -> None:
+        try:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+        except ClientError as error:
+            if _status(error) != HTTPStatus.NOT_FOUND:  # it has been completed, or aborted by another
+                raise
 
     def stat(self, key: str) -> ObjectStat | None:
         """See `ObjectStore.stat`."""

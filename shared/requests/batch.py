@@ -67,6 +67,9 @@ class Names:
     def __init__(self) -> None:
         self._taken: dict[int, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._taken)
+
     def take(self, name: str, place: Place) -> str | None:
         """Give a name to the item at a place; returns where an earlier one has it."""
         number = place.line if place.line is not None else int(place.pointer.rpartition("/")[2])
@@ -104,7 +107,7 @@ class BatchCheck:
         self._owner, self._means = owner, means
         self._checker = Checker(owner, means)
         self._place = place or Place()
-        self._names = names or Names()
+        self._names = Names() if names is None else names
         self._told: set[tuple[str, str]] = set()
         self._unsound: set[str] = set()
         self._items: list[tuple[ItemRequest, Spec]] = []

@@ -299,6 +299,7 @@ def _check_batches(store: Snapshot) -> None:
                 record["batch_index"]
             )
     assert {k: v for k, v in store.raw.items() if k.startswith(Key.BATCH_ITEMS)} == items
+    followers = Counter(record.get("batch_id") for record in store.records.values() if "following" in record)
     listed: dict[str, Zset] = defaultdict(dict)
     for uid, batch in store.batches.items():
         counts = {status: int(batch.get(f"n:{status}", 0)) for status in (*TERMINAL, "queued", "processing")}
@@ -306,6 +307,7 @@ def _check_batches(store: Snapshot) -> None:
             there = len(items[f"{Key.BATCH_ITEMS}{uid}:{status}"])
             assert count - int(batch.get(f"gone:{status}", 0)) == there, f"{uid}: {status}"
         assert sum(counts.values()) == int(batch["loaded"]) <= int(batch["total"])
+        assert int(batch.get("following", 0)) == followers[uid], f"{uid}: following"
         if "deleted" not in batch:
             listed[Key.BATCHES + batch["owner"]][uid] = int(batch["order"])
         ended = batch["status"] in ("completed", "failed", "canceled")

@@ -1,6 +1,7 @@
 """Batches for tests: the chores' work on them, done by hand."""
 
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
@@ -42,14 +43,24 @@ def work_off(work: BatchWork) -> int:
 
 
 def new_batch(
-    batches: BatchStore, objects: ObjectStore, count: int, *, owner: str = "ann", **changes: Any
+    batches: BatchStore,
+    objects: ObjectStore,
+    count: int,
+    *,
+    owner: str = "ann",
+    each: Callable[[int], Mapping[str, Any]] = lambda _: {},
+    **changes: Any,
 ) -> Batch:
-    """An accepted batch of so many items; keyword arguments are fields of `NewJob` of each."""
+    """An accepted batch of so many items.
+
+    Keyword arguments are fields of `NewJob` of all of them; `each` gives an item's own, by its index.
+    """
     uid = new_id("batch")
     writer = Writer(BatchFile(objects, uid, Kind.ITEMS))
     spec = resolve(SMALL, BACKBONES["compact"])
     for index in range(count):
-        writer.add(line_of(new_job(owner, spec=spec, custom_id=f"item {index}", **changes)))
+        changes_of_one = {"custom_id": f"item {index}", **changes, **each(index)}
+        writer.add(line_of(new_job(owner, spec=spec, **changes_of_one)))
     writer.close()
     batch, created = batches.create(NewBatch(uid, owner, BatchStatus.PROCESSING, count, {}, f"hash of {uid}"))
     assert created

@@ -8,7 +8,6 @@ fence keeps all but one from being published.
 import hashlib
 import json
 import logging
-import re
 import tempfile
 import time
 import zlib
@@ -26,6 +25,7 @@ from shared.jobs.batches import BatchStore, Item
 from shared.jobs.record import Job, Status
 from shared.objects import ObjectMissingError, ObjectStore
 from shared.zip_writer import ZipWriter
+from worker.chores.archive_names import FileNames
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,6 @@ ORPHAN_SECONDS = SWEEP_SECONDS = 3600.0
 LIST_NAME = "results.ndjson"
 _CHUNK = 256 * 1024
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-#: What every file system takes as it is.
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(?<![.])", re.ASCII)
-_TAKEN = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.ASCII | re.IGNORECASE)
 
 
 class ArchiveWork:
@@ -76,18 +73,21 @@ class ArchiveWork:
             log.warning("batch %s: its archive is no longer this worker's to build", self._build.claim.uid)
             self._build.abandon()
         except Exception:
-            self.finish()
+            self._leave(failed=True)
             raise
         self._build = None
         return True
 
     def finish(self) -> None:
         """Give back what is being built."""
+        self._leave(failed=False)
+
+    def _leave(self, *, failed: bool) -> None:
         build, self._build = self._build, None
         if build is not None:
             build.abandon()
             with suppress(StoreUnavailable, ArchiveLostError):
-                self._archives.give_back(build.claim)
+                self._archives.give_back(build.claim, failed=failed)
 
     def _begin(self) -> "_Build | None":
         claim = self._archives.claim()
@@ -107,11 +107,17 @@ class ArchiveWork:
         return bool(keys)
 
     def _sweep(self) -> None:
-        """Delete archives that were stored and not published."""
+        """Delete archives that were stored and not published, and what is left of those that were begun."""
+        self._objects.drop_unfinished(PREFIX, keep=lambda key: key in self._archives.keys_of(_uid(key)))
         horizon = time.time() - ORPHAN_SECONDS
         for stat in self._objects.list(PREFIX):
-            if stat.modified < horizon and self._archives.key_of(stat.key.split("/")[1]) != stat.key:
+            if stat.modified < horizon and stat.key not in self._archives.keys_of(_uid(stat.key)):
                 self._objects.delete(stat.key)
+
+
+def _uid(key: str) -> str:
+    """The batch whose archive it is."""
+    return key.split("/")[1]
 
 
 class _Build:
@@ -127,6 +133,7 @@ class _Build:
     ) -> None:
         self.claim = claim
         self._batch, self._archives, self._batches, self._objects = batch, archives, batches, objects
+        self._files = FileNames()
         self._names = ItemNames(BatchFile(objects, batch.uid, Kind.ITEMS))
         self._writer = objects.writer(claim.key, CONTENT_TYPE)
         self._zip = ZipWriter(self._writer.write)
@@ -184,9 +191,9 @@ class _Build:
     def _add(self, index: int, item: Item | None, picture: bytes | None) -> None:
         job = item.job if item else None
         custom_id = job.custom_id if job else self._names.of(index)
-        name = None
+        stem, name = self._files.stem(custom_id, index), None
         if job and job.output and picture is not None:
-            name = f"{file_stem(custom_id, index)}.{_EXTENSIONS.get(job.output.content_type, 'bin')}"
+            name = f"{stem}.{_EXTENSIONS.get(job.output.content_type, 'bin')}"
             self._zip.add(name, job.completed_at or 0.0, picture)
         status = job.status if job else self._batch.status_of_unmade if index >= self._batch.loaded else None
         line = json.dumps(_line(index, custom_id, status, job, name), separators=(",", ":")).encode() + b"\n"
@@ -218,20 +225,6 @@ class _Build:
     def _lines(self) -> Iterator[bytes]:
         while chunk := self._list.read(_CHUNK):
             yield chunk
-
-
-def file_stem(custom_id: str | None, index: int) -> str:
-    """What an item's picture is called in an archive, without its ending; no two items of a batch share it.
-
-    The caller's own name for it where every file system takes that; one that has to be changed is told from
-    others by a hash behind a `~`, which no name has that is left as it is.
-    """
-    if custom_id is None:
-        return f"item~{index:06d}"
-    if _SAFE.fullmatch(custom_id) and not _TAKEN.fullmatch(custom_id):
-        return custom_id
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", custom_id).strip("-.")[:60] or "item"
-    return f"{safe}~{hashlib.sha256(custom_id.encode()).hexdigest()[:16]}"
 
 
 def _line(

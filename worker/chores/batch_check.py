@@ -6,6 +6,7 @@ the cursor in the batch's record moves. A part that is checked again, after a cr
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from shared.errors import Fault
-from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, Writer, unnumbered
+from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, LinesLostError, Writer, unnumbered
 from shared.jobs.batch_record import Batch, LineFault
 from shared.jobs.batches import BatchClaim, BatchStore
 from shared.jobs.new_job import NewJob
@@ -24,8 +25,10 @@ from shared.objects import ObjectStore
 from shared.requests.batch import BatchCheck, Names, Place, inputs_of_line, line_of, read_line
 from shared.settings import Settings
 
-#: Batches whose names are remembered between two parts; those of others are read again.
-_REMEMBERED = 4
+#: Names that are remembered between two parts, of all batches; those of others are read again.
+_REMEMBERED = 4_000_000
+#: While names are read again, the claim is prolonged every so many seconds.
+_RENEW_SECONDS = 5.0
 #: Items of a batch that are read at a time to be tried again.
 _STRETCH = 500
 #: What is tried again.
@@ -56,20 +59,22 @@ class Checking:
         Raises:
             StoreUnavailable: Redis does not answer.
             StorageUnavailable: the object store does not answer.
+            LinesLostError: a part of what is to be checked is gone, or damaged.
         """
         batch = claim.batch
         if batch.retry_of:
             return at, self._write_retry(claim)
         part = at // PART_LINES
-        numbered = [unnumbered(line) for line in self._file(batch, Kind.LINES).read(part)]
-        if not numbered:
-            raise RuntimeError(f"batch {batch.uid}: line {at} of {batch.total} is not in its file")
-        check = BatchCheck(batch.owner, self._desk, *self._head(batch), self._names_before(batch, part))
+        names = self._names_before(claim, part)
+        if names is None:
+            return at, False
+        numbered = self._numbered(batch, part)
+        check = BatchCheck(batch.owner, self._desk, *self._head(batch), names)
         faults: list[Fault] = []
         read = [(Place(line=line), read_line(data, line, faults)) for line, data in numbered]
         broken = {fault.line for fault in faults}
         check.add([(place, tree) for place, tree in read if place.line not in broken])
-        self._names[batch.uid] = (part + 1, self._names[batch.uid][1])
+        self._remember(batch, part + 1, names)
         faults = sorted([*faults, *check.faults], key=lambda fault: fault.line or 0)
         told = [LineFault(fault.line or 0, fault.pointer or "", fault.detail) for fault in faults]
         if told:
@@ -79,29 +84,59 @@ class Checking:
             self._batches.hold(batch.uid, check.stored)
         stop = at + len(numbered)
         done = self._batches.checked(claim, at, stop, batch.total, told)
+        if stop == batch.total:
+            del self._names[batch.uid]
         return stop, done and stop < batch.total
 
     def _head(self, batch: Batch) -> tuple[dict[str, Any], Place]:
         """What the caller said beside the items; it was found sound when it came in."""
-        lines = self._file(batch, Kind.HEAD).read(0)
+        try:
+            lines = self._file(batch, Kind.HEAD).read(0)
+        except LinesLostError:
+            # An early version stored none where nothing was said: the items begin with the first line then.
+            if self._numbered(batch, 0)[0][0] > 1:
+                raise
+            lines = []
         if not lines:
             return {}, Place(line=1)
         line, data = unnumbered(lines[0])
         head: dict[str, Any] = json.loads(data)
         return head, Place(line=line)
 
-    def _names_before(self, batch: Batch, part: int) -> Names:
-        """The custom IDs of the parts before this one."""
-        known, names = self._names.pop(batch.uid, (0, Names()))
-        if known != part:
-            names = Names()
-            for earlier in range(part):
-                for line in self._file(batch, Kind.LINES).read(earlier):
-                    self._take(names, *unnumbered(line))
-        self._names[batch.uid] = (part, names)
-        while len(self._names) > _REMEMBERED:
-            self._names.popitem(last=False)
+    def _numbered(self, batch: Batch, part: int) -> list[tuple[int, bytes]]:
+        """A part of what was sent, each line with its number."""
+        file = self._file(batch, Kind.LINES)
+        try:
+            return [unnumbered(line) for line in file.read(part, batch.total)]
+        except ValueError:  # an early part, without a seal
+            raise file.lost(part, "has lines without a number") from None
+
+    def _names_before(self, claim: BatchClaim, part: int) -> Names | None:
+        """The custom IDs of the parts before this one; None when there is no more time for them.
+
+        Where workers take turns each reads what the others have checked, and that once.
+        """
+        batch = claim.batch
+        known, names = self._names.get(batch.uid, (0, Names()))
+        if known > part:
+            known, names = 0, Names()
+        renewed = time.monotonic()
+        for earlier in range(known, part):
+            if time.monotonic() - renewed > _RENEW_SECONDS:
+                renewed = time.monotonic()
+                if self._draining.is_set() or not self._batches.renew(claim):
+                    return None
+            for line, data in self._numbered(batch, earlier):
+                self._take(names, line, data)
+            self._remember(batch, earlier + 1, names)
         return names
+
+    def _remember(self, batch: Batch, parts: int, names: Names) -> None:
+        """Keep the names of a batch's first parts; those go that were not asked for the longest."""
+        self._names[batch.uid] = (parts, names)
+        self._names.move_to_end(batch.uid)
+        while len(self._names) > 1 and sum(len(kept) for _, kept in self._names.values()) > _REMEMBERED:
+            self._names.popitem(last=False)
 
     @staticmethod
     def _take(names: Names, line: int, data: bytes) -> None:
@@ -141,7 +176,7 @@ class Checking:
             yield [line_of(_again(job, earlier)) for job in again], inputs
         file = self._file(earlier, Kind.ITEMS)
         for part in range(earlier.loaded // PART_LINES, -(-earlier.total // PART_LINES)):
-            lines = file.read(part)[max(0, earlier.loaded - part * PART_LINES) :]
+            lines = file.read(part, earlier.total)[max(0, earlier.loaded - part * PART_LINES) :]
             yield lines, list(dict.fromkeys(chain.from_iterable(map(inputs_of_line, lines))))
 
     def _write_faults(self, batch: Batch, part: int, faults: Sequence[LineFault]) -> None:

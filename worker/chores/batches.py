@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from shared.errors import StoreUnavailable
+from shared.errors import BatchLinesLost, ErrorInfo, StoreUnavailable
 from shared.ids import new_id
-from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, remove
+from shared.jobs.batch_files import PART_LINES, BatchFile, Kind, LinesLostError, remove
 from shared.jobs.batch_record import Batch, BatchStatus
 from shared.jobs.batches import CHUNK, BatchClaim, BatchStore
 from shared.jobs.erase import erase
@@ -62,13 +62,16 @@ class BatchWork:
             return forgot
         try:
             self._work(claim)
+        except LinesLostError as lost:
+            self._lost(claim, lost)
         finally:
             self._batches.give_back(claim)
         return True
 
     def _work(self, claim: BatchClaim) -> None:
         batch = claim.batch
-        advance, at, more = self._load, batch.loaded, batch.unmade > 0 or batch.cancel_requested
+        left = batch.unmade > 0 and not batch.error
+        advance, at, more = self._load, batch.loaded, left or batch.cancel_requested
         if batch.status is BatchStatus.VALIDATING:
             advance, at, more = self._checking.advance, batch.checked, True
         until = time.monotonic() + TURN_SECONDS
@@ -84,24 +87,41 @@ class BatchWork:
         """Make jobs of the lines from `at` on; returns where that came to, and whether to go on."""
         batch = claim.batch
         lines = self._lines(batch, at)
-        loaded = self._batches.load(
-            claim, at, [job_of_line(line, at + i, batch) for i, line in enumerate(lines)]
-        )
+        try:
+            jobs = [job_of_line(line, at + i, batch) for i, line in enumerate(lines)]
+        except (ValueError, KeyError, TypeError):  # an early part, without a seal
+            file = BatchFile(self._objects, batch.uid, Kind.ITEMS)
+            raise file.lost(at // PART_LINES, "has lines that are no jobs") from None
+        loaded = self._batches.load(claim, at, jobs)
         if loaded is None:
             return at, False
         for queue in loaded.ring:
             self._ring(queue)
         return loaded.count, loaded.count < batch.total
 
+    def _lost(self, claim: BatchClaim, lost: LinesLostError) -> None:
+        """Lines cannot be read: look for them again later, or end the batch."""
+        uid = claim.batch.uid
+        self._part = ("", 0, [])
+        self._objects.check()  # a store that is away has lost nothing
+        first = lost.part * PART_LINES
+        fault = BatchLinesLost(
+            f"What was stored of the items from index {first} to {first + PART_LINES - 1} is gone or "
+            "damaged, so no more jobs are made of the batch; those that it has go on. Send the items again "
+            "that have no job in `results.ndjson`."
+        )
+        if self._batches.lost(claim, ErrorInfo.of(fault)):
+            log.error("batch %s has failed: %s", uid, lost)
+        else:
+            log.warning("batch %s: %s; it is looked for again", uid, lost)
+
     def _lines(self, batch: Batch, at: int) -> list[bytes]:
         """The lines of a chunk from one on, of one part: the part is kept for the next chunk."""
         part, place = divmod(at, PART_LINES)
         if self._part[:2] != (batch.uid, part):
-            self._part = (batch.uid, part, BatchFile(self._objects, batch.uid, Kind.ITEMS).read(part))
-        lines = self._part[2][place : place + CHUNK]
-        if not lines:
-            raise RuntimeError(f"batch {batch.uid}: its line {at} of {batch.total} is not in its file")
-        return lines
+            file = BatchFile(self._objects, batch.uid, Kind.ITEMS)
+            self._part = (batch.uid, part, file.read(part, batch.total))
+        return self._part[2][place : place + CHUNK]
 
     def _ring(self, queue: Queue) -> None:
         try:

@@ -94,3 +94,23 @@ def python(*words: str) -> str:
         [sys.executable, *words], cwd=ROOT, env=environment, check=True, text=True, stdout=subprocess.PIPE
     )
     return done.stdout
+
+
+def test_a_batch_that_is_checked_later_is_measured_from_its_lines_to_its_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.bulk", "--lines", "1200", "--quiet", "0.3", "--json"]
+    done = subprocess.run(
+        [*command, "--threads", "1", "--folder", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | QUIET,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=240,
+    )
+    section = parse(done.stdout.decode())
+    check(section)
+    names = [phase["name"] for phase in section.figures]
+    assert names == ["before", "sent", "checked", "made", "all wait", "canceled", "purged", "after"]
+    waiting, after = section.figures[4], section.figures[-1]
+    assert waiting["keys"] > 1200 > after["keys"]
+    assert after["memory"] < waiting["memory"]
+    assert list(tmp_path.iterdir()) == []

@@ -220,3 +220,52 @@ def test_the_stream_says_how_far_it_reaches(redis_client: redis.Redis) -> None:
     redis_client.xtrim(Key.CHANGES, maxlen=0, approximate=False)
     assert (log.extent().complete_from, log.extent().last) == (ids[-1], ids[-1])
     assert log.wait(str(ids[-1]), 0.01, 10) == []
+
+
+def test_a_follower_ends_with_the_job_that_it_follows(
+    submit: Submit, store: JobStore, clock: Clock, moment: Moment, outlooks: Outlooks
+) -> None:
+    submit()
+    painted(store, clock, 10.0)
+    before, leader, follower = submit(), submit(fresh=False), submit(fresh=False)
+    after = submit()
+    assert ends(store, outlooks, before, leader, follower, after) == pytest.approx([10.0, 20.0, 20.0, 30.0])
+    painted(store, clock, 10.0)
+    claim = claim_paint(store)
+    clock.advance(4.0)
+    store.renew(claim, progress=PaintProgress(40, 100, 1, 1, {}))
+    moment.now += 2.0
+    assert claim.job.uid == leader.uid
+    assert ends(store, outlooks, leader, follower, after) == pytest.approx([6.0, 6.0, 16.0])
+
+
+def test_a_follower_is_told_no_less_than_the_job_that_it_follows_where_little_is_known(
+    submit: Submit, store: JobStore, outlooks: Outlooks
+) -> None:
+    submit(fresh=False)
+    follower = submit(fresh=False)
+    claim = claim_paint(store)
+    assert ends(store, outlooks, claim.job, follower) == [None, None]
+
+
+def test_what_is_painted_says_nothing_to_another_owners_twin(
+    submit: Submit, store: JobStore, clock: Clock, outlooks: Outlooks
+) -> None:
+    submit()
+    painted(store, clock, 10.0)
+    submit(fresh=False)
+    claim_paint(store)
+    leader, follower = submit(fresh=False, owner="bob"), submit(fresh=False, owner="bob")
+    assert ends(store, outlooks, leader, follower) == pytest.approx([20.0, 20.0])
+
+
+def ends(store: JobStore, outlooks: Outlooks, *jobs: Job) -> list[float | None]:
+    """What is told of each, as it is now."""
+    found = []
+    for job in jobs:
+        now = store.by_uid(job.uid)
+        assert now is not None
+        outlook = outlooks.of(now)
+        assert outlook is not None
+        found.append(outlook.seconds)
+    return found

@@ -12,9 +12,11 @@ import httpx
 import pytest
 import redis
 
+from shared.errors import StorageUnavailable
 from shared.jobs.archives import PREFIX, ArchiveLostError, ArchiveStore
 from shared.jobs.batch_record import Batch
 from shared.jobs.batches import BatchStore
+from shared.jobs.census import take_census
 from shared.jobs.keys import Key
 from shared.jobs.record import Output, Queue
 from shared.jobs.store import JobStore
@@ -27,7 +29,8 @@ from tests.support.rig import Rig
 from tests.support.s3 import S3Server
 from tests.support.waiting import wait_for
 from worker.chores import archives as building
-from worker.chores.archives import ArchiveWork, file_stem
+from worker.chores.archive_names import FileNames
+from worker.chores.archives import ArchiveWork
 
 PICTURES = {"content": clean("bridge"), "styles": (clean("starry"),), "skip_intake": True}
 
@@ -48,6 +51,14 @@ class House:
         """A batch whose items have been painted, but for the first few, which failed."""
         batch = new_batch(self.batches, self.objects, count, **{**PICTURES, **changes})
         work_off(chores(self.client, self.config, self.objects))
+        self.paint(count, spoilt=spoilt)
+        ended = self.batches.by_uid(batch.uid)
+        assert ended
+        assert ended.status.terminal
+        return ended
+
+    def paint(self, count: int, *, spoilt: int = 0) -> None:
+        """Make something of so many jobs; the first few fail."""
         for number in range(count):
             claim = claim_paint(self.store)
             if number < spoilt:
@@ -58,10 +69,6 @@ class House:
             made = Output(output(claim).key, hashlib.sha256(data).hexdigest(), len(data), 64, 48, "image/png")
             self.objects.put(made.key, data, made.content_type)
             self.store.finish(claim, made, seconds={"paint": 1.0}, evaluations=3, loss={})
-        ended = self.batches.by_uid(batch.uid)
-        assert ended
-        assert ended.status.terminal
-        return ended
 
     def built(self, batch: Batch) -> bytes:
         """The archive, built now."""
@@ -108,7 +115,7 @@ def test_an_archive_has_every_picture_and_says_what_became_of_each_item(house: H
     listed = check(house.built(batch), batch, missing=3)
     assert [line["status"] for line in listed].count("canceled") == 3
     assert listed[-1]["custom_id"] == "item 299"
-    assert listed[-1]["file"] == file_stem("item 299", 299) + ".png"
+    assert listed[-1]["file"] == FileNames().stem("item 299", 299) + ".png"
     archive = house.archives.want(batch)
     assert (archive.done, archive.total) == (300, 300)
 
@@ -135,6 +142,21 @@ def test_items_that_share_a_picture_have_it_each_under_their_own_name(house: Hou
     assert ended
     assert ended.status == "completed", "all of them have succeeded with the first"
     check(house.built(ended), ended)
+
+
+def test_items_whose_names_differ_in_case_only_have_two_files_everywhere(house: House) -> None:
+    names = ("sea", "Sea", "SEA", "sky")
+    batch = new_batch(
+        house.batches, house.objects, 4, each=lambda index: {"custom_id": names[index]}, **PICTURES
+    )
+    work_off(chores(house.client, house.config, house.objects))
+    house.paint(4)
+    ended = house.batches.by_uid(batch.uid)
+    assert ended
+    listed = check(house.built(ended), ended)
+    files = [line["file"] for line in listed]
+    assert (files[0], files[3]) == ("sea.png", "sky.png")
+    assert len({name.casefold() for name in files}) == 4
 
 
 def test_an_archive_on_s3_is_the_same(
@@ -239,28 +261,44 @@ def test_what_a_builder_stored_and_never_published_is_swept(house: House) -> Non
     assert [stat.key for stat in house.objects.list(PREFIX)] == [house.archives.want(batch).key]
 
 
-@pytest.mark.parametrize(
-    ("custom_id", "expected"),
-    [
-        ("IMG_0042", "IMG_0042"),
-        ("a.b-c_d", "a.b-c_d"),
-        (None, "item~000007"),
-        ("a/b", "a-b~c14cddc033f64b9d"),
-    ],
-)
-def test_a_file_is_called_as_its_item_where_that_can_be(custom_id: str | None, expected: str) -> None:
-    assert file_stem(custom_id, 7) == expected
+def test_archives_are_counted_and_timed(house: House) -> None:
+    first, second = house.ended(70), house.ended(1)
+    house.archives.want(first)
+    house.archives.want(second)
+    house.client.hincrby(Key.ARCHIVE + first.uid, "wanted_at", -100_000)
+    census = take_census(house.client)
+    assert (census.archives, census.of("archive")) == ({"waiting": 2, "building": 0, "ready": 0}, {})
+    assert 100 <= census.archives_age < 1000
+    work = house.builder()
+    assert work.step()
+    assert take_census(house.client).archives == {"waiting": 1, "building": 1, "ready": 0}
+    work.finish()
+    house.built(second)
+    census = take_census(house.client)
+    assert census.archives == {"waiting": 0, "building": 0, "ready": 2}
+    assert census.archives_age == 0
+    assert census.of("archive") == {"built": 2}, "a worker that has to leave has failed in nothing"
+    assert census.timings["archive"].buckets[-1][1] == 2
 
 
-@pytest.mark.parametrize(
-    "custom_id", ["../../etc/passwd", ".hidden", "-rf", "con", "COM1.x", "a b", "é", "x" * 101, "a.", "/"]
-)
-def test_names_that_a_file_system_could_take_amiss_are_changed(custom_id: str) -> None:
-    stem = file_stem(custom_id, 0)
-    assert stem != custom_id
-    assert stem[0] not in ".-~"
-    assert set(stem) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
-    assert len(stem) < 100
+def test_builds_in_vain_are_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = house.ended(70)
+    house.archives.want(batch)
+    assert house.archives.claim(), "whoever begins here is never heard of again"
+    house.client.zadd(Key.ARCHIVE_WORK, {batch.uid: 0})
+    work = house.builder()
+    assert work.step()
+    assert take_census(house.client).of("archive") == {"failed": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(house.objects, "get", away)
+        with pytest.raises(StorageUnavailable):
+            work.step()
+    assert take_census(house.client).of("archive") == {"failed": 2}
+    check(house.built(batch), batch)
+
+
+def away(*_: object) -> None:
+    raise StorageUnavailable("The object folder failed to read: it is away")
 
 
 # Over HTTP.
@@ -315,8 +353,35 @@ def test_a_download_that_broke_off_goes_on_to_the_same_bytes(house: House, http:
     assert http.get(address, headers={"Range": "bytes=-7"}).content == whole[-7:]
     other = http.get(address, headers={"Range": "bytes=5-9", "If-Range": '"another"'})
     assert (other.status_code, other.content) == (200, whole)
+    weak = http.get(address, headers={"Range": "bytes=5-9", "If-Range": f"W/{tag}"})
+    assert (weak.status_code, weak.content) == (200, whole)
+    assert http.get(address, headers={"Range": "bytes=5-9", "If-None-Match": tag}).status_code == 304
+    refused = http.get(address, headers={"If-Match": '"another"'})
+    assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
+    head = httpx.head(f"{http.base_url}{address}", headers={"Range": "bytes=5-9"})
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(whole)))
     beyond = http.get(address, headers={"Range": f"bytes={len(whole)}-"})
     assert beyond.status_code == 416
+    assert beyond.headers["Content-Range"] == f"bytes */{len(whole)}"
+
+
+@pytest.mark.parametrize("kept", [None, b"half"])
+def test_an_archive_that_the_store_has_lost_is_built_anew_for_whoever_asks(
+    house: House, http: httpx.Client, kept: bytes | None
+) -> None:
+    batch = local(house, 3)
+    house.built(batch)
+    key = house.archives.want(batch).key
+    assert key
+    house.objects.delete(key)
+    if kept is not None:
+        house.objects.put(key, kept, "application/zip")
+    address = f"/v1/batches/{batch.id}/archive.zip"
+    assert http.get(address).status_code == 202
+    assert http.get(address).json() == {"status": "building", "done": 0, "total": 3}
+    check(house.built(batch), batch)
+    answer = http.get(address, headers={"Range": "bytes=4-"})
+    assert (answer.status_code, len(answer.content)) == (206, house.archives.want(batch).size - 4)
 
 
 def test_there_is_no_archive_of_what_is_not_there_or_has_not_ended(house: House, http: httpx.Client) -> None:

@@ -5,12 +5,13 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
 from client import Impasto
 from client.errors import ImpastoError
-from client.folder import Walk, painting_of, stem_of
+from client.folder import Walk, folded, painting_of, stem_of
 from client.folder_report import in_words, shown, summary
 from client.folder_run import Asked, Fate, FolderRun
 from client.ledger import Ledger
@@ -71,6 +72,31 @@ def test_two_pictures_of_one_name_have_two_paintings() -> None:
     stem = stem_of("A.png", taken)
     assert painting_of("A.png", stem, "image/png") == "A.png.png"
     assert stem_of("b.png", taken) == "b"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.JPG", "A.jpg", "a.jpg", "A.png"),
+        (normalize("NFC", "\u00e4.jpg"), normalize("NFD", "\u00e4.jpg"), normalize("NFD", "\u00c4.jpg")),
+        ("Trip/a.jpg", "trip/a.jpg", "TRIP/A.jpg"),
+        ("stra\u00dfe.png", "strasse.png", "STRASSE.png"),
+        ("a.jpg.gif", "a.gif", "a.jpg", "A.JPG"),
+    ],
+)
+def test_no_two_paintings_are_one_where_case_and_normal_form_are_no_difference(
+    names: tuple[str, ...],
+) -> None:
+    taken: set[str] = set()
+    for name in names:
+        taken.add(folded(stem_of(name, taken)))
+    assert len(taken) == len(names)
+    taken, paintings = set(), list[str]()
+    for name in names:
+        stem = stem_of(name, taken)
+        taken.add(folded(stem))
+        paintings.append(painting_of(name, stem, "image/png"))
+    assert len({normalize("NFC", one).casefold() for one in paintings}) == len(names), paintings
 
 
 def test_what_was_noted_is_known_to_the_next_run(tmp_path: Path) -> None:

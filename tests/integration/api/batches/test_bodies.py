@@ -56,8 +56,10 @@ def test_a_body_beyond_its_bound_is_refused(
             answer = client.post("/v1/batches", content=pieces(body) if chunked else body, headers=headers)
             assert answer.status_code == 413
             assert str(2**20) in answer.json()["detail"]
+            assert "IMPASTO_BATCH_BYTES" in answer.json()["detail"]
         answer = client.post("/v1/batches", content=pieces(body) if chunked else body, headers=LATER)
         assert answer.status_code == 413
+        assert "IMPASTO_BATCH_UPLOAD_BYTES" in answer.json()["detail"]
         assert len(list(objects.list("batches/"))) == before, "what had come in is deleted"
 
 

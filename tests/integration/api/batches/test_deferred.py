@@ -1,12 +1,15 @@
 """Batches whose lines are checked after the answer."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import httpx
 import pytest
 import redis
 
+from shared.jobs.batches import BatchStore
+from shared.jobs.keys import Key
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from tests.support.api import CONTENT, STYLE
@@ -69,6 +72,59 @@ def test_a_batch_with_a_faulty_line_fails_its_check_and_makes_no_job(
     assert http.delete(batch["urls"]["self"]).status_code == 204
     work_off(work)
     assert list(objects.list(f"batches/{batch['id']}/")) == []
+
+
+def test_workers_that_take_turns_at_a_check_read_no_line_more_than_once_each(
+    http: httpx.Client,
+    redis_client: redis.Redis,
+    settings: Settings,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    items = [{"custom_id": f"{i}", "content": f"{CONTENT}?{i}"} for i in range(6_000)]
+    items[5_500]["custom_id"] = "1500"
+    batch = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, *items), headers=LATER).json()
+    monkeypatch.setattr("worker.chores.batches.TURN_SECONDS", 0)
+    reads: Counter[str] = Counter()
+    get = objects.get
+
+    def counted(key: str) -> bytes:
+        reads[key] += "/lines/" in key
+        return get(key)
+
+    monkeypatch.setattr(objects, "get", counted)
+    workers = [chores(redis_client, settings, objects) for _ in range(2)]
+    for turn in range(6):
+        assert workers[turn % 2].step()
+    now = http.get(batch["urls"]["self"]).json()
+    assert [error["line"] for error in now["errors"]] == [5_502]
+    assert "line 1502" in now["errors"][0]["detail"]
+    assert sum(reads.values()) <= 6 + 5, "each part by who checks it, and by the other one"
+
+
+def test_a_worker_that_loses_its_claim_while_it_catches_up_goes_on_from_there(
+    http: httpx.Client,
+    work: BatchWork,
+    redis_client: redis.Redis,
+    settings: Settings,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    items = [{"custom_id": f"{i}", "content": f"{CONTENT}?{i}"} for i in range(3_000)]
+    batch = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, *items), headers=LATER).json()
+    monkeypatch.setattr("worker.chores.batches.TURN_SECONDS", 0)
+    for _ in range(2):
+        work.step()
+    monkeypatch.setattr("worker.chores.batch_check._RENEW_SECONDS", 0)
+    kept, renewed = [True, False, True, True], []
+    monkeypatch.setattr(BatchStore, "renew", lambda *_: renewed.append(1) or kept.pop(0))
+    late = chores(redis_client, settings, objects)
+    late.step()
+    assert redis_client.hget(f"{Key.BATCH}{batch['id']}", "checked") == "2000"
+    late.step()
+    assert http.get(batch["urls"]["self"]).json()["status"] == "processing"
+    assert len(renewed) == 3, "before each part that it reads, and none is read again"
+    work_off(work)
 
 
 def test_what_is_wrong_with_a_deferred_batch_as_a_whole_is_told_at_once(

@@ -23,7 +23,7 @@ run: $(RUNTIME)  ## The same and stay up, at http://127.0.0.1:8000
 	@$(BIN)/python -m deploy.local
 
 test: $(DEV)  ## The whole test suite, against real processes
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests $(ARGS)
 
 chaos: $(DEV)  ## Ten minutes of seeded faults under load; the report is in var/chaos/SEED
 	$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS) --seconds $(SECONDS)

@@ -42,12 +42,13 @@ class Bench:
 
 
 _TINY = ("--sizes", "64", "--side", "128")
+_ONE_PAIR = ("--content", "samples/content/coast.jpg", "--style", "samples/style/pointillism.jpg")
 BENCHES = (
     Bench("floor", _TINY),
     Bench("evaluations", (*_TINY, "--networks", "compact", "--evaluations", "2", "--rounds", "1")),
     Bench("peers", ("--size", "64", "--rounds", "1", "--iterations", "3", "--steps", "2")),
     Bench("curves", ("--size", "64", "--steps", "4", "--evaluations", "4")),
-    Bench("quality", ("--spec", '{"size": 32, "steps": 2, "pyramid": 1}')),
+    Bench("quality", ("--spec", '{"size": 32, "steps": 2, "pyramid": 1}', *_ONE_PAIR)),
     Bench("lbfgs", ("--size", "64", "--evaluations", "4", "--step-sizes", "64", "--rounds", "1")),
     Bench("batches", ("--size", "64", "--steps", "2", "--batches", "1", "2", "--rounds", "1")),
     Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),

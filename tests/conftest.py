@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from tests.support import nursery
 from tests.support.s3 import S3Server, start_s3
 from tests.support.valkey import ValkeyServer, start_valkey
 from tests.support.web import Web
@@ -17,6 +18,13 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nurseries() -> Iterator[None]:
+    """What forks workers for the tests goes when they are over."""
+    yield
+    nursery.close_all()
 
 
 @pytest.fixture(scope="session")

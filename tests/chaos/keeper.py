@@ -14,6 +14,7 @@ from typing import Self
 
 import httpx
 
+from shared.jobs.record import Queue
 from shared.jobs.workers import Workers
 from tests.chaos.schedule import WORKERS
 from tests.support.api import gunicorn
@@ -43,14 +44,18 @@ class Death:
 class Keeper:
     """The API, the workers, and what befell them. Use it as a context manager, inside the rig's.
 
+    Args:
+        rig: what they run in.
+        forked: whether workers start at once, from the tests' nursery, instead of importing torch each time.
+
     Attributes:
         url: the API's address, the same for every API process.
         names: of every process so far, by its ID.
         deaths: in order.
     """
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
+    def __init__(self, rig: Rig, *, forked: bool = False) -> None:
+        self._rig, self._forked = rig, forked
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.names: dict[int, str] = {}
@@ -131,6 +136,9 @@ class Keeper:
     def _start(self, name: str) -> None:
         if name == "api":
             process = self._rig.start(name, gunicorn(), api_port=self._port)
+        elif self._forked:
+            queue = Queue(name.partition("-")[0])
+            process = self._rig.bear(name, queue, "worker", str(queue))
         else:
             process = self._rig.start(name, [sys.executable, "-m", "worker", name.partition("-")[0]])
         self.names[process.pid] = name

@@ -45,6 +45,7 @@ class Plan:
         jobs: in all. callers: who share them.
         seconds: in which faults happen. every: seconds from one fault to the next, on average.
         drain_seconds: for everything to end after the last fault.
+        forked: see `Keeper`.
         folder: what is kept; anything in it is deleted first.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     every: float = 6.0
     callers: int = 3
     drain_seconds: float = 240.0
+    forked: bool = False
     folder: Path | None = None
 
     @property
@@ -87,7 +89,7 @@ def run(plan: Plan, s3: S3Server) -> Result:
     folder.mkdir(parents=True)
     asked = requests(plan.seed, plan.jobs, plan.seconds)
     faults = schedule(plan.seed, plan.seconds, plan.every)
-    with Web() as web, Rig(folder, s3=s3, **SETTINGS) as rig, Keeper(rig) as keeper:
+    with Web() as web, Rig(folder, s3=s3, **SETTINGS) as rig, Keeper(rig, forked=plan.forked) as keeper:
         serve_pictures(web, asked)
         keeper.wait_until_ready()
         callers = [

@@ -16,7 +16,15 @@ SEED = 419
 @pytest.mark.fault(1, 2, 4, 7, 10, 12, 13, 20, 21)
 @pytest.mark.timeout(400)
 def test_every_accepted_job_ends_once_whatever_dies(tmp_path: Path, s3: S3Server):
-    plan = Plan(seed=SEED, jobs=50, seconds=40, every=2.5, drain_seconds=120, folder=tmp_path / "run")
+    plan = Plan(
+        seed=SEED,
+        jobs=50,
+        seconds=40,
+        every=2.5,
+        drain_seconds=120,
+        forked=True,
+        folder=tmp_path / "run",
+    )
     result = run(plan, s3)
     told = report.write(result).read_text()
     assert not result.verdict.findings, told

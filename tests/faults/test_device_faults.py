@@ -136,7 +136,7 @@ def test_a_job_that_no_plan_fits_into_the_container_fails_before_the_kernel_ends
 @pytest.mark.fault(23)
 def test_a_worker_whose_device_has_failed_leaves_and_another_takes_its_job_over(rig: Rig) -> None:
     worker = rig.spoilt_painter()
-    job = rig.submit(spec={**LONG, "steps": 1500})
+    job = rig.submit(spec={**LONG, "steps": 600})
     begun = rig.painting(job, step=20)
     rig.fault("device")
     assert worker.wait() == DEVICE_LOST_EXIT

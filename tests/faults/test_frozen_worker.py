@@ -57,8 +57,9 @@ def raw(rig: Rig, job: Job) -> dict[str, str]:
 
 
 def settled(record: dict[str, str]) -> dict[str, str]:
-    """A record but for what the heartbeat of its holder writes."""
-    return {name: value for name, value in record.items() if name not in ("version", "progress", "stage")}
+    """A record but for what its holder writes meanwhile."""
+    its_own = ("version", "progress", "stage", "checkpoint")
+    return {name: value for name, value in record.items() if name not in its_own}
 
 
 def lost_by(job: Job, worker: Process) -> None:

@@ -13,8 +13,7 @@ import pytest
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Status
 from tests.support.leftovers import sweep
-from tests.support.nursery import Nursery
-from tests.support.rig import SMALL, Rig
+from tests.support.rig import SMALL, Process, Rig
 from tests.support.waiting import INTERVAL
 
 KILLS = 50
@@ -33,16 +32,9 @@ BEGUN = re.compile(r"job (\S+): painting, attempt (\d+)|job (\S+): going on from
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     """Attempts that these kills alone do not use up, and each job painted alone."""
-    settings = {"lease_seconds": 1.5, "redis_timeout": 1, "checkpoint_seconds": 10}
+    settings = {"lease_seconds": 3, "redis_timeout": 2, "checkpoint_seconds": 10}
     with Rig(tmp_path, **settings, max_attempts=MOST_KILLS + 1, batch=1) as rig:
         yield rig
-
-
-@pytest.fixture
-def nursery(rig: Rig) -> Iterator[Nursery]:
-    """Where paint workers come from."""
-    with Nursery(rig, Queue.PAINT) as nursery:
-        yield nursery
 
 
 @dataclass(frozen=True)
@@ -63,10 +55,10 @@ class Kill:
 class Killer:
     """Jobs, two workers at them, and a random moment for each worker to be killed in its job."""
 
-    def __init__(self, rig: Rig, nursery: Nursery, seconds: float) -> None:
+    def __init__(self, rig: Rig, seconds: float) -> None:
         self.jobs: list[Job] = []
         self.kills: list[Kill] = []
-        self._rig, self._nursery, self._seconds = rig, nursery, seconds
+        self._rig, self._seconds = rig, seconds
         self._generator = random.Random(1)
         self._open: list[Job] = []
         #: By the worker's process: the job it holds, and when it is to be killed.
@@ -74,15 +66,18 @@ class Killer:
 
     def run(self) -> None:
         """Kill until there were enough; afterwards two workers are left alone."""
-        workers = [self._nursery.start(), self._nursery.start()]
+        workers = [self._start(), self._start()]
         while len(self.kills) < KILLS:
             self._top_up()
             held = self._held()
             for place, worker in enumerate(workers):
-                if worker in held and self._is_due(worker, held[worker]):
+                if worker.pid in held and self._is_due(worker.pid, held[worker.pid]):
                     self._kill(worker)
-                    workers[place] = self._nursery.start()
+                    workers[place] = self._start()
             time.sleep(INTERVAL)
+
+    def _start(self) -> Process:
+        return self._rig.worker(Queue.PAINT, wait=False)
 
     def _top_up(self) -> None:
         """Hand in new jobs where few are left."""
@@ -109,9 +104,9 @@ class Killer:
             self._due[worker] = (held, at)
         return time.monotonic() >= at
 
-    def _kill(self, worker: int) -> None:
-        uid, _ = self._due.pop(worker)
-        self._nursery.kill(worker)
+    def _kill(self, worker: Process) -> None:
+        uid, _ = self._due.pop(worker.pid)
+        worker.kill()
         job = self._rig.store.by_uid(uid)
         assert job is not None
         if job.status is Status.PROCESSING:  # else it had ended just before
@@ -119,27 +114,30 @@ class Killer:
             self.kills.append(Kill(uid, job.attempt, step, job.checkpoint.step if job.checkpoint else 0))
 
 
-def beginnings(log: Path) -> dict[str, dict[int, int]]:
+def beginnings(rig: Rig) -> dict[str, dict[int, int]]:
     """By job and attempt: the step that it began at, as the workers say."""
     found: dict[str, dict[int, int]] = defaultdict(dict)
-    for begun, attempt, uid, step in BEGUN.findall(log.read_text(errors="replace")):
-        if begun:
-            found[begun][int(attempt)] = 0
-        else:
-            found[uid][max(found[uid])] = int(step)
+    for process in rig.processes:
+        last: dict[str, int] = {}
+        for begun, attempt, uid, step in BEGUN.findall(process.log.read_text(errors="replace")):
+            if begun:
+                last[begun] = int(attempt)
+                found[begun][int(attempt)] = 0
+            else:
+                found[uid][last[uid]] = int(step)
     return found
 
 
 @pytest.mark.fault(1)
 @pytest.mark.timeout(900)
-def test_fifty_kills_at_random_points_cost_no_job_and_double_none(rig: Rig, nursery: Nursery) -> None:
-    worker = nursery.start()
+def test_fifty_kills_at_random_points_cost_no_job_and_double_none(rig: Rig) -> None:
+    worker = rig.worker(Queue.PAINT)
     undisturbed = rig.submit(spec=SOME_SECONDS)
     begun = time.monotonic()
     rig.ended(undisturbed)
-    nursery.kill(worker)
+    worker.kill()
 
-    killer = Killer(rig, nursery, min(time.monotonic() - begun, LIVES_SECONDS))
+    killer = Killer(rig, min(time.monotonic() - begun, LIVES_SECONDS))
     killer.run()
 
     ended = [rig.ended(job) for job in killer.jobs]
@@ -148,7 +146,7 @@ def test_fifty_kills_at_random_points_cost_no_job_and_double_none(rig: Rig, nurs
         assert job.status is Status.SUCCEEDED
         rig.has_its_one_result(job)
     # What a checkpoint has kept is never painted again.
-    begun_at = beginnings(nursery.log)
+    begun_at = beginnings(rig)
     resumed = [begun_at[kill.uid].get(kill.attempt + 1) for kill in killer.kills]
     for kill, step in zip(killer.kills, resumed, strict=True):
         assert step is None or step >= kill.kept, kill
@@ -160,16 +158,16 @@ def test_fifty_kills_at_random_points_cost_no_job_and_double_none(rig: Rig, nurs
 
 
 @pytest.mark.fault(1)
-def test_a_job_killed_at_eighty_per_cent_goes_on_from_seventy_or_later(rig: Rig, nursery: Nursery) -> None:
-    worker = nursery.start()
+def test_a_job_killed_at_eighty_per_cent_goes_on_from_seventy_or_later(rig: Rig) -> None:
+    worker = rig.worker(Queue.PAINT)
     job = rig.submit(spec=MANY_SECONDS)
     steps = MANY_SECONDS["steps"]
     far = rig.painting(job, step=round(0.8 * steps), seconds=300)
-    nursery.kill(worker)
-    nursery.start()
+    worker.kill()
+    rig.worker(Queue.PAINT)
     done = rig.ended(job)
     assert done.status is Status.SUCCEEDED
-    step = beginnings(nursery.log)[job.uid][2]
+    step = beginnings(rig)[job.uid][2]
     assert step >= 0.7 * steps, f"killed at step {far.progress}, resumed from {step}"
     rig.has_its_one_result(done)
     rig.audit()

@@ -37,9 +37,17 @@ def wait_for_redis(seconds: str) -> None:
     redis.connect = lambda config: connect(config.model_copy(update={"redis_timeout": float(seconds)}))
 
 
+def leave_soon(seconds: str) -> None:
+    """Let the object store keep a worker that is to leave no longer than this."""
+    from worker import tries
+
+    tries.LEAVING_SECONDS = float(seconds)
+
+
 ALTERATIONS: dict[str, Callable[[str], None]] = {
     "clock": shift_clock,
     "decoder": use_decoder,
+    "leaving": leave_soon,
     "patience": wait_for_redis,
 }
 

@@ -41,10 +41,12 @@ from shared.objects import open_objects
 from shared.settings import Settings
 from shared.spec import resolve
 from tests.integration.service.support import picture
+from tests.support import nursery
 from tests.support.api import gunicorn
 from tests.support.audit import Snapshot, audit
 from tests.support.house import QUICK
 from tests.support.jobs import new_job
+from tests.support.nursery import Born
 from tests.support.proxy import FaultProxy
 from tests.support.s3 import S3Server
 from tests.support.valkey import ValkeyServer, free_port, start_valkey
@@ -60,13 +62,10 @@ SMALL: dict[str, Any] = {"size": 64, "steps": 30, "pyramid": 1}
 class Process:
     """One process of the service. What it says goes to `log`."""
 
-    def __init__(self, name: str, command: list[str], environ: Mapping[str, str], log: Path) -> None:
+    def __init__(self, name: str, process: "subprocess.Popen[bytes] | Born", log: Path) -> None:
         self.name, self.log = name, log
-        with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=file, stderr=file
-            )
-        self.pid = self._process.pid
+        self._process = process
+        self.pid = process.pid
 
     @property
     def status(self) -> int | None:
@@ -209,9 +208,28 @@ class Rig:
 
     def start(self, name: str, command: list[str], **settings: object) -> Process:
         """Start a process with the rig's settings and some of its own."""
+        environ, log = self._surroundings(name, settings)
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            )
+        return self._kept(Process(name, process, log))
+
+    def bear(self, name: str, queue: Queue, *command: str, **settings: object) -> Process:
+        """Start a process of a stage, `python -m` with this command, as `start` does but from the nursery."""
+        if not nursery.WORKS:
+            return self.start(name, [sys.executable, "-m", *command], **settings)
+        environ, log = self._surroundings(name, settings)
+        return self._kept(Process(name, nursery.of(str(queue)).start(command, environ, log), log))
+
+    def _surroundings(self, name: str, settings: Mapping[str, object]) -> tuple[dict[str, str], Path]:
+        """Environment and log of a process; the log is there from now on."""
         own = {f"IMPASTO_{key.upper()}": str(value) for key, value in settings.items()}
         log = self.folder / f"{name}-{next(self._numbers)}.log"
-        process = Process(name, command, {**self.environ, **own}, log)
+        log.touch()
+        return {**self.environ, **own}, log
+
+    def _kept(self, process: Process) -> Process:
         self.processes.append(process)
         return process
 
@@ -231,15 +249,19 @@ class Rig:
             altered: what `tests.support.altered` is to make of it.
             settings: its own.
         """
-        process = self.start(str(queue), self.worker_command(queue, altered), **settings)
+        if altered:
+            # Before the process imports what it is made of.
+            process = self.start(str(queue), self.worker_command(queue, altered), **settings)
+        else:
+            process = self.bear(str(queue), queue, "worker", str(queue), **settings)
         if wait:
             wait_for(lambda: self.serves(process), f"the {queue} worker", START_SECONDS)
         return process
 
     def spoilt_painter(self, *, wait: bool = True, **settings: object) -> Process:
         """Start a paint worker that meets what `fault` names; see `tests.support.spoilt_worker`."""
-        command = [sys.executable, "-m", "tests.support.spoilt_worker", "paint"]
-        process = self.start("paint", command, test_fault=self._fault, **settings)
+        command = ("tests.support.spoilt_worker", "paint")
+        process = self.bear("paint", Queue.PAINT, *command, test_fault=self._fault, **settings)
         if wait:
             wait_for(lambda: self.serves(process), "the spoilt painter", START_SECONDS)
         return process

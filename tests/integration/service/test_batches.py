@@ -13,7 +13,7 @@ from tests.integration.service.support import LONG, SECONDS, picture, wait_until
 from tests.support.waiting import wait_for
 
 #: A few seconds for a batch: long enough to be canceled and killed in.
-FORTY_EIGHT = {"size": 48, "steps": 800, "pyramid": 1}
+FORTY_EIGHT = {"size": 48, "steps": 400, "pyramid": 1}
 THIRTY_TWO = {"size": 32, "steps": 100, "pyramid": 1}
 
 

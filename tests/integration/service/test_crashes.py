@@ -46,7 +46,7 @@ def test_a_job_survives_the_kill_of_intake_in_mid_fetch(impasto: Impasto, house:
 def test_a_killed_painting_goes_on_from_its_checkpoint(
     impasto: Impasto, house: House, capfd: pytest.CaptureFixture[str]
 ):
-    submitted = impasto.submit(picture(), [picture(hue=78)], spec={**SOME_SECONDS, "steps": 900})
+    submitted = impasto.submit(picture(), [picture(hue=78)], spec={**SOME_SECONDS, "steps": 700})
     checkpoints = _data(house) / "checkpoints" / submitted.id
     # A second one is begun only when the record points at the first.
     wait_for(lambda: list(checkpoints.glob("*-2")), "a second checkpoint", SECONDS)
@@ -59,7 +59,7 @@ def test_a_killed_painting_goes_on_from_its_checkpoint(
 
 
 def test_a_paint_worker_told_to_leave_puts_its_job_back_uncharged(impasto: Impasto, house: House):
-    submitted = impasto.submit(picture(), [picture(hue=79)], spec={**SOME_SECONDS, "steps": 900})
+    submitted = impasto.submit(picture(), [picture(hue=79)], spec={**SOME_SECONDS, "steps": 500})
     before = wait_until_painting(impasto, submitted.id)
 
     os.kill(house.pids["paint"], signal.SIGTERM)

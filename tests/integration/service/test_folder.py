@@ -1,6 +1,7 @@
 """`impasto batch` against the whole service: a folder goes in, its paintings come out, once."""
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -20,10 +21,14 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).parents[3]
 #: Paints at once.
 QUICK = ("--size=32", "--steps=3", "--pyramid=1")
-#: Takes a while, so that a run can be stopped in the middle.
-SLOW = ("--size=96", "--steps=60", "--pyramid=1")
+SEEDS = itertools.count(100)
 
 Command = Callable[..., Sequence[str | Path]]
+
+
+def slow() -> Sequence[str]:
+    """Takes a while, so that a run can be stopped in the middle: nobody has asked for it before."""
+    return ("--size=96", "--steps=60", "--pyramid=1", f"--seed={next(SEEDS)}")
 
 
 @pytest.fixture
@@ -140,15 +145,15 @@ def test_a_folder_is_painted_under_its_names_and_not_again(
 def test_a_run_that_was_killed_goes_on_without_painting_twice(
     start: Start, command: Command, folder: Path, impasto: Impasto, house: House
 ) -> None:
-    before = jobs_of(impasto)
-    process = start(*command(*SLOW, "--part=2"))
+    before, spec = jobs_of(impasto), slow()
+    process = start(*command(*spec, "--part=2"))
     out = folder.parent / "out"
     wait_for(lambda: list(out.rglob("*.png")), "the first painting", SECONDS)
     process.kill()
     process.communicate()
     kept = paintings(folder)
     assert kept
-    again = start(*command(*SLOW, "--part=2"))
+    again = start(*command(*spec, "--part=2"))
     # The service is started anew meanwhile, too.
     assert again.stderr
     assert "5 pictures" in again.stderr.readline()
@@ -163,8 +168,8 @@ def test_a_run_that_was_killed_goes_on_without_painting_twice(
 def test_ctrl_c_leaves_the_jobs_going_and_says_how_to_go_on(
     start: Start, command: Command, folder: Path, impasto: Impasto
 ) -> None:
-    before = jobs_of(impasto)
-    process = start(*command(*SLOW))
+    before, spec = jobs_of(impasto), slow()
+    process = start(*command(*spec))
     wait_for(lambda: len(jobs_of(impasto) - before) == 5, "the jobs", SECONDS)
     process.send_signal(signal.SIGINT)
     code, _, said = ended(process)
@@ -173,7 +178,7 @@ def test_ctrl_c_leaves_the_jobs_going_and_says_how_to_go_on(
     assert "Traceback" not in said
     for job in jobs_of(impasto) - before:
         assert impasto.wait(job, SECONDS).succeeded
-    assert ended(start(*command(*SLOW)))[0] == 0
+    assert ended(start(*command(*spec)))[0] == 0
     assert list(paintings(folder)) == NAMES
     assert len(jobs_of(impasto) - before) == 5
 
@@ -230,10 +235,15 @@ def test_a_run_that_asks_for_something_else_is_refused_until_it_says_restart(
 
 
 def test_two_runs_into_one_folder_do_not_get_in_each_others_way(
-    start: Start, command: Command, folder: Path
+    start: Start, command: Command, folder: Path, house: House
 ) -> None:
-    first = start(*command(*SLOW))
-    wait_for((folder.parent / "out" / LEDGER).exists, "the first run to begin", SECONDS)
-    code, _, said = ended(start(*command(*SLOW)))
+    spec, painter = slow(), house.pids["paint"]
+    os.kill(painter, signal.SIGSTOP)  # so that the first run is at work for as long as it has to be
+    try:
+        first = start(*command(*spec))
+        wait_for((folder.parent / "out" / LEDGER).exists, "the first run to begin", SECONDS)
+        code, _, said = ended(start(*command(*spec)))
+    finally:
+        os.kill(painter, signal.SIGCONT)
     assert (code, "another run" in said) == (1, True), said
     assert ended(first)[0] == 0

@@ -14,7 +14,7 @@ from tests.support.house import running_house
 def test_yesterdays_jobs_are_there_and_unfinished_ones_go_on(tmp_path: Path):
     with running_house(tmp_path / "data") as house, Impasto(house.url) as impasto:
         done = impasto.wait(impasto.submit(picture(), [picture(hue=1)], spec=SMALL).id, timeout=SECONDS)
-        begun = impasto.submit(picture(), [picture(hue=2)], spec={**LONG, "steps": 1500})
+        begun = impasto.submit(picture(), [picture(hue=2)], spec={**LONG, "steps": 600})
         wait_until_painting(impasto, begun.id)
 
     with running_house(tmp_path / "data") as house, Impasto(house.url) as impasto:

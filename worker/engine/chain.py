@@ -249,16 +249,23 @@ def _pad(x: Tensor) -> Tensor:
 
 def _repeat_edges(x: Tensor) -> None:
     """Fill the frame with what lies beside it."""
-    x[:, :, 1:-1, 0].copy_(x[:, :, 1:-1, 1])
-    x[:, :, 1:-1, -1].copy_(x[:, :, 1:-1, -2])
-    x[:, :, 0].copy_(x[:, :, 1])
-    x[:, :, -1].copy_(x[:, :, -2])
+    rows = x[:, :, 1:-1]
+    rows[..., :: x.shape[3] - 1].copy_(rows[..., 1 : -1 : _between(x.shape[3])])
+    x[:, :, :: x.shape[2] - 1].copy_(x[:, :, 1 : -1 : _between(x.shape[2])])
 
 
 def _fold_edges(x: Tensor) -> Tensor:
     """The reverse: add the frame's gradient to what it was filled with, and return the inside."""
-    x[:, :, 1].add_(x[:, :, 0])
-    x[:, :, -2].add_(x[:, :, -1])
-    x[:, :, 1:-1, 1].add_(x[:, :, 1:-1, 0])
-    x[:, :, 1:-1, -2].add_(x[:, :, 1:-1, -1])
-    return x[:, :, 1:-1, 1:-1]
+    _fold(x[:, :, :: x.shape[2] - 1], x[:, :, 1 : -1 : _between(x.shape[2])], dim=2)
+    rows = x[:, :, 1:-1]
+    _fold(rows[..., :: x.shape[3] - 1], rows[..., 1 : -1 : _between(x.shape[3])], dim=3)
+    return rows[..., 1:-1]
+
+
+def _fold(frame: Tensor, edge: Tensor, dim: int) -> None:
+    edge.add_(frame if edge.shape[dim] == 2 else frame.sum(dim=dim, keepdim=True))
+
+
+def _between(length: int) -> int:
+    """Positions from the first to the last within a frame, at least 1: as a stride it meets just these."""
+    return max(1, length - 3)

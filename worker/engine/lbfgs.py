@@ -41,6 +41,10 @@ PARTS = frozenset({"ages", "pairs", "products", "sy", "yy", "gamma", "boldness",
 CHUNK = 2**20
 """Entries of a half-precision memory that are converted at a time."""
 
+SLICE = 2**14
+"""Entries of a picture that one thread of a CPU multiplies at a time. As one product of a matrix and a vector
+these are left to one thread, which takes as long as all the rest of a step."""
+
 
 class LBFGS:
     """See `worker.engine.optimizers.Optimizer`.
@@ -68,11 +72,10 @@ class LBFGS:
         self._pairs = torch.zeros(batch, 2 * history, length, dtype=dtype, device=device)
         self._newest = torch.full((1,), history - 1, dtype=torch.int64, device=device)
         self._ages = torch.arange(history, device=device)
-        # The small matrices want double precision, which Apple's GPU lacks.
+        # Products of pairs in double precision, which Apple's GPU lacks: S^T Y and Y^T Y.
         exact = torch.float32 if device.type == "mps" else torch.float64
         self._valid = torch.zeros(batch, history, dtype=torch.bool, device=device)
-        self._sy = torch.zeros(batch, history, history, dtype=exact, device=device)
-        self._yy = torch.zeros(batch, history, history, dtype=exact, device=device)
+        self._inner = torch.zeros(batch, 2, history, history, dtype=exact, device=device)
         self._gamma = torch.ones(batch, dtype=exact, device=device)
         # The memory's products with the accepted gradient; what steps along the gradient are stretched by.
         self._products = torch.zeros(batch, 2 * history, dtype=exact, device=device)
@@ -102,6 +105,11 @@ class LBFGS:
     def _history(self) -> int:
         return len(self._ages)
 
+    @property
+    def _on_cpu(self) -> bool:
+        """Where to look at a number costs nothing, so that masks are applied only where they change some."""
+        return self.x.is_cpu
+
     @torch.no_grad()
     def step(self, losses: Tensor, gradient: Tensor) -> None:
         """See `Optimizer.step`."""
@@ -123,21 +131,30 @@ class LBFGS:
 
     def _remember(self, paired: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
         """Write the new pair (s, y) into the ring; returns s.y and y.y, (B, 2), or zeros."""
-        move, change = x - self._accepted.x, gradient - self._accepted.gradient
-        if self._pairs.device.type != "cpu" or not bool(paired.all()):
-            nothing = x.new_zeros(())
-            move = torch.where(paired[:, None], move, nothing)
-            change = torch.where(paired[:, None], change, nothing)
-        kept = self._pairs.dtype
+        accepted, kept = self._accepted, self._pairs.dtype
+        if self._on_cpu and kept is torch.float32:
+            newest = int(self._newest)
+            move, change = self._pairs[:, newest], self._pairs[:, newest + self._history]
+            torch.sub(x, accepted.x, out=move)
+            torch.sub(gradient, accepted.gradient, out=change)
+            if not bool(paired.all()):
+                self._pairs[~paired, newest :: self._history] = 0
+            found = [torch.stack((s.dot(y), y.dot(y))) for s, y in zip(move, change, strict=True)]
+            return torch.stack(found).to(self._inner.dtype)
+        nothing = x.new_zeros(())
+        move = torch.where(paired[:, None], x - accepted.x, nothing)
+        change = torch.where(paired[:, None], gradient - accepted.gradient, nothing)
         self._pairs.index_copy_(1, self._newest, move[:, None].to(kept))
         self._pairs.index_copy_(1, self._newest + self._history, change[:, None].to(kept))
-        return torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1).to(self._sy.dtype)
+        own = torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1)
+        return own.to(self._inner.dtype)
 
     def _multiply(self, vectors: Tensor) -> Tensor:
         """The memory's dot products with vectors (B, n): (B, 2 m)."""
         if self._pairs.dtype is torch.float32:
-            # Vectors on the left: the other way round, a CPU takes three times as long for a batch.
-            return (vectors[:, None] @ self._pairs.mT)[:, 0].to(self._sy.dtype)
+            if self._on_cpu:
+                return torch.stack([_dots(*one) for one in zip(self._pairs, vectors, strict=True)])
+            return (vectors[:, None] @ self._pairs.mT)[:, 0].to(self._inner.dtype)
         total = torch.zeros_like(self._products)
         for pairs, part in zip(_chunks(self._pairs), _chunks(vectors), strict=True):
             total += (part[:, None] @ pairs.float().mT)[:, 0]
@@ -147,13 +164,11 @@ class LBFGS:
         """Bring S^T Y, Y^T Y and gamma up to date; `own` is s.y and y.y of the newest pair."""
         products = self._multiply(self._accepted.gradient)
         # y is a difference of gradients, so the older pairs' products with it are differences too.
-        sy, yy = (products - self._products).chunk(2, dim=1)
+        fresh = (products - self._products).view(-1, 2, self._history)
+        fresh.index_copy_(2, self._newest, own[..., None])
         self._products.copy_(products)
-        sy = sy.index_copy(1, self._newest, own[:, :1])
-        yy = yy.index_copy(1, self._newest, own[:, 1:])
-        self._sy.index_copy_(2, self._newest, sy[..., None])
-        self._yy.index_copy_(2, self._newest, yy[..., None])
-        self._yy.index_copy_(1, self._newest, yy[:, None])
+        self._inner.index_copy_(3, self._newest, fresh[..., None])
+        self._inner[:, 1].index_copy_(1, self._newest, fresh[:, 1, None])
         useful = paired & (own[:, 0] > LEAST_CURVATURE)
         self._valid.index_copy_(1, self._newest, useful[:, None])
         choose(useful, own[:, 0] / own[:, 1], self._gamma)
@@ -161,22 +176,32 @@ class LBFGS:
     def _move(self, good: Tensor, retreat: Tensor | None) -> None:
         """Set `x` to the next picture: a quasi-Newton step, a retreat, or else a gradient step."""
         accepted = self._accepted
-        experienced = self._valid.any(dim=1)
-        bolder = (self._boldness * BOLDNESS).clamp_max(MOST_BOLDNESS)
-        self._boldness.copy_(torch.where(good & ~experienced, bolder, 1 / BOLDNESS))
-        rate = self._boldness * FIRST_STEP / accepted.length.clamp_min(1e-30)
-        scale = torch.where(experienced, self._gamma.to(rate.dtype), rate)
-        weights = self._coefficients(self._products).to(rate.dtype)[:, None]
+        scale = self._scale(good)
+        weights = self._coefficients(self._products).to(scale.dtype)[:, None]
         x = self.x.view(self.x.shape[0], 1, -1)
         torch.addcmul(accepted.x[:, None], accepted.gradient[:, None], scale[:, None, None], value=-1, out=x)
-        if self._pairs.dtype is torch.float32:
-            x.baddbmm_(weights, self._pairs, alpha=-1)
-        else:
+        if self._pairs.dtype is not torch.float32:
             for part, pairs in zip(_chunks(x), _chunks(self._pairs), strict=True):
                 part.baddbmm_(weights, pairs.float(), alpha=-1)
+        elif self._on_cpu:
+            for vector, one, pairs in zip(x[:, 0], weights, self._pairs, strict=True):
+                _subtract(vector, one, pairs)
+        else:
+            x.baddbmm_(weights, self._pairs, alpha=-1)
         self._shorten(x[:, 0])
         if retreat is not None:
             choose(~good & torch.isfinite(retreat.abs().sum(dim=1)), retreat, x[:, 0])
+
+    def _scale(self, good: Tensor) -> Tensor:
+        """What the gradient is multiplied by, (B,): gamma, or where nothing is known, a rate."""
+        experienced = self._valid.any(dim=1)
+        if self._on_cpu and bool(experienced.all()):
+            self._boldness.fill_(1 / BOLDNESS)
+            return self._gamma.to(self._boldness.dtype)
+        bolder = (self._boldness * BOLDNESS).clamp_max(MOST_BOLDNESS)
+        self._boldness.copy_(torch.where(good & ~experienced, bolder, 1 / BOLDNESS))
+        rate = self._boldness * FIRST_STEP / self._accepted.length.clamp_min(1e-30)
+        return torch.where(experienced, self._gamma.to(rate.dtype), rate)
 
     def _shorten(self, x: Tensor) -> None:
         """Bring the next pictures, (B, n), back to where no colour moves by more than it may."""
@@ -188,26 +213,28 @@ class LBFGS:
     def _coefficients(self, with_gradient: Tensor) -> Tensor:
         """How much of each step and each change the direction holds, (B, 2 m); zero for what is not valid."""
         # Oldest first, as R wants it; what is not valid becomes a one on the diagonal that meets only zeros.
-        order = (self._newest + 1 + self._ages).remainder(self._history)
-        valid = self._valid.index_select(1, order)
-        both = valid[:, :, None] & valid[:, None, :]
-        sy, yy = (_ordered(matrix, order) * both for matrix in (self._sy, self._yy))
-        p, q = (part.index_select(1, order) * valid for part in with_gradient.chunk(2, dim=1))
-        diagonal = torch.diagonal(sy, dim1=1, dim2=2)
-        r = sy.triu() + torch.diag_embed((~valid).to(sy.dtype))
-        gamma = self._gamma[:, None]
-        u = torch.linalg.solve_triangular(r, p[..., None], upper=True)[..., 0]
-        inner = diagonal * u + gamma * (yy @ u[..., None])[..., 0] - gamma * q
-        v = torch.linalg.solve_triangular(r.mT, inner[..., None], upper=False)[..., 0]
-        back = torch.empty_like(order).index_copy_(0, order, self._ages)
-        return torch.cat((v.index_select(1, back), (-gamma * u).index_select(1, back)), dim=1)
+        order = (self._ages + (self._newest + 1)).remainder_(self._history)
+        inner = self._inner.index_select(2, order).index_select(3, order)
+        products = with_gradient.view(-1, 2, self._history).index_select(2, order)
+        if not self._on_cpu or not bool(self._valid.all()):
+            valid = self._valid.index_select(1, order)
+            inner = inner * (valid[:, :, None] & valid[:, None, :])[:, None]
+            products = products * valid[:, None]
+            inner[:, 0].diagonal(dim1=1, dim2=2).add_(~valid)
+        (sy, yy), (p, q) = inner.unbind(1), products[..., None].unbind(1)
+        diagonal, gamma = torch.diagonal(sy, dim1=1, dim2=2)[..., None], self._gamma[:, None, None]
+        u = torch.linalg.solve_triangular(sy, p, upper=True)
+        between = torch.addcmul(gamma * (yy @ u - q), diagonal, u)
+        v = torch.linalg.solve_triangular(sy.mT, between, upper=False)
+        found = torch.stack((v, -gamma * u), dim=1)[..., 0]
+        return torch.empty_like(found).index_copy_(2, order, found).flatten(1)
 
     def keep(self, items: Sequence[int]) -> None:
         """See `Optimizer.keep`."""
         index = torch.as_tensor(items, device=self.x.device)
         self.x = self.x[index]
         self._accepted.keep(index)
-        for name in ("_pairs", "_valid", "_sy", "_yy", "_gamma", "_products", "_boldness"):
+        for name in ("_pairs", "_valid", "_inner", "_gamma", "_products", "_boldness"):
             setattr(self, name, getattr(self, name)[index])
 
     def state(self, item: int) -> dict[str, Tensor]:
@@ -232,8 +259,8 @@ class LBFGS:
             "ages": ages,
             "pairs": self._pairs[item, both].to(dtype),
             "products": self._products[item, both],
-            "sy": self._sy[item][kept][:, kept],
-            "yy": self._yy[item][kept][:, kept],
+            "sy": self._inner[item, 0][kept][:, kept],
+            "yy": self._inner[item, 1][kept][:, kept],
             "gamma": self._gamma[item],
             "boldness": self._boldness[item],
             "newest": self._newest,
@@ -259,8 +286,8 @@ class LBFGS:
             both = torch.cat((places, places + self._history))
             for name, mine in (("pairs", self._pairs), ("products", self._products)):
                 mine[item, both] = torch.cat([half[young] for half in state[name].chunk(2)]).to(mine)
-            for name, matrix in (("sy", self._sy), ("yy", self._yy)):
-                matrix[item, places[:, None], places] = state[name][young][:, young].to(matrix)
+            for name, matrix in zip(("sy", "yy"), self._inner[item], strict=True):
+                matrix[places[:, None], places] = state[name][young][:, young].to(matrix)
             self._valid[item, places] = True
 
     def _places(self) -> Tensor:
@@ -268,9 +295,30 @@ class LBFGS:
         return (self._newest - self._ages).remainder(self._history)
 
 
-def _ordered(matrices: Tensor, order: Tensor) -> Tensor:
-    """Rows and columns of (B, m, m) in another order."""
-    return matrices.index_select(1, order).index_select(2, order)
+def _dots(rows: Tensor, vector: Tensor) -> Tensor:
+    """Dot products of rows (k, n) with a vector (n,), summed in double precision, (k,)."""
+    whole = len(vector) // SLICE * SLICE
+    total = (rows[:, whole:] @ vector[whole:]).double()
+    if whole:
+        # The other way round, matrix times vector, a batched product takes five times as long.
+        total += torch.bmm(vector[:whole].view(-1, 1, SLICE), _slices(rows, whole).mT).sum(
+            dim=(0, 1), dtype=total.dtype
+        )
+    return total
+
+
+def _subtract(vector: Tensor, weights: Tensor, rows: Tensor) -> None:
+    """Take rows (k, n), weighted by (1, k), from a vector (n,)."""
+    whole = len(vector) // SLICE * SLICE
+    if whole:
+        parts = _slices(rows, whole)
+        vector[:whole].view(-1, 1, SLICE).baddbmm_(weights.expand(len(parts), -1, -1), parts, alpha=-1)
+    vector[None, whole:].addmm_(weights, rows[:, whole:], alpha=-1)
+
+
+def _slices(rows: Tensor, whole: int) -> Tensor:
+    """The first columns of (k, n), side by side: (whole / SLICE, k, SLICE)."""
+    return rows[:, :whole].view(len(rows), -1, SLICE).transpose(0, 1)
 
 
 def _chunks(values: Tensor) -> Sequence[Tensor]:

@@ -62,7 +62,7 @@ def sums(features: Tensor, weights: Tensor | None, *, with_first: bool) -> Momen
     first = torch.zeros(batch, sets, channels, device=features.device) if with_first else None
     rows = max(1, CHUNK // (batch * channels * width))
     for top in range(0, height, rows):
-        part = _matrix(features[:, :, top : top + rows]).float()
+        part = _matrix(features[:, :, top : top + rows].float())
         for index in range(sets):
             weighted = part
             if weights is not None:

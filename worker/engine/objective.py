@@ -74,13 +74,17 @@ class Objective:
         style, style_total, pulls = self._style(images, sums)
         content = torch.zeros_like(style)
         content_total = torch.zeros_like(style)
-        gradient = torch.zeros_like(images)
+        gradient = torch.zeros_like(images) if whole is None else images
         for tile in tiles:
             run = whole or view.features.run(images[(..., *tile.cut())], view.layers, record=True)
             at_taps, parts = self._at_taps(tile, run, pulls)
             for loss, weighted in parts:
                 content, content_total = content + loss, content_total + weighted
-            gradient[(..., *tile.cut())] += run.backward(at_taps)
+            found = run.backward(at_taps)
+            if run is whole:
+                gradient = found
+            else:
+                gradient[(..., *tile.cut())] += found
         gradient = fold_back(gradient, *x.shape[-2:])
         variation = losses.total_variation(x, gradient, targets.tv_weight)
         photo = self._photorealism(x, gradient)

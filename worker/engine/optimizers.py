@@ -110,6 +110,10 @@ class Accepted:
         self._met = gradient.abs().mean(dim=1)
         finite = torch.isfinite(loss) & torch.isfinite(self._met)
         good = finite & (loss <= GROWTH * self.loss)
+        if good.is_cpu and bool(good.all()):
+            self.rejections.zero_()
+            self.explosions.zero_()
+            return good
         self.rejections.add_(1).mul_(~good)
         self.explosions.add_(~finite | (loss > EXPLOSION * self.loss)).mul_(~good)
         return good

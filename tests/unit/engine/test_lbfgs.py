@@ -50,6 +50,30 @@ def test_it_gets_as_low_as_torch_s_does() -> None:
     assert float(valley(ours)) < 1.2 * float(valley(theirs.detach())) + 1e-8
 
 
+@pytest.mark.parametrize("length", [16, 20, 60])
+def test_products_in_slices_are_the_products(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    # Given pictures of 60 values: slices and a rest, slices only, one slice
+    plain = descend(LBFGS(start(2)), valley, 18)
+    monkeypatch.setattr(lbfgs, "SLICE", length)
+    sliced = descend(LBFGS(start(2)), valley, 18)
+    for one, other in zip(sliced, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("length", [2**14, 16])
+def test_a_picture_takes_the_same_steps_alone_and_in_company(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(lbfgs, "SLICE", length)
+    together, alone = LBFGS(start(3)), [LBFGS(start(3)[item : item + 1]) for item in range(3)]
+    for _ in range(14):
+        losses, gradient = evaluate(valley, together.x)
+        together.step(losses, gradient)
+        for item, one in enumerate(alone):
+            one.step(losses[item : item + 1], gradient[item : item + 1])
+            assert torch.equal(one.x[0], together.x[item])
+
+
 @pytest.mark.parametrize("bad", [math.nan, 1000.0])
 def test_a_blow_up_is_undone_for_the_most_part(bad: float) -> None:
     optimizer = LBFGS(start())

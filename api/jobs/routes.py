@@ -42,6 +42,8 @@ blueprint = Blueprint("jobs", __name__)
 
 #: Unreserved characters of RFC 3986, so that an ID needs no escaping in an address.
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}")
+#: What a caller has who says nothing of it.
+_NOTHING = ETags()
 _QUERY = ("status", "batch", "limit", "page_token")
 
 
@@ -213,7 +215,9 @@ def _held(
 
 def _known() -> ETags | None:
     """Entity tags of what the caller has; None where the answer shall have none."""
-    return request.if_none_match if request.method in ("GET", "HEAD") else None
+    if request.method not in ("GET", "HEAD"):
+        return None
+    return request.if_none_match if "If-None-Match" in request.headers else _NOTHING
 
 
 def _view(

@@ -12,7 +12,6 @@ from typing import Any
 import redis
 
 from shared.errors import StoreUnavailable
-from shared.jobs.buckets import bucket_for
 from shared.jobs.changes import read_jobs
 from shared.jobs.eta import (
     Cost,
@@ -112,7 +111,7 @@ class Outlooks:
 
     def _seconds(self, job: Job, position: int | None, look: _Look) -> float | None:
         lane = f"paint.{job.spec.backbone}"
-        own = look.cost(lane, bucket_for(job.spec, job.content) or "", work_for(job.spec, job.content))
+        own = look.cost(lane, job.bucket or "", work_for(job.spec, job.content))
         if job.status is Status.PROCESSING:
             elapsed = look.now + self._clock() - look.at - (job.started_at or look.now)
             left = remaining(Running(job.worker or "", elapsed, _fraction(job.progress), own))

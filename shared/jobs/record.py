@@ -8,10 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from shared.errors import AttemptError, ErrorInfo
+from shared.jobs.buckets import bucket_for
 from shared.jobs.hashes import fields_of, from_json, made, optional, reading, seconds
 from shared.jobs.pictures import Inputs, Picture, read_picture, read_pictures
 from shared.spec import Spec
@@ -174,6 +175,11 @@ class Job:
     def inputs(self) -> Inputs:
         """Every picture that the job names."""
         return Inputs(self.content, self.styles, self.init)
+
+    @cached_property
+    def bucket(self) -> str | None:
+        """Which jobs it may be painted with; see `buckets.bucket_for`."""
+        return bucket_for(self.spec, self.content)
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Job":

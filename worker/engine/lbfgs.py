@@ -205,7 +205,7 @@ class LBFGS:
 
     def _shorten(self, x: Tensor) -> None:
         """Bring the next pictures, (B, n), back to where no colour moves by more than it may."""
-        reach = (x - self._accepted.x).abs_().amax(dim=1)
+        reach = torch.linalg.vector_norm(x - self._accepted.x, ord=torch.inf, dim=1)
         far = reach > MOST_MOVE
         if x.device.type != "cpu" or bool(far.any()):
             choose(far, torch.lerp(self._accepted.x, x, (MOST_MOVE / reach)[:, None]), x)

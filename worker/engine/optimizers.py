@@ -107,7 +107,7 @@ class Accepted:
 
     def judge(self, loss: Tensor, gradient: Tensor) -> Tensor:
         """Which evaluations are of use, (B,)."""
-        self._met = gradient.abs().mean(dim=1)
+        self._met = _length(gradient)
         finite = torch.isfinite(loss) & torch.isfinite(self._met)
         good = finite & (loss <= GROWTH * self.loss)
         if good.is_cpu and bool(good.all()):
@@ -148,7 +148,13 @@ class Accepted:
         """Take over what `state` gave. Raises KeyError where something is missing."""
         for name in ACCEPTED:
             getattr(self, name)[item] = state[name].to(self.x.device)
-        self.length[item] = self.gradient[item].abs().mean()
+        self.length[item] = _length(self.gradient[item])
+
+
+def _length(gradient: Tensor) -> Tensor:
+    """Mean absolute value along the last dimension, in one pass."""
+    total: Tensor = torch.linalg.vector_norm(gradient, ord=1, dim=-1)
+    return total / gradient.shape[-1]
 
 
 def choose(good: Tensor, new: Tensor, old: Tensor) -> None:

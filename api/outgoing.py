@@ -21,7 +21,7 @@ _SUMMARIES = {
     JobEvent.CANCELED: "The job was canceled, or ran past its deadline while it was painted",
     JobEvent.EXPIRED: "The deadline passed before painting began",
     BatchEvent.COMPLETED: "Every item of the batch has ended",
-    BatchEvent.FAILED: "The batch is not valid: none of its items was accepted",
+    BatchEvent.FAILED: "The batch is not valid, or lines of it were lost; `error` says which",
     BatchEvent.CANCELED: "The batch was canceled and every item has ended",
     TEST_EVENT: "A test was asked for",
 }

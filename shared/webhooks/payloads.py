@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.errors import ErrorInfo
 from shared.jobs.batch_record import Batch
 from shared.jobs.record import Job, Status
 from shared.timestamps import Timestamp, maybe_timestamp, timestamp
@@ -172,6 +173,9 @@ class BatchData(Payload):
     counts: EventCounts
     """Its items by status."""
 
+    error: EventError | None
+    """Why no more jobs were made of it: lines of it were lost. Null unless that has happened."""
+
     metadata: dict[str, str]
     """What the caller attached."""
 
@@ -270,9 +274,7 @@ def job_message(event: JobEvent, at: float, version: int, job: Job, base: str) -
         )
         if output
         else None,
-        error=EventError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
-        if error
-        else None,
+        error=_error(error),
         # Painting begins with its first attempt; later ones are not told of.
         attempt=1 if processing else job.attempt,
         retry_of=job.retry_of,
@@ -306,6 +308,7 @@ def batch_message(event: BatchEvent, at: float, version: int, batch: Batch, base
         id=batch.id,
         status=event.removeprefix("batch."),
         counts=EventCounts(total=batch.total, **counts),
+        error=_error(batch.error),
         metadata=dict(batch.metadata),
         retry_of=batch.retry_of,
         created_at=timestamp(batch.created_at),
@@ -315,6 +318,12 @@ def batch_message(event: BatchEvent, at: float, version: int, batch: Batch, base
         urls=EventUrls(self=this, items=f"{this}/items", results=f"{this}/results.ndjson"),
     )
     return BatchMessage(type=event, timestamp=timestamp(at), data=data)
+
+
+def _error(error: ErrorInfo | None) -> EventError | None:
+    if error is None:
+        return None
+    return EventError(code=error.code, title=error.title, detail=error.detail, pointer=error.pointer)
 
 
 def greeting_message(at: float) -> GreetingMessage:

@@ -1,5 +1,6 @@
 """Bodies of events: parts of what a poll shows, and the same bytes however late they are made."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -128,6 +129,17 @@ def test_an_ended_batch_comes_with_its_counts() -> None:
         "2027-01-15T08:00:10.500Z",
     )
     assert data["urls"]["items"] == f"{BASE}/v1/batches/batch_1/items"
+    assert data["error"] is None
+    lost = {
+        "code": "batch_lines_lost",
+        "title": "Lines are lost",
+        "detail": "Send them again.",
+        "pointer": None,
+    }
+    failed = record | {"status": "failed", "cancel_requested": "", "error": json.dumps(lost)}
+    told = batch_message(BatchEvent.FAILED, AT, 12, Batch.from_hash(failed), BASE).data
+    assert told.error is not None
+    assert told.error.model_dump() == lost
 
 
 @pytest.mark.parametrize("event", [*JobEvent, *BatchEvent, TEST_EVENT])

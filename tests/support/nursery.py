@@ -52,21 +52,30 @@ class Born:
         self._nursery = nursery
         self._status: int | None = None
         self._handle: int | None = os.pidfd_open(pid)
+        #: Who asks for the status has it for all: the nursery can tell it once.
+        self._one_asks = threading.Lock()
 
     def poll(self) -> int | None:
-        if self._handle is not None:
-            self._status = self._nursery.ask(status=self.pid)
-            if self._status is not None:
-                os.close(self._handle)
-                self._handle = None
-        return self._status
+        with self._one_asks:
+            if self._handle is not None:
+                self._status = self._nursery.ask(status=self.pid)
+                if self._status is not None:
+                    os.close(self._handle)
+                    self._handle = None
+            return self._status
 
     def wait(self, timeout: float | None = None) -> int:
-        if self._handle is not None:
-            ended = select.poll()
-            ended.register(self._handle, select.POLLIN)
-            if not ended.poll(None if timeout is None else timeout * 1000):
-                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        if self.poll() is None:
+            # Another thread may ask, and close the handle, while this one waits: so this one has its own.
+            with suppress(ProcessLookupError):
+                handle = os.pidfd_open(self.pid)
+                try:
+                    ended = select.poll()
+                    ended.register(handle, select.POLLIN)
+                    if not ended.poll(None if timeout is None else timeout * 1000):
+                        raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+                finally:
+                    os.close(handle)
         status = self.poll()
         assert status is not None
         return status

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_it_is_waited_for_frozen_and_killed_as_any_process(log: Path) -> None:
     process.kill()
     assert process.wait(60) == process.poll() == -signal.SIGKILL
     process.terminate()  # too late to do anything
+
+
+def test_many_may_ask_at_once_how_it_ended(log: Path) -> None:
+    for _ in range(20):
+        process = born(log, "timeit", "-n1", "-r1", "pass")
+        with ThreadPoolExecutor(8) as threads:
+            waiting = [threads.submit(process.wait, 60) for _ in range(4)]
+            polling = [threads.submit(wait_for, lambda: process.poll() == 0, "its end") for _ in range(4)]  # noqa: B023
+        assert [one.result() for one in waiting] == [0] * 4
+        for one in polling:
+            one.result()
 
 
 def test_what_was_born_goes_with_its_nursery(log: Path) -> None:

@@ -21,8 +21,8 @@ from bench import machine
 from bench.section import Section, Table
 from shared.jobs.record import Job, Queue
 from shared.settings import Settings
-from tests.support.nursery import Nursery
-from tests.support.rig import SMALL, Rig
+from tests.support import nursery
+from tests.support.rig import SMALL, Process, Rig
 from tests.support.waiting import wait_for
 
 #: It is canceled long before its end.
@@ -63,22 +63,21 @@ def settings(lease: float) -> Mapping[str, Any]:
 def measure(lease: float, kills: int, most_seconds: float) -> Iterator[Figure]:
     """Kill so often; after at most so many seconds of painting."""
     generator = random.Random(f"crashes {lease}")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Rig(Path(folder), **settings(lease)) as rig,
-        Nursery(rig, Queue.PAINT) as nursery,
-    ):
-        nursery.start()
-        for number in range(kills):
-            nursery.start()
-            job = rig.submit(number, spec=LONG)
-            seconds = min(generator.uniform(*PAINTED_SECONDS), most_seconds)
-            yield _kill(rig, nursery, job, seconds, lease)
-            rig.store.cancel(job.owner, job.id)
-            rig.ended(job)
+    try:
+        with tempfile.TemporaryDirectory() as folder, Rig(Path(folder), **settings(lease)) as rig:
+            workers = [rig.worker(Queue.PAINT)]
+            for number in range(kills):
+                workers.append(rig.worker(Queue.PAINT))
+                job = rig.submit(number, spec=LONG)
+                seconds = min(generator.uniform(*PAINTED_SECONDS), most_seconds)
+                yield _kill(rig, workers, job, seconds, lease)
+                rig.store.cancel(job.owner, job.id)
+                rig.ended(job)
+    finally:
+        nursery.close_all()
 
 
-def _kill(rig: Rig, nursery: Nursery, job: Job, seconds: float, lease: float) -> Figure:
+def _kill(rig: Rig, workers: Sequence[Process], job: Job, seconds: float, lease: float) -> Figure:
     """Kill the job's worker after so many seconds of painting; returns what came of it."""
     now = rig.painting(job)
     victim = _holder(now)
@@ -89,7 +88,7 @@ def _kill(rig: Rig, nursery: Nursery, job: Job, seconds: float, lease: float) ->
         if now.checkpoint != checkpoint:
             checkpoint, kept_at = now.checkpoint, time.monotonic()
         time.sleep(LOOK_SECONDS)
-    nursery.kill(victim)
+    next(worker for worker in workers if worker.pid == victim).kill()
     killed = time.monotonic()
 
     def held() -> Job | None:

@@ -23,11 +23,11 @@ from shared.redis import connect
 from shared.settings import Settings
 
 KEY = "impasto"
-#: What `shown` wrote of records, before and after what it fills in, by the record's internal ID and version
-#: and the address that the caller sees the API at.
-Texts = Recent[tuple[str, int, str], tuple[str, str]]
-#: Jobs of which polls are remembered, some 6 kB each.
-REMEMBERED = 2048
+#: What `shown` wrote of records, by their internal ID and the address that the caller sees the API at: the
+#: record's version, and the text before and after what is filled in.
+Texts = Recent[tuple[str, str], tuple[int, str, str]]
+#: Bytes of records that are remembered for polls, and of what was written of them: some 4000 ordinary jobs.
+RECORD_BYTES, TEXT_BYTES = 2**24, 2**23
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def attach(app: Flask, settings: Settings) -> None:
         outlooks=outlooks,
         hub=Hub(settings, redis, outlooks.of),
         lately=Lately(batches.by_uid),
-        records=Recent(REMEMBERED),
-        texts=Recent(REMEMBERED),
+        records=Recent(RECORD_BYTES),
+        texts=Recent(TEXT_BYTES),
     )
 
 

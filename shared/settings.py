@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     batch_upload_bytes: int = Field(default=2 * 2**30, ge=2**20)
     """Bytes that a batch may have that is checked later (`Prefer: respond-async`)."""
 
+    batch_lines_seconds: Seconds = 600.0
+    """Seconds for which stored lines of a batch that cannot be found, or are damaged, are looked for before
+    the batch fails: the time to bring a volume back."""
+
     decode_seconds: Seconds = 60.0
     """Seconds of CPU that decoding one picture may take in its child process."""
 

@@ -5,6 +5,8 @@ poll can see. So only the version is asked for, and what was written of the reco
 of the job, which is never the same twice, is filled in.
 """
 
+from sys import getsizeof
+
 from api import links
 from api.jobs import wire
 from api.services import Texts, services
@@ -13,6 +15,8 @@ from shared.jobs.record import Job
 
 #: Fields of the view before those that are filled in, and these.
 _FIRST, _FILLED = {"id", "status", "stage"}, {"progress", "queue"}
+#: Bytes that a record takes beside its texts, and a text beside its characters.
+_RECORD, _TEXT = 4000, 400
 
 
 def look(owner: str, job_id: str) -> tuple[Job, int | None]:
@@ -25,7 +29,7 @@ def look(owner: str, job_id: str) -> tuple[Job, int | None]:
     known = services().records.get((owner, job_id))
     job, position = services().store.look(owner, job_id, known)
     if job is not known:
-        services().records.keep((owner, job_id), job)
+        services().records.keep((owner, job_id), job, _size(job))
     return job, position
 
 
@@ -37,15 +41,24 @@ def text(job: Job, outlook: Outlook | None, texts: Texts) -> str:
         outlook: what is expected of it.
         texts: those of the services, which have to be at hand where no request is.
     """
-    key = (job.uid, job.version, links.base())
-    if (found := texts.get(key)) is None:
+    key = (job.uid, links.base())
+    found = texts.get(key)
+    if found is None or found[0] != job.version:
         view = wire.job_view(job, None)
-        first = view.model_dump_json(include=_FIRST)
-        found = first[:-1], view.model_dump_json(exclude=_FIRST | _FILLED)[1:]
-        texts.keep(key, found)
-    before, after = found
+        first = view.model_dump_json(include=_FIRST)[:-1]
+        rest = view.model_dump_json(exclude=_FIRST | _FILLED)[1:]
+        found = job.version, first, rest
+        texts.keep(key, found, _TEXT + getsizeof(first) + getsizeof(rest))
+    _, before, after = found
     place, progress = wire.place(outlook), wire.progress_of(job, outlook)
     return (
         f'{before},"progress":{progress.model_dump_json() if progress else "null"},'
         f'"queue":{place.model_dump_json() if place else "null"},{after}'
     )
+
+
+def _size(job: Job) -> int:
+    """About how many bytes a record takes here."""
+    words = [picture.source for _, picture in job.inputs.each()]
+    words += [*job.metadata, *job.metadata.values(), *(error.detail for error in job.attempt_errors)]
+    return _RECORD + sum(map(getsizeof, words))

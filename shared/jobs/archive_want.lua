@@ -8,7 +8,7 @@
 local archive, time = load_archive(arg.uid), now()
 if archive and archive.state == 'ready' and tonumber(archive.expires_at) <= time then
   -- Whoever deletes the old one is told of its key.
-  redis.call('ZADD', K.archive_ends, 0, arg.uid)
+  redis.call('ZADD', K.archive_ends, time, arg.uid)
   return {'state', 'building', 'done', 0, 'total', arg.total}
 end
 if not archive then

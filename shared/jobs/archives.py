@@ -80,6 +80,8 @@ class ArchiveStore:
     def __init__(self, redis: redis.Redis, settings: Settings) -> None:
         self._redis = redis
         self._lease = milliseconds(settings.lease_seconds)
+        #: Seconds after which a claim is to be renewed.
+        self.renew_seconds = settings.lease_seconds / 6
         self._keep = milliseconds(settings.archive_seconds)
         self._scripts = Scripts(redis, policy(settings))
 

@@ -12,7 +12,7 @@ if not batch or batch.status ~= 'validating' then return {} end
 if tonumber(batch.checked or 0) ~= arg.from then return {} end
 
 local time = now()
-local changes = {misses = false, checked = arg.to, total = arg.total, faults = (batch.faults or 0) + arg.faults}
+local changes = {misses = false, missed_at = false, checked = arg.to, total = arg.total, faults = (batch.faults or 0) + arg.faults}
 if #arg.errors > 0 then
   local errors = cjson.decode(batch.errors or '[]')
   for _, error in ipairs(arg.errors) do

@@ -77,7 +77,7 @@ class BatchFile:
             raise self.lost(part, "is not there") from None
         # Early parts have no seal.
         seal = lines.pop() if lines and lines[-1].startswith(_SEAL) else None
-        if rest or (seal and seal != _seal(b"".join(line + b"\n" for line in lines))):
+        if rest or not (lines or seal) or (seal and seal != _seal(b"".join(line + b"\n" for line in lines))):
             raise self.lost(part, "is not what was stored")
         if total is not None and len(lines) != (wanted := min(PART_LINES, total - part * PART_LINES)):
             raise self.lost(part, f"has {len(lines)} lines, not {wanted}")

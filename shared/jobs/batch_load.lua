@@ -28,7 +28,7 @@ local loaded = arg.from + #arg.jobs
 redis.call('ZADD', items_of(batch.uid, 'queued'), unpack(entries))
 redis.call('HINCRBY', K.batch .. batch.uid, 'n:queued', #arg.jobs)
 redis.call('HSET', K.batch .. batch.uid, 'loaded', loaded)
-if batch.misses then redis.call('HDEL', K.batch .. batch.uid, 'misses') end
+if batch.misses then redis.call('HDEL', K.batch .. batch.uid, 'misses', 'missed_at') end
 redis.call('HINCRBY', K.batch .. batch.uid, 'version', 1)
 if loaded == tonumber(batch.total) then
   redis.call('HDEL', K.batch .. batch.uid, 'holder')

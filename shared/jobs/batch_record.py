@@ -197,7 +197,8 @@ class Batch:
     @property
     def to_do(self) -> int:
         """Items that have not ended, but for those that end with another or never will be jobs."""
-        return self.total - self.ended - self.following - (self.unmade if self.cancel_requested else 0)
+        never = self.unmade if self.cancel_requested or self.error else 0
+        return self.total - self.ended - self.following - never
 
     def rate(self, now: float) -> float | None:
         """Items that ended per second, over the last five minutes; None while none has.

@@ -98,6 +98,7 @@ class BatchStore:
     def __init__(self, redis: redis.Redis, settings: Settings) -> None:
         self._redis = redis
         self._lease = milliseconds(settings.lease_seconds)
+        self._patience = milliseconds(settings.batch_lines_seconds)
         self._scripts = Scripts(redis, policy(settings) | {"batch_schema": BATCH_SCHEMA})
 
     # Callers' side.
@@ -314,7 +315,7 @@ class BatchStore:
         )
 
     def lost(self, claim: BatchClaim, error: ErrorInfo) -> bool:
-        """The batch's next lines cannot be read: look again later, a few times, each time a little later.
+        """The batch's next lines cannot be read: look again, each time a little later, for a while.
 
         Args:
             claim: to the batch; it is given back.
@@ -323,7 +324,7 @@ class BatchStore:
         Returns:
             True when it was.
         """
-        reply = self._held("batch_lost", claim, error=to_json(error))
+        reply = self._held("batch_lost", claim, error=to_json(error), patience=self._patience)
         return bool(reply and reply[0])
 
     def renew(self, claim: BatchClaim) -> bool:

@@ -5,12 +5,14 @@ it stands.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
 import redis
 
+from shared.jobs.hashes import UnreadableRecordError
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Status
 from shared.redis import translated
@@ -112,7 +114,7 @@ class ChangeLog:
 
 
 def read_jobs(client: redis.Redis, uids: Sequence[str]) -> dict[str, Job]:
-    """The records of these jobs, in one round trip; those that are gone are missing.
+    """The records of these jobs, in one round trip; those that are gone, or cannot be read here, are missing.
 
     Raises:
         StoreUnavailable: Redis does not answer.
@@ -121,7 +123,12 @@ def read_jobs(client: redis.Redis, uids: Sequence[str]) -> dict[str, Job]:
         for uid in uids:
             pipeline.hgetall(Key.JOB + uid)
         records = pipeline.execute()
-    return {uid: Job.from_hash(record) for uid, record in zip(uids, records, strict=True) if record}
+    found = {}
+    for uid, record in zip(uids, records, strict=True):
+        with suppress(UnreadableRecordError):  # a later version's: one of them shall not stop all others
+            if record:
+                found[uid] = Job.from_hash(record)
+    return found
 
 
 def _change(entry_id: str, fields: Mapping[str, str]) -> Change:

@@ -5,7 +5,7 @@
 -- Arguments: lanes.
 -- Keys: turns:<lane>, wait:<lane>:<owner>, job:<uid>, leases, paces, pace:<bucket>, waiting.
 -- Returns {JSON}: {now, intake, lines: [{lane, owner, size, sample: [[rank, bucket, uid]]}],
---   running: [{worker, lane, owner, bucket, recipe, progress, started_at}], paces: {name: text}, buckets: {bucket: text}}.
+--   running: [{worker, lane, owner, bucket, recipe (empty of one that nobody follows), progress, started_at}], paces: {name: text}, buckets: {bucket: text}}.
 
 local MAX_EXACT, MAX_SPREAD, MAX_RUNNING = 64, 48, 256 -- in all
 
@@ -47,11 +47,12 @@ end
 local running = {}
 for _, uid in ipairs(redis.call('ZRANGE', K.leases, 0, MAX_RUNNING - 1)) do
   local read = redis.call('HMGET', K.job .. uid, 'status', 'worker', 'lane', 'bucket', 'progress', 'started_at',
-    'owner', 'recipe')
+    'owner', 'recipe', 'fresh')
   if read[1] == 'processing' then
     running[#running + 1] = {
       worker = read[2] or '', lane = read[3] or '', bucket = seen(read[4]), progress = read[5] or '',
-      started_at = tonumber(read[6]) or 0, owner = read[7] or '', recipe = read[8] or '',
+      started_at = tonumber(read[6]) or 0, owner = read[7] or '',
+      recipe = read[9] ~= '1' and read[8] or '',
     }
   end
 end

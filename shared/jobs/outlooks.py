@@ -166,7 +166,7 @@ class Outlooks:
         painted = {
             (one["owner"], one["recipe"]): remaining(painting)
             for one, painting in running
-            if painting.cost or painting.fraction
+            if one["recipe"] and (painting.cost or painting.fraction)
         }
         return replace(look, lines=lines, forecast=Forecast(free, in_order(lines)), painted=painted)
 

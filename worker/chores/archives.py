@@ -141,7 +141,7 @@ class _Build:
         self._list_crc = 0
         self._done = 0
         self._pool = ThreadPoolExecutor(AT_A_TIME, "archive")
-        self._started = time.monotonic()
+        self._started = self._renewed = time.monotonic()
 
     def go_on(self) -> bool:
         """Add some items; False once the archive is published.
@@ -160,12 +160,20 @@ class _Build:
                 indices, self._pool.map(self._picture, map(found.get, indices)), strict=True
             ):
                 self._add(index, found.get(index), picture)
+            self._hold(start)
         self._done = stop
         if self._done < self._batch.total:
             self._archives.renew(self.claim, self._done)
+            self._renewed = time.monotonic()
             return True
         self._publish()
         return False
+
+    def _hold(self, done: int) -> None:
+        """Renew the claim where that is due. Raises `ArchiveLostError`."""
+        if time.monotonic() - self._renewed >= self._archives.renew_seconds:
+            self._archives.renew(self.claim, done)
+            self._renewed = time.monotonic()
 
     def abandon(self) -> None:
         """There will be no archive of this build."""
@@ -225,6 +233,7 @@ class _Build:
     def _lines(self) -> Iterator[bytes]:
         while chunk := self._list.read(_CHUNK):
             yield chunk
+            self._hold(self._done)
 
 
 def _line(

@@ -1,5 +1,6 @@
 """Lines of a batch that are gone or damaged: the batch ends and says why, and what was made of it goes on."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,12 @@ class House:
 def house(redis_client: redis.Redis, valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     monkeypatch.setattr(working, "TURN_SECONDS", 0.0)
     config = Settings(
-        redis_url=valkey, redis_timeout=60, data_dir=tmp_path, retry_delay=0.01, lease_seconds=61
+        redis_url=valkey,
+        redis_timeout=60,
+        data_dir=tmp_path,
+        retry_delay=0.01,
+        lease_seconds=61,
+        batch_lines_seconds=0.1,
     )
     return House(redis_client, config)
 
@@ -158,16 +164,20 @@ def test_lines_that_are_back_in_time_are_loaded(house: House) -> None:
     assert house.now(batch).error is None
 
 
-def test_each_try_waits_twice_as_long_as_the_one_before(house: House, redis_client: redis.Redis) -> None:
-    slow = House(redis_client, house.config.model_copy(update={"retry_delay": 100.0}))
+def test_each_try_waits_twice_as_long_as_the_one_before_up_to_a_minute(
+    house: House, redis_client: redis.Redis
+) -> None:
+    slow = House(
+        redis_client, house.config.model_copy(update={"retry_delay": 20.0, "batch_lines_seconds": 600.0})
+    )
     batch = slow.begun()
     gone(slow, items_of(batch))
-    for seconds in (100, 200):
+    for seconds in (20, 40, 60, 60):
         redis_client.zadd(Key.BATCH_WORK, {batch.uid: 0})
         assert chores(redis_client, slow.config, slow.objects).step()
         score = redis_client.zscore(Key.BATCH_WORK, batch.uid)
         assert score
-        assert seconds - 50 < score / 1000 - time.time() <= seconds + 1
+        assert seconds - 10 < score / 1000 - time.time() <= seconds + 1
 
 
 @pytest.mark.parametrize("away", ["get", "check"])
@@ -190,6 +200,25 @@ def test_a_store_that_is_away_has_lost_nothing(
     house.objects.away = False
     assert house.objects.get(items_of(batch)) == data
     wait_for(lambda: work.step() and house.now(batch).loaded == 150, "the rest to be loaded")
+
+
+def test_a_folder_that_is_brought_back_in_time_has_lost_nothing(house: House) -> None:
+    patient = house.config.model_copy(update={"batch_lines_seconds": 60.0})
+    batch = house.begun()
+    away = house.config.objects_dir.rename(house.config.data_dir / "unmounted")
+    work = chores(house.client, patient, LocalObjects(house.config.objects_dir))
+    tries = patient.max_attempts + 2
+
+    def missed() -> bool:
+        work.step()
+        return int(house.client.hget(Key.BATCH + batch.uid, "misses") or 0) >= tries
+
+    wait_for(missed, "more looks than would do without patience")
+    assert house.now(batch).error is None
+    shutil.rmtree(house.config.objects_dir)
+    away.rename(house.config.objects_dir)
+    wait_for(lambda: work.step() and house.now(batch).loaded == 150, "the rest to be loaded")
+    assert house.client.hmget(Key.BATCH + batch.uid, "misses", "missed_at") == [None, None]
 
 
 def refuse(*_: object) -> None:
@@ -216,12 +245,13 @@ def unchecked(house: House, first: int = 2) -> Batch:
     return house.batches.create(new)[0]
 
 
+@pytest.mark.parametrize("damage", [gone, emptied], ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("kind", ["lines", "head"])
 def test_a_batch_that_is_not_yet_checked_is_not_blamed_for_what_the_store_has_lost(
-    house: House, kind: str
+    house: House, kind: str, damage: Callable[[House, str], None]
 ) -> None:
     batch = unchecked(house)
-    gone(house, f"batches/{batch.uid}/{kind}/000000.ndjson")
+    damage(house, f"batches/{batch.uid}/{kind}/000000.ndjson")
     failed = house.given_up(batch)
     assert (failed.status, failed.errors) == (BatchStatus.FAILED, ())
 

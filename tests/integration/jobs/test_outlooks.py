@@ -259,6 +259,27 @@ def test_what_is_painted_says_nothing_to_another_owners_twin(
     assert ends(store, outlooks, leader, follower) == pytest.approx([20.0, 20.0])
 
 
+def test_what_is_painted_for_itself_says_nothing_to_followers_of_another(
+    submit: Submit, store: JobStore, clock: Clock, outlooks: Outlooks
+) -> None:
+    submit()
+    painted(store, clock, 10.0)
+    fresh = submit()
+    claim_paint(store)
+    leader, follower = submit(fresh=False), submit(fresh=False)
+    assert ends(store, outlooks, fresh, leader, follower) == pytest.approx([10.0, 20.0, 20.0])
+
+
+def test_a_record_that_cannot_be_read_here_keeps_no_other_from_its_forecast(
+    submit: Submit, store: JobStore, clock: Clock, outlooks: Outlooks, redis_client: redis.Redis
+) -> None:
+    submit(steps=200)
+    painted(store, clock, 10.0)
+    later, other = submit(steps=100), submit(steps=200)
+    redis_client.hset(Key.JOB + later.uid, mapping={"schema": 5, "spec": '{"size": "auto"}'})
+    assert ends(store, outlooks, other)[0] is not None
+
+
 def ends(store: JobStore, outlooks: Outlooks, *jobs: Job) -> list[float | None]:
     """What is told of each, as it is now."""
     found = []

@@ -212,6 +212,20 @@ def test_whoever_loses_it_at_the_last_moment_takes_back_what_it_stored(
     assert list(house.objects.list(PREFIX)) == []
 
 
+def test_a_slow_builder_keeps_its_claim_within_a_stretch(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = house.ended(40)
+    house.archives.want(batch)
+    renewed = []
+    monkeypatch.setattr(ArchiveStore, "renew", lambda _, claim, done: renewed.append((claim, done)))
+    builder = house.builder()
+    monkeypatch.setattr(builder._archives, "renew_seconds", 0.0)
+    work_off(builder)
+    assert [done for _, done in renewed[:5]] == [0, 8, 16, 24, 32]
+    assert house.archives.want(batch).key
+
+
 def test_a_worker_that_leaves_gives_its_archive_back_at_once(house: House) -> None:
     batch = house.ended(200)
     house.archives.want(batch)
@@ -420,7 +434,7 @@ def test_on_s3_the_address_is_answered(
 def test_a_chores_worker_that_is_killed_while_it_builds_is_followed_by_another(tmp_path: Path) -> None:
     with Rig(tmp_path, storage="local") as rig:
         house = House(rig.client, rig.config)
-        batch = house.ended(400)
+        batch = house.ended(1200)
         first = rig.worker(Queue.CHORES)
         house.archives.want(batch)
         wait_for(lambda: house.archives.want(batch).done, "some of it to be built")

@@ -29,6 +29,9 @@ RECORD = {
 }
 
 
+LOST = '{"code":"batch_lines_lost","title":"lost","detail":"send them again"}'
+
+
 def told(**changes: Any) -> tuple[float | None, float | None, int | None]:
     """ETA, throughput, and when to poll again."""
     batch = Batch.from_hash(RECORD | changes)
@@ -48,6 +51,11 @@ def test_items_that_wait_for_anothers_picture_are_not_left_to_do() -> None:
 @pytest.mark.parametrize("following", ["90", "95"])
 def test_nothing_is_foretold_where_all_that_is_left_waits_for_other_jobs(following: str) -> None:
     assert told(following=following) == (None, 10, 1)
+
+
+def test_of_a_batch_that_has_lost_its_lines_no_more_is_to_do() -> None:
+    changes = {"loaded": "20", "n:queued": "0", "n:processing": "10", "error": LOST}
+    assert told(**changes) == (60, 10, 15)
 
 
 def test_a_canceled_batch_has_nothing_to_do_but_what_is_painted() -> None:

@@ -21,7 +21,9 @@ def test_a_batch_whose_lines_the_store_has_lost_says_so_and_what_to_do(
     batch = http.post("/v1/batches", content=ndjson({"defaults": DEFAULTS}, *items), headers=NDJSON).json()
     assert batch["error"] is None
     objects.delete(f"batches/{batch['id']}/items/000000.ndjson")
-    work = chores(redis_client, settings.model_copy(update={"retry_delay": 0.01}), objects)
+    work = chores(
+        redis_client, settings.model_copy(update={"retry_delay": 0.01, "batch_lines_seconds": 0.1}), objects
+    )
 
     def failed() -> dict[str, Any] | None:
         work.step()

@@ -33,7 +33,7 @@ CASES = [
 def test_what_was_kept_reads_as_what_is_written_anew(
     record: Job, outlook: Outlook | None, make_app: Callable[..., Flask]
 ) -> None:
-    app, texts = make_app(), Recent(9)
+    app, texts = make_app(), Recent(2**20)
     with app.test_request_context(base_url="http://paint.example.org"):
         anew = wire.job_view(record, outlook).model_dump_json()
         assert shown.text(record, Outlook(77, 77.7), texts) != anew
@@ -41,7 +41,7 @@ def test_what_was_kept_reads_as_what_is_written_anew(
 
 
 def test_another_version_and_another_address_are_written_anew(make_app: Callable[..., Flask]) -> None:
-    app, texts = make_app(), Recent(9)
+    app, texts = make_app(), Recent(2**20)
     found = set()
     for host in ("one.example.org", "two.example.org"):
         for version in (4, 5):
@@ -53,9 +53,21 @@ def test_another_version_and_another_address_are_written_anew(make_app: Callable
 
 
 def test_what_was_asked_for_longest_ago_is_forgotten_first() -> None:
-    recent: Recent[str, int] = Recent(2)
-    recent.keep("a", 1)
-    recent.keep("b", 2)
+    recent: Recent[str, int] = Recent(20)
+    recent.keep("a", 1, 10)
+    recent.keep("b", 2, 10)
     assert recent.get("a") == 1
-    recent.keep("c", 3)
+    recent.keep("c", 3, 10)
     assert [recent.get(name) for name in "abc"] == [1, None, 3]
+    recent.keep("a", 4, 5)
+    recent.keep("d", 5, 5)
+    assert [recent.get(name) for name in "acd"] == [4, 3, 5]
+
+
+def test_what_is_larger_than_all_the_room_is_not_remembered() -> None:
+    recent: Recent[str, int] = Recent(20)
+    recent.keep("a", 1, 10)
+    recent.keep("b", 2, 21)
+    assert [recent.get(name) for name in "ab"] == [None, None]
+    recent.keep("c", 3, 20)
+    assert recent.get("c") == 3

@@ -75,9 +75,15 @@ class BatchFile:
             *lines, rest = self._objects.get(self.key(part)).split(b"\n")
         except ObjectMissingError:
             raise self.lost(part, "is not there") from None
-        # Early parts have no seal.
+        # Early parts have no seal; one within a line has lost the newline before it.
         seal = lines.pop() if lines and lines[-1].startswith(_SEAL) else None
-        if rest or not (lines or seal) or (seal and seal != _seal(b"".join(line + b"\n" for line in lines))):
+        glued = seal is None and lines and _SEAL in lines[-1]
+        if (
+            rest
+            or glued
+            or not (lines or seal)
+            or (seal and seal != _seal(b"".join(line + b"\n" for line in lines)))
+        ):
             raise self.lost(part, "is not what was stored")
         if total is not None and len(lines) != (wanted := min(PART_LINES, total - part * PART_LINES)):
             raise self.lost(part, f"has {len(lines)} lines, not {wanted}")

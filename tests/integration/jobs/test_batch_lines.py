@@ -112,7 +112,11 @@ def emptied(house: House, key: str) -> None:
     house.objects.put(key, b"", "")
 
 
-DAMAGES = [gone, cut_short, torn, one_letter_changed, emptied]
+def glued_to_its_seal(house: House, key: str) -> None:
+    house.objects.put(key, house.objects.get(key).replace(b"\n#sha256:", b"x#sha256:"), "")
+
+
+DAMAGES = [gone, cut_short, torn, one_letter_changed, emptied, glued_to_its_seal]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -245,7 +249,7 @@ def unchecked(house: House, first: int = 2) -> Batch:
     return house.batches.create(new)[0]
 
 
-@pytest.mark.parametrize("damage", [gone, emptied], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", [gone, emptied, glued_to_its_seal], ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("kind", ["lines", "head"])
 def test_a_batch_that_is_not_yet_checked_is_not_blamed_for_what_the_store_has_lost(
     house: House, kind: str, damage: Callable[[House, str], None]

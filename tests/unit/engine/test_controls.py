@@ -285,9 +285,10 @@ def test_style_layers_choose_the_scale_of_forms(shipped: Engine, paint: Paint) -
             n: float((found[n].second - goal[n].second).square().sum() / goal[n].second.square().sum())
             for n in ("conv1_1", "conv4_1")
         }
-    # Each layer alone is matched best when it is the one that counts.
-    assert distances["conv1_1"]["conv1_1"] < distances["conv4_1"]["conv1_1"]
-    assert distances["conv4_1"]["conv4_1"] < distances["conv1_1"]["conv4_1"]
+    # Each layer alone is matched better, compared with the other, when it is the one that counts.
+    fine, coarse = (found["conv1_1"] / found["conv4_1"] for found in distances.values())
+    assert fine < 0.6 * coarse
+    assert distances["conv4_1"]["conv4_1"] < 0.6 * distances["conv1_1"]["conv4_1"]
 
 
 def test_a_layer_of_no_weight_counts_as_if_it_were_not_named(paint: Paint) -> None:

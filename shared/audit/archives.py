@@ -1,12 +1,13 @@
 """Whether every archive is built once it is wanted, is there once it is ready, and goes when it is over."""
 
 from collections.abc import Iterator
-from itertools import chain, islice
+from functools import partial
+from itertools import chain
 
 from shared.audit.findings import Code, Finding
+from shared.audit.leftovers import leftovers
 from shared.audit.places import PORTIONS_SECONDS
-from shared.audit.reader import BATCH, LOOK_SECONDS, Reader
-from shared.audit.results import LEFTOVER_SECONDS, MAX_SUSPECTS
+from shared.audit.reader import Reader
 from shared.jobs.archives import PREFIX, Archive, key_of
 from shared.jobs.keys import Key
 from shared.objects import ObjectStat
@@ -23,7 +24,8 @@ def check(reader: Reader) -> Iterator[Finding]:
                 if listed is not None and not named:
                     detail = f"it has {uid}, of which there is no archive"
                     yield Finding(Code.ENTRY_WITHOUT_JOB, key, detail, _repair(uid))
-    yield from _leftovers(reader)
+    # Nobody can ask for those whose batch is gone, or has another.
+    yield from leftovers(reader, (PREFIX,), partial(_unnamed, reader), "no batch has this archive")
 
 
 def _archive(reader: Reader, uid: str) -> Iterator[Finding]:
@@ -71,22 +73,6 @@ def _object(reader: Reader, uid: str, key: str, size: int) -> Iterator[Finding]:
     else:
         detail = f"{key} has {stat.size} bytes, not {size}"
         yield Finding(Code.ARCHIVE_DAMAGED, uid, detail, repair)
-
-
-def _leftovers(reader: Reader) -> Iterator[Finding]:
-    """Archives that nobody can ask for: their batch is gone, or has another."""
-    suspects: list[ObjectStat] = []
-    horizon = reader.now() / 1000 - LEFTOVER_SECONDS
-    listed = reader.objects.list(PREFIX)
-    while few := list(islice(listed, BATCH)):
-        old = [stat for stat in few if stat.modified < horizon]
-        suspects += _unnamed(reader, old)[: MAX_SUSPECTS - len(suspects)]
-    if suspects:
-        reader.pause(LOOK_SECONDS)
-    for start in range(0, len(suspects), BATCH):
-        for stat in _unnamed(reader, suspects[start : start + BATCH]):
-            if reader.objects.stat(stat.key) is not None:
-                yield Finding(Code.OBJECT_WITHOUT_JOB, stat.key, "no batch has this archive")
 
 
 def _unnamed(reader: Reader, stats: list[ObjectStat]) -> list[ObjectStat]:

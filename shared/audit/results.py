@@ -2,40 +2,27 @@
 
 import hashlib
 from collections.abc import Iterator
-from itertools import islice
+from functools import partial
 
 from shared.audit.findings import Code, Finding
 from shared.audit.held import Held
-from shared.audit.reader import BATCH, LOOK_SECONDS, Reader, Sighting
+from shared.audit.leftovers import leftovers as find
+from shared.audit.reader import Reader, Sighting
 from shared.jobs.hashes import UnreadableRecordError
 from shared.jobs.keys import Key
 from shared.jobs.record import Job
 from shared.objects import ObjectMissingError, ObjectStat
 
-#: Chores sweep what no record names once it is an hour old, every hour: then it is gone after two.
-LEFTOVER_SECONDS = 3 * 3600.0
-#: Objects without a job that are looked at twice, at most, in one audit.
-MAX_SUSPECTS = 10_000
-
 
 def leftovers(reader: Reader, held: Held) -> Iterator[Finding]:
     """Results, checkpoints and previews that no job needs; `held` is told of all that there are."""
-    suspects: list[ObjectStat] = []
-    horizon = reader.now() / 1000 - LEFTOVER_SECONDS
-    for prefix in ("outputs/", "checkpoints/", "previews/"):
-        listed = reader.objects.list(prefix)
-        while batch := list(islice(listed, BATCH)):
-            for stat in batch:
-                held.add(stat.key, stat.size)
-            old = [stat for stat in batch if stat.modified < horizon]
-            suspects += _unnamed(reader, old)[: MAX_SUSPECTS - len(suspects)]
-    if suspects:
-        # Who purges a job, or ends one, forgets it first and deletes its objects then.
-        reader.pause(LOOK_SECONDS)
-    for start in range(0, len(suspects), BATCH):
-        for stat in _unnamed(reader, suspects[start : start + BATCH]):
-            if reader.objects.stat(stat.key) is not None:
-                yield Finding(Code.OBJECT_WITHOUT_JOB, stat.key, "no job needs this object")
+    yield from find(
+        reader,
+        ("outputs/", "checkpoints/", "previews/"),
+        partial(_unnamed, reader),
+        "no job needs this object",
+        lambda stat: held.add(stat.key, stat.size),
+    )
 
 
 def _unnamed(reader: Reader, stats: list[ObjectStat]) -> list[ObjectStat]:

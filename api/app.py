@@ -1,5 +1,8 @@
 """The application: rooms put together. What each does is in its own module."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 
 from api import (
@@ -42,9 +45,17 @@ _ROOMS = (
 )
 
 
+class Application(Flask):
+    """Flask without coroutines, for which it would look anew at each handler and hook in each request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself: none of ours is a coroutine."""
+        return func
+
+
 def create_app(settings: Settings) -> Flask:
     """The application on these settings. Nothing is connected to before the first request."""
-    app = Flask("api", static_folder=None)
+    app = Application("api", static_folder=None)
     app.url_map.merge_slashes = False  # `//v1/jobs` is not there, rather than a redirect
     services.attach(app, settings)
     found = app.extensions[services.KEY]

@@ -43,14 +43,16 @@ def text(job: Job, outlook: Outlook | None, texts: Texts) -> str:
     """
     key = (job.uid, links.base())
     found = texts.get(key)
-    if found is None or found[0] != job.version:
-        view = wire.job_view(job, None)
+    if found is not None and found[0] == job.version:
+        progress, place = wire.progress_of(job, outlook), wire.place(outlook)
+    else:
+        view = wire.job_view(job, outlook)
+        progress, place = view.progress, view.queue
         first = view.model_dump_json(include=_FIRST)[:-1]
         rest = view.model_dump_json(exclude=_FIRST | _FILLED)[1:]
         found = job.version, first, rest
         texts.keep(key, found, _TEXT + getsizeof(first) + getsizeof(rest))
     _, before, after = found
-    place, progress = wire.place(outlook), wire.progress_of(job, outlook)
     return (
         f'{before},"progress":{progress.model_dump_json() if progress else "null"},'
         f'"queue":{place.model_dump_json() if place else "null"},{after}'

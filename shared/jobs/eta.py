@@ -12,12 +12,13 @@ lanes that the same painters serve. The first 64 places are known job by job; fu
 spread, stand for their neighbours.
 
 **When a painter is free**: a running job has a part f of its steps behind it after e seconds. By its steps it
-takes e (1 - f) / f more; by its bucket's pace T, it takes T - e more. Early on the pace is the better guide
-(a pyramid's first steps are cheap), later the steps: they are mixed as (1 - f) to f. A painter is free when
-the last of its jobs ends.
+takes e (1 - f) / f more; by its bucket's pace, and for all that are painted with it, T, it takes T - e more.
+Early on the pace is the better guide (a pyramid's first steps are cheap), later the steps: they are mixed as
+(1 - f) to f. A painter is free when the last of its jobs ends.
 
 **Then painters take what waits**: the one that is free first takes the first job, and with it companions of
-the same bucket, as many as were painted together lately. All of a batch end at once. Beyond the first 64 the
+the same bucket, as many as were painted together lately: of a bucket that has been seen there, of another one
+in its lane, what is being painted now included. All of a batch end at once. Beyond the first 64 the
 backlog is divided by the number of painters.
 
 A job that follows another of its recipe ends with it: it has that one's place, or what is left of its
@@ -33,8 +34,8 @@ painters that come or go, failures, and which of those that are still fetched wi
 import heapq
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from shared.jobs.pictures import Picture
@@ -79,6 +80,12 @@ class Pace:
         """From what `pace.lua` keeps."""
         parts = (text or "").split()
         return cls(*map(float, parts)) if len(parts) == 3 else None
+
+    def beside(self, together: Iterable[int]) -> "Pace":
+        """The same, the batches that are being painted now included, each of so many jobs."""
+        sizes = list(together)
+        jobs = self.weight + sum(sizes)
+        return replace(self, batch=(self.weight * self.batch + sum(n * n for n in sizes)) / jobs)
 
 
 @dataclass(frozen=True)
@@ -154,12 +161,14 @@ class Running:
         worker: that paints it. elapsed: seconds since its claim.
         fraction: of its steps, those that are done.
         cost: what such a job takes, as far as known.
+        together: jobs that are painted with it, itself included.
     """
 
     worker: str
     elapsed: float
     fraction: float
     cost: Cost | None
+    together: int = 1
 
 
 def work_of(spec: Spec, width: int, height: int) -> float:
@@ -181,7 +190,7 @@ def remaining(running: Running) -> float:
     by_steps = running.elapsed * (1 - done) / done if done else None
     if running.cost is None:
         return by_steps or 0.0
-    by_pace = max(running.cost.seconds * running.cost.together - running.elapsed, 0.0)
+    by_pace = max(running.cost.seconds * running.together - running.elapsed, 0.0)
     return by_pace if by_steps is None else (1 - done) * by_pace + done * by_steps
 
 

@@ -89,12 +89,12 @@ def new_record(job: NewJob) -> dict[str, str]:
     return record | {name: value for name, value in optional.items() if value}
 
 
-def accepted(job: NewJob, recipe: str, added: Mapping[str, str]) -> Job:
+def accepted(job: NewJob, sent: Mapping[str, str], added: Mapping[str, str]) -> Job:
     """A job just made, as `Job.from_hash` would read it: the store need not send back what it was sent.
 
     Args:
         job: what was written.
-        recipe: likewise.
+        sent: its `new_record`.
         added: fields of the record that the submitting script added.
     """
     return Job(
@@ -121,5 +121,6 @@ def accepted(job: NewJob, recipe: str, added: Mapping[str, str]) -> Job:
         fresh=job.fresh,
         retention_seconds=job.retention_seconds,
         request_id=job.request_id,
-        recipe=recipe,
+        bucket=sent.get("bucket"),
+        recipe=sent["recipe"],
     )

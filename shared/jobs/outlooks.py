@@ -5,7 +5,8 @@ A look at the lines, the painters and their pace serves every caller for a secon
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +49,10 @@ class _Look:
         painters: live ones that serve the lane. intakes: live intake workers.
         lines: of all lanes that they serve. forecast: of the jobs in them.
         painted: seconds until what is being painted has ended, by owner and recipe.
+        paces: of lanes, their straight lines, and intake, as `pace.lua` keeps them.
+        buckets: what was seen of some.
+        together: jobs that are being painted, by worker; all of a batch are of one lane.
+        batches: the same, by lane.
     """
 
     at: float
@@ -59,11 +64,13 @@ class _Look:
     painted: Mapping[tuple[str, str], float]
     paces: Mapping[str, str]
     buckets: Mapping[str, Pace]
+    together: Mapping[str, int]
+    batches: Mapping[str, Sequence[int]]
 
     def cost(self, lane: str, bucket: str, work: float | None) -> Cost | None:
         """What a job of this lane is expected to take."""
         pace, fit = Pace.parse(self.paces.get(lane)), Fit.parse(self.paces.get(f"fit.{lane}"))
-        return cost_of(bucket, work, self.buckets, pace, fit)
+        return cost_of(bucket, work, self.buckets, pace and pace.beside(self.batches.get(lane, ())), fit)
 
 
 class Outlooks:
@@ -114,7 +121,9 @@ class Outlooks:
         own = look.cost(lane, job.bucket or "", work_for(job.spec, job.content))
         if job.status is Status.PROCESSING:
             elapsed = look.now + self._clock() - look.at - (job.started_at or look.now)
-            left = remaining(Running(job.worker or "", elapsed, _fraction(job.progress), own))
+            worker = job.worker or ""
+            beside = look.together.get(worker, 1)
+            left = remaining(Running(worker, elapsed, _fraction(job.progress), own, beside))
             return left if own or job.progress else None
         age = self._clock() - look.at
         if job.following and (leader := look.painted.get((job.owner, job.recipe or ""))) is not None:
@@ -148,6 +157,10 @@ class Outlooks:
         lanes = sorted({lane, *(other for info in painters for other in _lanes(info))})
         found: dict[str, Any] = json.loads(self._scripts.run("line", lanes=lanes)[0])
         buckets = {name: pace for name, text in _items(found["buckets"]) if (pace := Pace.parse(text))}
+        together = Counter((one["lane"], one["worker"]) for one in found["running"] or ())
+        batches = defaultdict(list)
+        for (of, _), jobs in together.items():
+            batches[of].append(jobs)
         look = _Look(
             at=at,
             now=found["now"] / 1000,
@@ -158,6 +171,8 @@ class Outlooks:
             painted={},
             paces=dict(_items(found["paces"])),
             buckets=buckets,
+            together={worker: jobs for (_, worker), jobs in together.items()},
+            batches=batches,
         )
         self._learn_works(found["lines"] or (), buckets)
         lines = tuple(self._line(look, line) for line in found["lines"] or ())
@@ -181,7 +196,8 @@ class Outlooks:
         cost = look.cost(one["lane"], one["bucket"], self._works.get(one["bucket"]))
         progress = json.loads(one["progress"]) if one["progress"] else None
         done = progress["step"] / progress["steps"] if progress and progress["steps"] else 0.0
-        return Running(one["worker"], look.now - one["started_at"] / 1000, done, cost)
+        elapsed = look.now - one["started_at"] / 1000
+        return Running(one["worker"], elapsed, done, cost, look.together[one["worker"]])
 
     def _learn_works(self, lines: Iterable[Mapping[str, Any]], buckets: Mapping[str, Pace]) -> None:
         """The work of jobs of buckets that nothing has been painted of yet: one job stands for each."""

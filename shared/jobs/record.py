@@ -8,11 +8,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from shared.errors import AttemptError, ErrorInfo
-from shared.jobs.buckets import bucket_for
 from shared.jobs.hashes import fields_of, from_json, made, optional, reading, seconds
 from shared.jobs.pictures import Inputs, Picture, read_picture, read_pictures
 from shared.spec import Spec
@@ -119,6 +118,7 @@ class Job:
     Of what `NewJob` does not have:
 
     Attributes:
+        bucket: which jobs it may be painted with; None before its pictures are in, and once it has ended.
         recipe: names what it makes of what (`recipe_of`), until it ends otherwise than well.
         following: True while it waits for another job that does the same work.
         reused_from: the caller's ID of the job whose output it shares; None where it was painted itself.
@@ -164,6 +164,7 @@ class Job:
     webhook: Webhook | None = None
     webhook_off: bool = False
     fresh: bool = False
+    bucket: str | None = None
     recipe: str | None = None
     following: bool = False
     reused_from: str | None = None
@@ -175,11 +176,6 @@ class Job:
     def inputs(self) -> Inputs:
         """Every picture that the job names."""
         return Inputs(self.content, self.styles, self.init)
-
-    @cached_property
-    def bucket(self) -> str | None:
-        """Which jobs it may be painted with; see `buckets.bucket_for`."""
-        return bucket_for(self.spec, self.content)
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> "Job":
@@ -242,6 +238,7 @@ class Job:
             retention_seconds=seconds(get("retention")),
             output_expires_at=seconds(get("output_expires_at")) or seconds(get("expires_at")),
             request_id=get("request_id") or None,
+            bucket=get("bucket") or None,
             recipe=get("recipe") or None,
             following=get("following") == "1",
             reused_from=get("reused_from") or None,

@@ -103,6 +103,20 @@ def test_early_on_the_pace_counts_and_later_the_steps() -> None:
     assert remaining(Running("w", 5.0, 0.0, None)) == 0.0
 
 
+def test_what_is_painted_with_others_takes_as_long_as_all_of_them() -> None:
+    # However many were painted together lately.
+    cost = Cost("b", 10.0, batch=2.0)
+    assert remaining(Running("w", 4.0, 0.0, cost, together=3)) == 26.0
+    assert remaining(Running("w", 4.0, 0.0, cost)) == 6.0
+
+
+def test_the_batches_that_are_being_painted_now_tell_how_many_are_painted_together() -> None:
+    alone = Pace(1, 2.0, 1.0)
+    assert alone.beside([]) == alone
+    assert alone.beside([3]) == Pace(1, 2.0, (1 * 1 + 3 * 3) / 4)
+    assert Pace(8, 2.0, 4.0).beside([4, 4]) == Pace(8, 2.0, 4.0)
+
+
 def test_a_painter_is_free_when_the_last_of_its_jobs_ends() -> None:
     cost = Cost("b", 10.0)
     running = [Running("one", 4.0, 0.0, cost), Running("one", 2.0, 0.0, cost)]

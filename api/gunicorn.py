@@ -4,6 +4,7 @@ Threads, not processes, serve requests at a time: they wait for Redis and the ob
 Several processes are a matter of `--workers` or of several containers.
 """
 
+import gc
 import resource
 import sys
 from contextlib import suppress
@@ -65,8 +66,9 @@ def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn's, which h
     """Answer what is not HTTP, or has too long an address or header, with a problem instead of a page.
 
     Such requests never reach the application. Those that wait, and gunicorn knows nothing of, are told to go
-    once the worker is.
+    once the worker is. What is loaded by now stays, and the garbage collector need not look through it again.
     """
+    gc.freeze()
     util.write_error = problems.write_unreadable
     if (hub := hub_of(worker.wsgi)) is not None:
         hub.leaving = lambda: not worker.alive

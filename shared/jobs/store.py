@@ -92,15 +92,14 @@ class JobStore(AttemptStore, UpkeepStore):
         Raises:
             NotFound: there is none.
         """
-        if known is None or known.status is not Status.QUEUED:
-            # To read is cheaper than to run a script, which an ID of the caller's own and a place ask for.
+        if known and known.status is not Status.QUEUED:
+            # It has no place unless it waits again, and to read is cheaper than to run a script.
             with translated():
-                record: Any = self._redis.hgetall(Key.JOB + (known.uid if known else id))
-            if record.get("owner") == owner and record.get("id") == id:
-                if known is None or record.get("version") != str(known.version):
-                    known = Job.from_hash(record)
-                if known.status is not Status.QUEUED:
-                    return known, None
+                record: Any = self._redis.hgetall(Key.JOB + known.uid)
+            if record.get("version") == str(known.version):
+                return known, None
+            if record and record["status"] != Status.QUEUED:
+                return Job.from_hash(record), None
         seen = {"uid": known.uid, "version": str(known.version)} if known and not known.following else {}
         reply = self._reading.run("look", owner=owner, id=id, **seen)
         if not reply:

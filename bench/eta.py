@@ -34,7 +34,8 @@ PROSE = """
 {painters} paint worker(s) with default settings but for one thread each, {jobs} jobs of {kinds} kinds (sides
 64 to 128, 20 to 120 steps, `compact`) in random order. *Off* is |told - actual| / actual over all jobs that
 were still to run for {shortest} s or more, asked twice a second. *Place times mean* is what can be told
-without a model: the place, times the mean time between two pictures so far.
+without a model: the place, times the mean time between two pictures so far. Jobs of a kind are painted
+together: one far back that is drawn forward so ends long before its turn, which is most of the p90.
 """
 
 

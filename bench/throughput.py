@@ -34,7 +34,7 @@ from shared.objects import open_objects
 from shared.settings import Settings
 from shared.spec import Spec, resolve
 from tests.support.api import environment, picture_bytes
-from tests.support.rig import PRODUCTION, ROOT
+from tests.support.rig import PRODUCTION, ROOT, children_of
 from tests.support.valkey import ValkeyServer, start_valkey
 from tests.support.waiting import wait_for
 from tests.support.web import Web
@@ -53,8 +53,8 @@ with the content; each job is claimed, its lease kept, its pictures read and dec
 stored, synced, read back and recorded. *Plain Celery* is a worker (`acks_late`, one task fetched at a time,
 one thread) on the same Valkey (`appendfsync always`) that reads the same inputs and stores one of them;
 where there is an intake it is a task of its own that reads the inputs and calls the next. *From URLs*
-fetches every content over HTTP and decodes it in the sandbox: a process a picture. Milliseconds are of wall
-time, and of the processor time of the workers and the children they waited for, a job; all counts from the
+fetches every content over HTTP and decodes it in the sandbox: a fork a picture. Milliseconds are of wall
+time, and of the processor time of the workers and of all that they started, a job; all counts from the
 first job that is through to the last.
 """
 
@@ -266,12 +266,12 @@ def _picture(number: int) -> bytes:
 
 
 def _processor_seconds(pids: Sequence[int]) -> float:
-    """User and system time of processes and the children they have waited for (proc(5), stat)."""
-    total = 0
+    """User and system time of processes and all that they have started (proc(5), stat)."""
+    total = 0.0
     for pid in pids:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += sum(map(int, words[11:15]))
-    return total / TICK
+        total += sum(map(int, words[11:15])) / TICK + _processor_seconds(children_of(pid))
+    return total
 
 
 def measure(options: argparse.Namespace) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""Decode one picture: the program that runs in the child process, on its own.
+"""Decode one picture: the program that runs in a child process of its own (`forkserver.py`).
 
 It reads the file from standard input and writes to standard output: the clean PNG with exit status 0, or
 `{"fault": ..., "detail": ...}` with exit status `FAULT`. Whatever else happens is a crash. It knows nothing
@@ -15,9 +15,6 @@ import resource
 import struct
 import sys
 from collections.abc import Callable
-
-if __name__ == "__main__":
-    sys.path.append(sys.argv[1])  # Pillow's folder; `-S` has kept Python from looking for it
 
 from PIL import (
     Image,
@@ -182,11 +179,17 @@ def _answer(produce: Callable[[], bytes]) -> tuple[int, bytes]:
     return FAULT, json.dumps({"fault": fault, "detail": detail}).encode()
 
 
-def main() -> int:
-    """Arguments: folder that Pillow is in, most pixels, seconds of CPU, bytes of memory."""
-    max_pixels, seconds, memory = (int(argument) for argument in sys.argv[2:])
-    Image.MAX_IMAGE_PIXELS = None  # `render` has its own, stricter limit
-    Image.preinit()
+def main(max_pixels: int, seconds: int, memory: int) -> int:
+    """Decode what standard input has.
+
+    Args:
+        max_pixels: width times height.
+        seconds: of CPU.
+        memory: bytes of address space.
+
+    Returns:
+        The exit status.
+    """
     _limit(seconds, memory)
     data = sys.stdin.buffer.read()
     status, answer = _answer(lambda: render(data, max_pixels))
@@ -195,5 +198,5 @@ def main() -> int:
     return status
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+Image.MAX_IMAGE_PIXELS = None  # `render` has its own, stricter limit
+Image.preinit()

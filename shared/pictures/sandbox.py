@@ -1,34 +1,30 @@
-"""Strangers' picture files made into clean copies, by a child process that may die of them.
+"""Strangers' picture files made into clean copies, each by a child process that may die of it.
 
-This side never decodes: it starts `child.py`, feeds it the file, takes what comes back within bounds of time
-and size, and says what went wrong in words that help. The parent's own Pillow is never imported.
+This side never decodes: it has a child forked (`forkserver.py`) that runs `child.py`, feeds it the file,
+takes what comes back within bounds of time and size, and says what went wrong in words that help. This
+process' own Pillow is never imported.
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
+import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from shared.errors import Fault, InternalFault, PictureTooLarge, PictureUnreadable
+from shared.pictures import decoders
+from shared.pictures.forkserver import STATUS
 from shared.settings import Settings
 
-_CHILD = Path(__file__).with_name("child.py")
 _FAULT_STATUS = 3
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Children at a time in one process: each may take `PictureLimits.memory`.
 _SLOTS = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
 #: Ends that say something about the machine or its operator, not about the picture.
 _SENT_AWAY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
-#: What the dynamic loader may need to find Python's own library.
-_KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -103,66 +99,56 @@ def too_many_bytes(limit: int) -> str:
 def _run(data: bytes, limits: PictureLimits) -> tuple[int, bytes]:
     """The child's exit status and output."""
     most = 4 * limits.pixels + 2**20  # a PNG of noise needs 3 bytes a pixel and a little
-    try:
-        child = subprocess.Popen(  # noqa: S603 - our own program
-            _command(limits),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
-            cwd="/",
-            start_new_session=True,  # a Ctrl-C meant for the worker is the worker's to handle
-        )
-    except OSError as error:
-        raise InternalFault(f"The decoder could not be started: {error.strerror}") from error
+    (mine, its), (watch, watched) = socket.socketpair(), socket.socketpair()
     overdue = threading.Event()
 
     def end() -> None:
         overdue.set()
-        child.kill()
+        _hang_up(watch)
+        _hang_up(mine)
 
     timer = threading.Timer(limits.wall_seconds, end)
-    feeder = threading.Thread(target=_feed, args=(child, data), daemon=True)
-    with child:
+    feeder = threading.Thread(target=_feed, args=(mine, data), daemon=True)
+    with mine, watch:
+        with its, watched:
+            decoders.HOUSE.fork(limits.pixels, max(1, round(limits.seconds)), limits.memory, its, watched)
         timer.start()
         feeder.start()
         try:
-            assert child.stdout is not None  # noqa: S101 - it is a pipe
-            answer = child.stdout.read(most + 1)
+            answer = _read(mine, most)
             if len(answer) > most:
                 raise PictureUnreadable("The picture cannot be read: its decoder does not end.")
-            child.wait()
+            status = watch.recv(STATUS.size)
         finally:
             timer.cancel()
-            child.kill()
+            _hang_up(watch)
+            _hang_up(mine)
             feeder.join()
     if overdue.is_set():
         raise InternalFault("Decoding the picture did not end in time")
-    return child.returncode, answer
+    if not status:
+        raise InternalFault("The decoder could not be started, or went with all others")
+    return STATUS.unpack(status)[0], answer
 
 
-@cache
-def _libraries() -> str:
-    """Where Pillow is installed, found without importing it."""
-    spec = importlib.util.find_spec("PIL")
-    if spec is None or spec.origin is None:
-        raise InternalFault("Pillow is not installed")
-    return str(Path(spec.origin).parent.parent)
+def _read(source: socket.socket, most: int) -> bytes:
+    """All that comes, or a little more than `most`."""
+    answer = bytearray()
+    with suppress(ConnectionError):  # the child may end before it has read everything
+        while len(answer) <= most and (part := source.recv(2**16)):
+            answer += part
+    return bytes(answer)
 
 
-def _command(limits: PictureLimits) -> list[str]:
-    """`-I -S`: no environment, no site packages but Pillow's folder, which the program is told."""
-    arguments = [limits.pixels, max(1, round(limits.seconds)), limits.memory]
-    flags = ["-I", "-S", "-B", "-W", "ignore", "-X", "utf8"]
-    return [sys.executable, *flags, str(_CHILD), _libraries(), *map(str, arguments)]
+def _hang_up(one: socket.socket) -> None:
+    with suppress(OSError):  # the other side may have done so
+        one.shutdown(socket.SHUT_RDWR)
 
 
-def _feed(child: "subprocess.Popen[bytes]", data: bytes) -> None:
-    assert child.stdin is not None  # noqa: S101 - it is a pipe
+def _feed(child: socket.socket, data: bytes) -> None:
     with suppress(OSError):  # the child may end before it has read everything
-        child.stdin.write(data)
-    with suppress(OSError):
-        child.stdin.close()
+        child.sendall(data)
+        child.shutdown(socket.SHUT_WR)
 
 
 def _checked(png: bytes, limits: PictureLimits) -> CleanPicture:

@@ -9,7 +9,7 @@ from shared.jobs.record import Job, Queue, Stage, Status
 from tests.integration.service.support import picture
 from tests.support import fragile_decoder
 from tests.support.fragile_decoder import MARKS
-from tests.support.rig import Process, Rig
+from tests.support.rig import Process, Rig, children_of
 from tests.support.waiting import wait_for
 from tests.support.web import Web
 from tests.unit.pictures.files import png
@@ -49,11 +49,12 @@ def ended(rig: Rig, web: Web, data: bytes) -> Job:
 
 
 def goes_on(rig: Rig, web: Web, intake: Process) -> None:
-    """Assert that the worker takes the next job, and has no child left, dead or alive."""
+    """Assert that the worker takes the next job, and that no decoder is left, dead or alive."""
     url = web.file("/next.png", picture(hue=1))
     assert rig.fetched(rig.submit_urls(url, url)).stage is Stage.WAITING
     assert intake.status is None
-    wait_for(lambda: not intake.children(), "every decoder to be gone")
+    (forkserver,) = intake.children()
+    wait_for(lambda: not children_of(forkserver), "every decoder to be gone")
     rig.audit()
 
 

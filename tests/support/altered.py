@@ -24,9 +24,9 @@ def shift_clock(seconds: str) -> None:
 
 def use_decoder(program: str) -> None:
     """Run another program where the decoder would be run."""
-    from shared.pictures import sandbox
+    from shared.pictures import decoders
 
-    sandbox._CHILD = Path(program)
+    decoders._CHILD = Path(program)
 
 
 def wait_for_redis(seconds: str) -> None:

@@ -59,6 +59,17 @@ PRODUCTION = ("--maxmemory-policy", "noeviction", "--appendfsync", "always")
 SMALL: dict[str, Any] = {"size": 64, "steps": 30, "pyramid": 1}
 
 
+def children_of(pid: int) -> list[int]:
+    """Processes that this one has started and not yet reaped, dead or alive. Linux only."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name, in brackets, may hold anything; the state and the parent follow it (proc(5)).
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+            found += [int(stat.parent.name)] if int(parent) == pid else []
+    return found
+
+
 class Process:
     """One process of the service. What it says goes to `log`."""
 
@@ -88,13 +99,7 @@ class Process:
 
     def children(self) -> list[int]:
         """Processes that it has started and not yet reaped, dead or alive. Linux only."""
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):
-                # The name, in brackets, may hold anything; the state and the parent follow it (proc(5)).
-                parent = stat.read_text().rpartition(")")[2].split()[1]
-                found += [int(stat.parent.name)] if int(parent) == self.pid else []
-        return found
+        return children_of(self.pid)
 
     def terminate(self) -> None:
         """SIGTERM; does not wait."""

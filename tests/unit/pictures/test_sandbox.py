@@ -3,52 +3,57 @@
 import hashlib
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 from PIL import Image
 
-import shared.pictures.sandbox
 from shared.errors import InternalFault, PictureTooLarge, PictureUnreadable
-from shared.pictures import PictureLimits, clean
+from shared.pictures import PictureLimits, clean, decoders
+from shared.pictures.decoders import Decoders
 from shared.settings import Settings
 from tests.unit.pictures.files import corners, decoded, encoded, gradient, png_bomb
 
+ROOT = Path(__file__).parents[3]
 LIMITS = PictureLimits.of(Settings())
 Program = Callable[[str], None]
 
 
 @pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+    """Decoders of a process that nobody else has."""
+    with closing(Decoders()) as house:
+        monkeypatch.setattr(decoders, "HOUSE", house)
+        yield house
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Decoders) -> Program:  # noqa: ARG001
     """Run this instead of the decoder: what a decoder that was taken over might do."""
 
     def use(text: str) -> None:
         path = tmp_path / "child.py"
-        path.write_text(text)
-        monkeypatch.setattr(shared.pictures.sandbox, "_CHILD", path)
+        path.write_text("import os, sys\ndef main(pixels, seconds, memory):\n" + indent(text, "    "))
+        monkeypatch.setattr(decoders, "_CHILD", path)
 
     return use
 
 
 def limited(text: str) -> str:
-    """A program that runs under the decoder's own limits, after its imports."""
-    folder = Path(shared.pictures.sandbox.__file__).parents[2]
-    child = folder / "shared/pictures/child.py"
-    return (
-        f"import sys; sys.path[:0] = [{str(folder)!r}, sys.argv[1]]\n"
-        "import importlib.util\n"
-        f"spec = importlib.util.spec_from_file_location('child', {str(child)!r})\n"
-        "child = importlib.util.module_from_spec(spec); spec.loader.exec_module(child)\n"
-        "import os, socket\n"
-        "child._limit(int(sys.argv[3]), int(sys.argv[4]))\n" + text
-    )
+    """What runs under the decoder's own limits, after its imports."""
+    ours = f"sys.path.append({str(ROOT)!r})\nfrom shared.pictures import child\n"
+    return f"{ours}child._limit(seconds, memory)\n{text}"
 
 
 def test_a_file_becomes_a_clean_copy() -> None:
@@ -126,7 +131,7 @@ def test_a_decoder_that_hangs_is_ended(program: Program, monkeypatch: pytest.Mon
 
 
 def test_a_decoder_that_never_reads_does_not_block(program: Program) -> None:
-    program("import sys; sys.exit(9)")
+    program("return 9")
     with pytest.raises(PictureUnreadable, match="crashed"):
         clean(bytes(8 * 2**20), LIMITS)
 
@@ -144,7 +149,7 @@ def test_a_decoder_is_not_believed(program: Program, answer: str) -> None:
     "answer", [b"", b"{}", b"[]", b'{"fault": "other", "detail": ""}', b"\xff", b'{"fault": []}']
 )
 def test_a_fault_that_makes_no_sense_is_a_crash(program: Program, answer: bytes) -> None:
-    program(f"import sys; sys.stdout.buffer.write({answer!r}); sys.stdout.flush(); sys.exit(3)")
+    program(f"import sys; sys.stdout.buffer.write({answer!r}); sys.stdout.flush(); return 3")
     with pytest.raises(PictureUnreadable):
         clean(b"x", LIMITS)
 
@@ -167,7 +172,7 @@ def test_a_decoder_that_was_taken_over_finds_and_can_do_little(
             "found = {'environment': sorted(os.environ), 'folder': os.getcwd(), 'write': tried(write),\n"
             "  'descriptors': [n for n in range(3, 64) if tried(lambda: os.fstat(n)) == 'done']}\n"
             "sys.stdout.write(json.dumps({'fault': 'unreadable', 'detail': json.dumps(found)}))\n"
-            "sys.stdout.flush(); sys.exit(3)"
+            "sys.stdout.flush(); return 3"
         )
     )
     with pytest.raises(PictureUnreadable) as caught:
@@ -192,3 +197,87 @@ def test_many_threads_may_clean_at_once() -> None:
 def test_the_parent_never_imports_pillow() -> None:
     program = "import sys, shared.pictures; sys.exit(any(name.startswith('PIL') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=False, env=dict(os.environ)).returncode == 0
+
+
+def test_decoders_come_from_one_process_that_is_begun_again_when_it_has_ended(own: Decoders) -> None:
+    file = encoded(gradient(), "JPEG")
+    first = clean(file, LIMITS)
+    (server,) = _servers(own)
+    assert clean(file, LIMITS) == first
+    assert _servers(own) == [server]
+    os.kill(server, signal.SIGKILL)
+    own._process.wait()  # type: ignore[union-attr]
+    assert clean(file, LIMITS) == first
+    assert server not in _servers(own)
+
+
+def test_a_decoder_whose_parent_went_meanwhile_may_be_tried_again(own: Decoders, program: Program) -> None:
+    program("import signal; os.kill(os.getppid(), signal.SIGKILL)")
+    with pytest.raises(InternalFault) as caught:
+        clean(b"x", LIMITS)
+    assert caught.value.retryable
+    assert own._process.wait() == -signal.SIGKILL  # type: ignore[union-attr]
+
+
+def test_a_decoder_that_cannot_be_loaded_is_not_the_pictures_fault(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own: Decoders,  # noqa: ARG001
+) -> None:
+    monkeypatch.setattr(decoders, "_CHILD", tmp_path / "nowhere.py")
+    with pytest.raises(InternalFault, match="could not be started"):
+        clean(b"x", LIMITS)
+
+
+def test_decoders_that_are_left_alone_end_with_whom_they_belong_to(own: Decoders, program: Program) -> None:
+    program("import threading; print(os.getpid(), flush=True); threading.Event().wait()")
+    mine, its = socket.socketpair()
+    watch, watched = socket.socketpair()
+    with mine, watch:
+        with its, watched:
+            own.fork(1, 60, 2**32, its, watched)
+        pid = int(mine.makefile().readline())
+        handle = os.pidfd_open(pid)
+        own._control.close()  # type: ignore[union-attr] # as the kernel does for a process that was killed
+        assert select.select([handle], [], [], 20)[0]
+        os.close(handle)
+        assert own._process.wait(20) == 0  # type: ignore[union-attr]
+
+
+def test_a_decoder_is_ended_when_nobody_waits_for_it(own: Decoders, program: Program) -> None:
+    program("import threading; print(os.getpid(), flush=True); threading.Event().wait()")
+    mine, its = socket.socketpair()
+    watch, watched = socket.socketpair()
+    with mine:
+        with its, watched:
+            own.fork(1, 60, 2**32, its, watched)
+        mine.makefile().readline()
+        watch.close()
+        assert mine.recv(1) == b""
+
+
+def test_a_fork_has_decoders_of_its_own() -> None:
+    program = """
+import os
+from shared.pictures import clean
+from tests.unit.pictures.test_sandbox import LIMITS, decoders, encoded, gradient
+file = encoded(gradient(), "JPEG")
+first = clean(file, LIMITS)
+server = decoders.HOUSE._process.pid
+if (pid := os.fork()) == 0:
+    assert decoders.HOUSE._process is None
+    assert clean(file, LIMITS) == first
+    assert decoders.HOUSE._process.pid != server
+    decoders.HOUSE.close()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+assert clean(file, LIMITS) == first
+assert decoders.HOUSE._process.pid == server
+decoders.HOUSE.close()
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+def _servers(house: Decoders) -> list[int]:
+    process = house._process
+    return [process.pid] if process and process.poll() is None else []

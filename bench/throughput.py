@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Self
@@ -269,8 +269,9 @@ def _processor_seconds(pids: Sequence[int]) -> float:
     """User and system time of processes and all that they have started (proc(5), stat)."""
     total = 0.0
     for pid in pids:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += sum(map(int, words[11:15])) / TICK + _processor_seconds(children_of(pid))
+        with suppress(FileNotFoundError):  # a child that has ended meanwhile, and counts with its parent
+            words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, words[11:15])) / TICK + _processor_seconds(children_of(pid))
     return total
 
 

@@ -98,7 +98,7 @@ class Spec(BaseModel):
     size: int = Field(default=512, ge=16, le=8192)
     """Longest side of the result in pixels."""
 
-    steps: int = Field(default=370, ge=1, le=20_000)
+    steps: int = Field(default=320, ge=1, le=20_000)
     """Evaluations of the network in all, shared among the levels of the pyramid."""
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"

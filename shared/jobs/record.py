@@ -21,9 +21,10 @@ from shared.spec import Spec
 #: 1: the spec may lack fields that came later; no `init`, `bucket` or `batch`, no masks or regions.
 #: 2: `attempt_errors` do not say when and by which worker; no `recipe`.
 #: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`; nothing is left out of a spec or of a picture.
-#: 4: the present one. What a spec does not say is the default of now: a default that changes needs a new
+#: 4: what a spec does not say is what was the default then: 370 `steps`.
+#: 5: the present one. What a spec does not say is the default of now: a default that changes needs a new
 #: version, and `_spec` to say what it was (a test knows the defaults).
-SCHEMA = 4
+SCHEMA = 5
 
 #: Specs kept as read: those of many records are the same, and polls come again and again.
 _KEPT_AS_READ = 2048
@@ -248,12 +249,14 @@ class Job:
 @lru_cache(_KEPT_AS_READ)
 def _spec(text: str, schema: int) -> Spec:
     """A record's spec, in which what it does not say is what it meant when the record was written."""
-    if schema in (3, SCHEMA):
+    if schema == SCHEMA:
         return Spec.model_validate_json(text)
     plain: dict[str, Any] = json.loads(text)
     if schema > SCHEMA:
         return Spec.model_validate(
             {name: value for name, value in plain.items() if name in Spec.model_fields}
         )
+    if schema in (3, 4):
+        return Spec.model_validate({"steps": 370, **plain})
     # Gram matrices were all that could be matched before a spec named its style loss.
     return Spec.model_validate({"style_loss": "gram", **plain})

@@ -115,7 +115,7 @@ def test_workers_do_not_import_api_client_or_deploy() -> None:
 
 
 def test_the_engine_knows_specs_sizes_and_backbones_and_nothing_of_the_service() -> None:
-    known = ("worker.engine", "shared.spec", "shared.sizes", "shared.backbones")
+    known = ("worker.engine", "shared.spec", "shared.sizes", "shared.backbones", "shared.engine_version")
     assert beyond(("worker.engine",), known) == []
     service = ("celery", "kombu", "redis", "boto3", "botocore", "httpx", "requests", "flask")
     assert turned(("worker.engine",), service) == []

@@ -90,6 +90,7 @@ class Level:
         longest: the longer of them, which styles are looked at in proportion to.
         tile_side: longest side of a tile's core; None for whole pictures.
         kept: styles' statistics.
+        content: what the content's weight is multiplied by.
     """
 
     features: Features
@@ -98,6 +99,7 @@ class Level:
     longest: int
     tile_side: int | None
     kept: Statistics
+    content: float = 1.0
 
     def objective(self, subjects: Sequence[Subject]) -> Objective:
         """What is minimised for these pictures. They agree in what `Engine.stylize_batch` says."""
@@ -125,7 +127,7 @@ class Level:
             energy = goal.square().sum(dim=(1, 2, 3))
             factors.append(losses.content_factor(energy, entries, subjects[0].spec.weighting))
             weights = [_content(s).get(layer, 0.0) for s in subjects]
-            alphas = [conversion.content_weight(s.spec, entries) for s in subjects]
+            alphas = [self.content * conversion.content_weight(s.spec, entries) for s in subjects]
             content_shares.append(column(weights))
             content_layers.append(column([a * w for a, w in zip(alphas, weights, strict=True)]))
             scale += content_layers[-1] * factors[-1] * energy

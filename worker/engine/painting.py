@@ -142,6 +142,7 @@ class Painting:
             level.longest,
             fit.tile_side,
             self.studio.kept,
+            level.content,
         )
         objective = view.objective([self._subjects[item] for item in self._at_work])
         loop = Loop(objective, self._optimizer(x, fit))

@@ -16,16 +16,29 @@ one is of 96 to 191 pixels and the style's forms are as large in proportion."""
 
 FINER_SHARE, LARGE, LARGE_SHARE = 1.25, 640, 0.5
 """Each level's evaluations, as a share of those of the next coarser one: up to a longest side of `LARGE`
-pixels, and beyond. With 370 evaluations and 512 pixels the loss comes within about a twentieth of what 500
-evaluations at full size reach, in a fifth of their time (docs/benchmarks.md)."""
+pixels, and beyond. With 320 evaluations and 512 pixels the loss comes within about a thirtieth of what 500
+evaluations at full size reach, in a sixth of their time (docs/benchmarks.md)."""
+
+
+COARSE_CONTENT = 16.0
+"""By how much more the content counts at each coarser level, from the finest one of at most `LARGE` px on.
+In a small picture the style moves whole forms as readily as it paints them; so, it paints them where they
+are (docs/engine.md)."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One level: the longest side in pixels, and the evaluations done when it ends, counted over all."""
+    """One level.
+
+    Attributes:
+        longest: the longest side in pixels.
+        end: evaluations done when it ends, counted over all levels.
+        content: what the content's weight is multiplied by.
+    """
 
     longest: int
     end: int
+    content: float = 1.0
 
 
 def plan(size: int, steps: int, levels: int) -> tuple[Level, ...]:
@@ -46,4 +59,6 @@ def plan(size: int, steps: int, levels: int) -> tuple[Level, ...]:
     ends = [max(k + 1, round(steps * sum(shares[: k + 1]) / sum(shares))) for k in range(len(sizes))]
     # Rounding up for the coarse levels may not take the last evaluations from the fine ones.
     ends = [min(end, steps - (len(sizes) - 1 - k)) for k, end in enumerate(ends)]
-    return tuple(Level(longest, end) for longest, end in zip(sizes, ends, strict=True))
+    finer = sum(longest <= LARGE for longest in sizes) - 1
+    contents = [COARSE_CONTENT ** max(finer - k, 0) for k in range(len(sizes))]
+    return tuple(map(Level, sizes, ends, contents))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
+from shared.engine_version import ENGINE_VERSION
 from worker.engine import adam, images, lbfgs
 from worker.engine.checkpoint import Checkpoint
 from worker.engine.contract import Request, Style
@@ -75,7 +76,7 @@ def check(request: Request, levels: Sequence[Level]) -> None:
     if resume is None:
         return
     if resume.fingerprint != fingerprint(request):
-        raise CheckpointError("the checkpoint belongs to another spec or other pictures")
+        raise CheckpointError("the checkpoint belongs to another spec, other pictures or another engine")
     if not 0 <= resume.level < len(levels) or resume.step > levels[resume.level].end:
         raise CheckpointError("the checkpoint lies outside its own painting")
     size = (3, *images.size_for(request.content, levels[resume.level].longest))
@@ -95,8 +96,8 @@ def _check_state(state: State, optimizer: str, values: int) -> None:
 
 
 def fingerprint(request: Request) -> str:
-    """Names what a checkpoint belongs to: the spec, the pictures' shapes and the styles' weights."""
-    facts = [request.spec.model_dump_json(), str(tuple(request.content.shape))]
+    """Names what a checkpoint belongs to: engine, spec, the pictures' shapes and the styles' weights."""
+    facts = [str(ENGINE_VERSION), request.spec.model_dump_json(), str(tuple(request.content.shape))]
     facts += [_describe(style) for style in request.styles]
     facts.append("" if request.init is None else str(tuple(request.init.shape)))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

@@ -6,9 +6,9 @@ from worker.engine.pyramid import SMALLEST_LEVEL, plan
 
 
 def test_levels_double_up_to_the_size_and_spend_all_evaluations() -> None:
-    levels = plan(size=512, steps=370, levels=3)
+    levels = plan(size=512, steps=320, levels=3)
     assert [level.longest for level in levels] == [128, 256, 512]
-    assert levels[-1].end == 370
+    assert levels[-1].end == 320
 
 
 def spent(size: int, steps: int, levels: int) -> list[int]:
@@ -17,7 +17,7 @@ def spent(size: int, steps: int, levels: int) -> list[int]:
 
 
 def test_finer_levels_have_more_evaluations_up_to_the_size_where_most_is_settled() -> None:
-    assert spent(512, 370, 0) == sorted(spent(512, 370, 0))
+    assert spent(512, 320, 0) == sorted(spent(512, 320, 0))
 
 
 def test_levels_of_large_pictures_have_fewer_the_larger_they_are() -> None:
@@ -28,7 +28,14 @@ def test_levels_of_large_pictures_have_fewer_the_larger_they_are() -> None:
 
 def test_left_open_the_levels_begin_near_128_pixels_at_every_size() -> None:
     for size in (96, 128, 200, 512, 777, 1024, 8192):
-        assert 96 <= plan(size, 370, 0)[0].longest < 192
+        assert 96 <= plan(size, 320, 0)[0].longest < 192
+
+
+def test_the_content_counts_more_the_smaller_the_picture_is_below_the_size_where_most_is_settled() -> None:
+    assert [level.content for level in plan(512, 320, 0)] == [256, 16, 1]
+    assert [level.content for level in plan(2048, 320, 0)] == [256, 16, 1, 1, 1]
+    assert [level.content for level in plan(2048, 320, 2)] == [1, 1]
+    assert [level.content for level in plan(200, 320, 1)] == [1]
 
 
 def test_levels_that_would_be_too_small_are_left_out() -> None:

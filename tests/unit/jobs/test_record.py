@@ -64,8 +64,8 @@ def test_a_record_of_before_masks_and_new_fields_of_the_spec_is_read_as_having_n
     assert job.spec.style_loss == "gram"  # all that there was, whatever the default is now
 
 
-#: What a record of schema 4 means where its spec says nothing.
-DEFAULTS_OF_SCHEMA_4 = {
+#: What a record of schema 5 means where its spec says nothing.
+DEFAULTS_OF_SCHEMA_5 = {
     "backbone": "auto",
     "content_layers": None,
     "style_layers": None,
@@ -81,7 +81,7 @@ DEFAULTS_OF_SCHEMA_4 = {
     "init": "content",
     "seed": 0,
     "size": 512,
-    "steps": 370,
+    "steps": 320,
     "optimizer": "lbfgs",
     "pyramid": 0,
     "pooling": "avg",
@@ -92,10 +92,16 @@ DEFAULTS_OF_SCHEMA_4 = {
 
 def test_a_spec_is_kept_without_its_defaults_which_are_those_of_the_schema() -> None:
     """When a default changes, `SCHEMA` goes up, and `_spec` says what the default was before."""
-    assert (SCHEMA, Spec().model_dump(mode="json")) == (4, DEFAULTS_OF_SCHEMA_4)
+    assert (SCHEMA, Spec().model_dump(mode="json")) == (5, DEFAULTS_OF_SCHEMA_5)
     spec = Spec(backbone="compact", size=768)
     assert json.loads(new_record(new_job(spec=spec))["spec"]) == {"backbone": "compact", "size": 768}
     assert Job.from_hash(stored(spec='{"backbone":"compact","size":768}')).spec == spec
+
+
+@pytest.mark.parametrize("schema", ["3", "4"])
+def test_a_spec_that_was_kept_without_its_defaults_means_those_of_its_time(schema: str) -> None:
+    assert Job.from_hash(stored(schema=schema, spec='{"size":768}')).spec == Spec(size=768, steps=370)
+    assert Job.from_hash(stored(schema=schema, spec='{"steps":99}')).spec == Spec(steps=99)
 
 
 def test_a_picture_is_kept_without_what_follows_from_the_rest() -> None:

@@ -2,14 +2,15 @@
 
 To start Python and to import Pillow takes longer than to decode most pictures. This process does both and
 then nothing but fork, so that no picture finds anything of another. It knows nothing of the service, as the
-decoder does, and is started without its environment. What all decoders have in common is where things lie in
-memory, which a process of its own start would draw anew.
+decoder does, and is started without its environment.
 
-Standard input is a socket, each message of which asks for one decoder: `LIMITS`, and two descriptors. The
-first is the decoder's standard input and output. On the other its exit status is told, as `STATUS`; when
-the asking end of it is closed before that, the decoder is killed. Ends when the socket does.
+Standard input is a socket, each message of which asks for one decoder: `LIMITS`, and three descriptors. The
+first two are the decoder's standard input and output, pipes, through which nothing but bytes can come. On the
+third, a socket, its exit status is told, as `STATUS`; when its other end writes no more before that, the
+decoder is killed. When standard input ends, no more are begun; those that are there may end.
 """
 
+import ctypes
 import gc
 import os
 import selectors
@@ -17,7 +18,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.machinery import SourceFileLoader
@@ -30,6 +31,8 @@ LIMITS = struct.Struct("!QQQ")
 STATUS = struct.Struct("!i")
 
 Decode = Callable[[int, int, int], int]
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PDEATHSIG = 1  # prctl(2)
 #: More descriptors than there can be here: a few, and one for each decoder.
 _DESCRIPTORS = 1024
 
@@ -50,45 +53,58 @@ class Forkserver:
         signal.set_wakeup_fd(wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector = selectors.DefaultSelector()
-        for source, handle in ((control, self._fork), (self._woken, self._reap)):
+        for source, handle in ((control, self._ask), (self._woken, self._reap)):
             self._selector.register(source, selectors.EVENT_READ, handle)
+        self._asked = True
 
     def serve(self) -> None:
-        """Until the asking side is gone; whatever still decodes is killed then."""
-        try:
-            while True:
-                for key, _ in self._selector.select():
-                    key.data()
-        except EOFError:
-            for pid in self._watches:
-                os.kill(pid, signal.SIGKILL)
+        """Until nobody can ask any more, and every decoder has ended."""
+        while self._asked or self._watches:
+            for key, _ in self._selector.select():
+                key.data()
 
-    def _fork(self) -> None:
-        message, descriptors, _, _ = socket.recv_fds(self._control, LIMITS.size, 2, socket.MSG_WAITALL)
-        if len(message) < LIMITS.size or len(descriptors) < 2:
-            raise EOFError
-        picture, watch = descriptors
+    def _ask(self) -> None:
+        """One message. One whose descriptors found no room here is answered by closing those that did."""
+        message, descriptors, _, _ = socket.recv_fds(self._control, LIMITS.size, 3, socket.MSG_WAITALL)
         try:
-            pid = os.fork()
-        except OSError:  # no room for a process: whoever asked sees that both are closed
-            os.close(watch)
-        else:
+            if not message:
+                self._selector.unregister(self._control)
+                self._asked = False
+            elif len(message) == LIMITS.size and len(descriptors) == 3:
+                self._fork(descriptors, LIMITS.unpack(message))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _fork(self, descriptors: Sequence[int], limits: tuple[int, int, int]) -> None:
+        *pipes, watch = descriptors
+        with suppress(OSError):  # no room for a process: whoever asked sees that all are closed
+            own = socket.socket(fileno=os.dup(watch))
+            try:
+                pid = os.fork()
+            except OSError:
+                own.close()
+                raise
             if pid == 0:
-                self._become(picture, LIMITS.unpack(message))
-            self._watches[pid] = socket.socket(fileno=watch)
-            self._selector.register(watch, selectors.EVENT_READ, partial(self._abandon, pid))
-        os.close(picture)
+                self._become(pipes, limits)
+            self._watches[pid] = own
+            self._selector.register(own, selectors.EVENT_READ, partial(self._abandon, pid))
 
-    def _become(self, picture: int, limits: tuple[int, int, int]) -> NoReturn:
+    def _become(self, pipes: Sequence[int], limits: tuple[int, int, int]) -> NoReturn:
         """What a fork is from here on; nothing of this process is open in it."""
         status = 1
         try:
+            parent = os.getppid()
+            os.setsid()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.dup2(picture, 0)
-            os.dup2(picture, 1)
+            for standard, descriptor in enumerate(pipes):
+                os.dup2(descriptor, standard)
             os.closerange(3, _DESCRIPTORS)
-            status = self._decode(*limits)
+            if _LIBC is not None:  # no decoder outlives this process
+                _LIBC.prctl(_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() == parent:
+                status = self._decode(*limits)
         finally:
             os._exit(status)
 
@@ -120,6 +136,7 @@ def main() -> None:
     decoder.__file__ = program
     loader.exec_module(decoder)
     gc.freeze()  # what is loaded stays, and shared with every fork
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever began this may have blocked some
     Forkserver(socket.socket(fileno=0), decoder.main).serve()
 
 

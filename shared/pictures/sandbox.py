@@ -8,11 +8,15 @@ process' own Pillow is never imported.
 import hashlib
 import json
 import os
+import selectors
 import signal
 import socket
 import threading
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from io import FileIO
+from typing import NoReturn
 
 from shared.errors import Fault, InternalFault, PictureTooLarge, PictureUnreadable
 from shared.pictures import decoders
@@ -21,8 +25,10 @@ from shared.settings import Settings
 
 _FAULT_STATUS = 3
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-#: Children at a time in one process: each may take `PictureLimits.memory`.
-_SLOTS = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+#: Ends that a file may bring about that was made for it.
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE)
+#: Seconds that a child may take to be killed.
+_LAST_SECONDS = 5.0
 #: Ends that say something about the machine or its operator, not about the picture.
 _SENT_AWAY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 
@@ -71,6 +77,21 @@ class CleanPicture:
     height: int
 
 
+def _as_many_as_cores() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+
+
+def _renew_slots() -> None:
+    """In a fork of this process: those that are taken are the other's."""
+    global _slots  # noqa: PLW0603
+    _slots = _as_many_as_cores()
+
+
+#: Children at a time in one process: each may take `PictureLimits.memory`.
+_slots = _as_many_as_cores()
+os.register_at_fork(after_in_child=_renew_slots)
+
+
 def clean(data: bytes, limits: PictureLimits) -> CleanPicture:
     """Make the clean copy of a picture file (JPEG, PNG, WebP, or the first frame of a GIF).
 
@@ -83,7 +104,7 @@ def clean(data: bytes, limits: PictureLimits) -> CleanPicture:
         raise PictureUnreadable("The file is empty.")
     if len(data) > limits.bytes:
         raise PictureTooLarge(too_many_bytes(limits.bytes))
-    with _SLOTS:
+    with _slots:
         status, answer = _run(data, limits)
     if status == 0:
         return _checked(answer, limits)
@@ -98,57 +119,97 @@ def too_many_bytes(limit: int) -> str:
 
 def _run(data: bytes, limits: PictureLimits) -> tuple[int, bytes]:
     """The child's exit status and output."""
-    most = 4 * limits.pixels + 2**20  # a PNG of noise needs 3 bytes a pixel and a little
-    (mine, its), (watch, watched) = socket.socketpair(), socket.socketpair()
-    overdue = threading.Event()
+    bounds = (limits.pixels, max(1, round(limits.seconds)), limits.memory)
+    with ExitStack() as mine:
+        with ExitStack() as its:
+            try:
+                source, feed = _pipe(its, mine)
+                answer, sink = _pipe(mine, its)
+                watch, watched = map(_kept, (mine, its), socket.socketpair())
+            except OSError as error:
+                raise decoders.not_started(error) from error
+            decoders.HOUSE.fork(bounds, source.fileno(), sink.fileno(), watched.fileno())
+        status, output = _Exchange(data, feed, answer, watch, limits).result()
+    if -status in _CRASHES:
+        # Whoever sends one such file after another would learn what a process of its own start draws anew.
+        decoders.HOUSE.retire()
+    return status, output
 
-    def end() -> None:
-        overdue.set()
-        _hang_up(watch)
-        _hang_up(mine)
 
-    timer = threading.Timer(limits.wall_seconds, end)
-    feeder = threading.Thread(target=_feed, args=(mine, data), daemon=True)
-    with mine, watch:
-        with its, watched:
-            decoders.HOUSE.fork(limits.pixels, max(1, round(limits.seconds)), limits.memory, its, watched)
-        timer.start()
-        feeder.start()
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[FileIO, FileIO]:
+    reading, writing = os.pipe()
+    return reader.enter_context(FileIO(reading)), writer.enter_context(FileIO(writing, "w"))
+
+
+def _kept(keeper: ExitStack, one: socket.socket) -> socket.socket:
+    return keeper.enter_context(one)
+
+
+class _Exchange:
+    """Feeds a child, and takes what it gives until it has ended."""
+
+    def __init__(
+        self, data: bytes, feed: FileIO, answer: FileIO, watch: socket.socket, limits: PictureLimits
+    ) -> None:
+        self._left, self._feed, self._answer, self._watch = memoryview(data), feed, answer, watch
+        self._output = bytearray()
+        self._most = 4 * limits.pixels + 2**20  # a PNG of noise needs 3 bytes a pixel and a little
+        self._deadline = time.monotonic() + limits.wall_seconds
+        for pipe in (feed, answer):
+            os.set_blocking(pipe.fileno(), False)
+
+    def result(self) -> tuple[int, bytes]:
+        """Exit status and output. Whoever leaves closes `watch`, and so ends a child that lives.
+
+        Raises:
+            PictureUnreadable: it writes without end.
+            InternalFault: it was not begun, went with its parent, or did not end in time.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._feed, selectors.EVENT_WRITE, self._write)
+            selector.register(self._answer, selectors.EVENT_READ, self._read)
+            selector.register(self._watch, selectors.EVENT_READ)
+            while True:
+                events = selector.select(max(self._deadline - time.monotonic(), 0))
+                if not events:
+                    self._give_up()
+                if any(key.fileobj is self._watch for key, _ in events):
+                    break
+                for key, _ in events:
+                    if not key.data():
+                        selector.unregister(key.fileobj)
+        while self._read():  # what it wrote last; a child of its own may still hold the other end
+            pass
+        if not (status := self._watch.recv(STATUS.size)):
+            raise InternalFault("The decoder could not be started, or went with all others")
+        return STATUS.unpack(status)[0], bytes(self._output)
+
+    def _write(self) -> bool:
+        """Feed it some more; False when there is no more, or it takes no more."""
+        with suppress(BrokenPipeError):
+            self._left = self._left[self._feed.write(self._left) or 0 :]
+            if self._left:
+                return True
+        self._feed.close()
+        return False
+
+    def _read(self) -> bool:
+        """Take what is there; False when there is nothing."""
+        part = self._answer.read(2**16)
+        self._output += part or b""
+        if len(self._output) > self._most:
+            raise PictureUnreadable("The picture cannot be read: its decoder does not end.")
+        return bool(part)
+
+    def _give_up(self) -> NoReturn:
+        """Have it killed; where nobody does that, nobody can be asked for another one either."""
+        self._watch.shutdown(socket.SHUT_WR)
+        self._watch.settimeout(_LAST_SECONDS)
         try:
-            answer = _read(mine, most)
-            if len(answer) > most:
-                raise PictureUnreadable("The picture cannot be read: its decoder does not end.")
-            status = watch.recv(STATUS.size)
-        finally:
-            timer.cancel()
-            _hang_up(watch)
-            _hang_up(mine)
-            feeder.join()
-    if overdue.is_set():
+            self._watch.recv(STATUS.size)
+        except OSError:
+            decoders.HOUSE.end()
         raise InternalFault("Decoding the picture did not end in time")
-    if not status:
-        raise InternalFault("The decoder could not be started, or went with all others")
-    return STATUS.unpack(status)[0], answer
-
-
-def _read(source: socket.socket, most: int) -> bytes:
-    """All that comes, or a little more than `most`."""
-    answer = bytearray()
-    with suppress(ConnectionError):  # the child may end before it has read everything
-        while len(answer) <= most and (part := source.recv(2**16)):
-            answer += part
-    return bytes(answer)
-
-
-def _hang_up(one: socket.socket) -> None:
-    with suppress(OSError):  # the other side may have done so
-        one.shutdown(socket.SHUT_RDWR)
-
-
-def _feed(child: socket.socket, data: bytes) -> None:
-    with suppress(OSError):  # the child may end before it has read everything
-        child.sendall(data)
-        child.shutdown(socket.SHUT_WR)
 
 
 def _checked(png: bytes, limits: PictureLimits) -> CleanPicture:

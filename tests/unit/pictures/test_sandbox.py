@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import InternalFault, PictureTooLarge, PictureUnreadable
-from shared.pictures import PictureLimits, clean, decoders
+from shared.pictures import PictureLimits, clean, decoders, sandbox
 from shared.pictures.decoders import Decoders
 from shared.settings import Settings
 from tests.unit.pictures.files import corners, decoded, encoded, gradient, png_bomb
@@ -229,31 +229,108 @@ def test_a_decoder_that_cannot_be_loaded_is_not_the_pictures_fault(
         clean(b"x", LIMITS)
 
 
-def test_decoders_that_are_left_alone_end_with_whom_they_belong_to(own: Decoders, program: Program) -> None:
-    program("import threading; print(os.getpid(), flush=True); threading.Event().wait()")
-    mine, its = socket.socketpair()
-    watch, watched = socket.socketpair()
-    with mine, watch:
-        with its, watched:
-            own.fork(1, 60, 2**32, its, watched)
-        pid = int(mine.makefile().readline())
-        handle = os.pidfd_open(pid)
-        own._control.close()  # type: ignore[union-attr] # as the kernel does for a process that was killed
-        assert select.select([handle], [], [], 20)[0]
-        os.close(handle)
-        assert own._process.wait(20) == 0  # type: ignore[union-attr]
+SLEEPS = "import threading; print(os.getpid(), flush=True); threading.Event().wait()"
+
+
+@contextmanager
+def sleeping(own: Decoders) -> Iterator[tuple[int, socket.socket]]:
+    """A decoder that does nothing: a handle of its process, and what it is ended by."""
+    with ExitStack() as stack:
+        (source, feed), (answer, sink) = os.pipe(), os.pipe()
+        watch, watched = map(stack.enter_context, socket.socketpair())
+        own.fork((1, 60, 2**32), source, sink, watched.fileno())
+        for descriptor in (source, sink, feed):
+            os.close(descriptor)
+        watched.close()
+        with os.fdopen(answer) as told:
+            handle = os.pidfd_open(int(told.readline()))
+        stack.callback(os.close, handle)
+        yield handle, watch
+
+
+def gone(handle: int) -> bool:
+    return bool(select.select([handle], [], [], 20)[0])
+
+
+def test_decoders_end_with_whom_they_belong_to(own: Decoders, program: Program) -> None:
+    program(SLEEPS)
+    with sleeping(own) as (handle, watch):
+        server = own._process
+        own._control.close()  # type: ignore[union-attr] # as the kernel does for a process that was killed,
+        watch.close()  # and this
+        assert gone(handle)
+        assert server.wait(20) == 0  # type: ignore[union-attr]
 
 
 def test_a_decoder_is_ended_when_nobody_waits_for_it(own: Decoders, program: Program) -> None:
-    program("import threading; print(os.getpid(), flush=True); threading.Event().wait()")
-    mine, its = socket.socketpair()
-    watch, watched = socket.socketpair()
-    with mine:
-        with its, watched:
-            own.fork(1, 60, 2**32, its, watched)
-        mine.makefile().readline()
+    program(SLEEPS)
+    with sleeping(own) as (handle, watch):
         watch.close()
-        assert mine.recv(1) == b""
+        assert gone(handle)
+        assert _servers(own)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+def test_no_decoder_outlives_the_process_that_it_was_forked_from(own: Decoders, program: Program) -> None:
+    program(SLEEPS)
+    with sleeping(own) as (handle, _):
+        own.end()
+        assert gone(handle)
+
+
+def test_a_parent_that_is_stuck_is_replaced(
+    own: Decoders, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PictureLimits, "wall_seconds", 0.5)
+    monkeypatch.setattr(sandbox, "_LAST_SECONDS", 0.2)
+    program("import signal; os.kill(os.getppid(), signal.SIGSTOP)")
+    with pytest.raises(InternalFault, match="did not end in time"):
+        clean(b"x", LIMITS)
+    assert not _servers(own)
+
+
+@pytest.mark.parametrize("death", [signal.SIGSEGV, signal.SIGABRT])
+def test_after_a_crash_nothing_of_the_memory_that_crashed_is_used_again(
+    own: Decoders, program: Program, death: signal.Signals
+) -> None:
+    program(f"os.kill(os.getpid(), {int(death)})")
+    for _ in range(2):
+        with pytest.raises(PictureUnreadable, match="crashed"):
+            clean(b"x", LIMITS)
+        assert not _servers(own)
+
+
+def test_a_decoder_can_signal_no_other_one_as_one_of_its_group(own: Decoders, program: Program) -> None:
+    program(f"if sys.stdin.buffer.read() == b'kill': os.kill(0, {int(signal.SIGKILL)})\n" + SLEEPS)
+    with sleeping(own) as (handle, _):
+        with pytest.raises(InternalFault, match="SIGKILL"):
+            clean(b"kill", LIMITS)
+        assert not select.select([handle], [], [], 0)[0]
+        assert _servers(own)
+
+
+def test_without_descriptors_it_is_not_the_pictures_fault() -> None:
+    program = """
+import os, resource
+from shared.errors import InternalFault
+from shared.pictures import decoders
+from tests.unit.pictures.test_sandbox import LIMITS, clean, encoded, gradient
+file = encoded(gradient(), "JPEG")
+first = clean(file, LIMITS)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+held = []
+while True:
+    try: held.append(os.dup(0))
+    except OSError: break
+for _ in range(12):
+    try:
+        assert clean(file, LIMITS) == first
+        break
+    except InternalFault: os.close(held.pop())
+else: raise SystemExit("never cleaned")
+decoders.HOUSE.close()
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_fork_has_decoders_of_its_own() -> None:

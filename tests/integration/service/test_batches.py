@@ -43,7 +43,15 @@ def test_jobs_of_a_batch_survive_a_cancel_and_a_kill_among_them(
     for job in ended:
         assert outputs(house, job) == [job.output.sha256]
     assert outputs(house, canceled) == []
-    log = capfd.readouterr().err
+    log = ""
+
+    def told() -> bool:
+        # A worker tells of it after it is so.
+        nonlocal log
+        log += capfd.readouterr().err
+        return all(f"job {job.id}: succeeded" in log for job in jobs)
+
+    wait_for(told, "every success to be told")
     assert f"job {jobs[0].id}: painted as one batch with 3 others" in log
     assert [len(re.findall(f"job {job.id}: succeeded", log)) for job in jobs] == [1] * 5
     assert f"job {canceled.id}: succeeded" not in log

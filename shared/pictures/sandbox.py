@@ -125,7 +125,9 @@ def _run(data: bytes, limits: PictureLimits) -> tuple[int, bytes]:
             try:
                 source, feed = _pipe(its, mine)
                 answer, sink = _pipe(mine, its)
-                watch, watched = map(_kept, (mine, its), socket.socketpair())
+                watch, watched = socket.socketpair()
+                mine.enter_context(watch)
+                its.enter_context(watched)
             except OSError as error:
                 raise decoders.not_started(error) from error
             decoders.HOUSE.fork(bounds, source.fileno(), sink.fileno(), watched.fileno())
@@ -139,10 +141,6 @@ def _run(data: bytes, limits: PictureLimits) -> tuple[int, bytes]:
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[FileIO, FileIO]:
     reading, writing = os.pipe()
     return reader.enter_context(FileIO(reading)), writer.enter_context(FileIO(writing, "w"))
-
-
-def _kept(keeper: ExitStack, one: socket.socket) -> socket.socket:
-    return keeper.enter_context(one)
 
 
 class _Exchange:

@@ -19,7 +19,6 @@ FINER_SHARE, LARGE, LARGE_SHARE = 1.25, 640, 0.5
 pixels, and beyond. With 320 evaluations and 512 pixels the loss comes within about a thirtieth of what 500
 evaluations at full size reach, in a sixth of their time (docs/benchmarks.md)."""
 
-
 COARSE_CONTENT = 16.0
 """By how much more the content counts at each coarser level, from the finest one of at most `LARGE` px on.
 In a small picture the style moves whole forms as readily as it paints them; so, it paints them where they

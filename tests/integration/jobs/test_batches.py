@@ -1,12 +1,10 @@
 """A batch from its file to its end, on a real store: what its record counts is what its jobs are."""
 
 import json
-from pathlib import Path
 
 import pytest
 import redis
 
-from shared.backbones import BACKBONES
 from shared.errors import Conflict, IdempotencyMismatch, NotFound, StoreUnavailable
 from shared.jobs.batch_files import PART_LINES, BatchFile, Kind
 from shared.jobs.batch_record import BatchStatus, NewBatch
@@ -14,29 +12,13 @@ from shared.jobs.batches import CHUNK, BatchStore
 from shared.jobs.keys import Key
 from shared.jobs.record import Queue, Status
 from shared.jobs.store import JobStore
-from shared.objects import ObjectStore, open_objects
+from shared.objects import ObjectStore
 from shared.settings import Settings
-from shared.spec import resolve
 from tests.support.audit import audit, snapshot
-from tests.support.batches import SMALL, chores, new_batch, work_off
+from tests.support.batches import new_batch, work_off
 from tests.support.clock import Clock
-from tests.support.jobs import claim_intake, claim_paint, clean, finish, new_job, sha256
+from tests.support.jobs import claim_intake, claim_paint, finish, new_job
 from worker.chores.batches import BatchWork, job_of_line
-
-
-@pytest.fixture
-def batches(redis_client: redis.Redis, config: Settings, clock: Clock) -> BatchStore:  # noqa: ARG001 - by this clock
-    return BatchStore(redis_client, config)
-
-
-@pytest.fixture
-def objects(tmp_path: Path, config: Settings) -> ObjectStore:
-    return open_objects(config.model_copy(update={"data_dir": tmp_path}))
-
-
-@pytest.fixture
-def work(redis_client: redis.Redis, config: Settings, objects: ObjectStore, clock: Clock) -> BatchWork:  # noqa: ARG001
-    return chores(redis_client, config, objects)
 
 
 def test_every_line_becomes_one_job_in_its_place(
@@ -214,116 +196,6 @@ def test_a_job_in_quarantine_fails_as_it_is_made(
     audit(redis_client)
 
 
-def test_an_ended_batch_goes_with_its_jobs_and_objects_when_its_retention_is_over(
-    batches: BatchStore,
-    objects: ObjectStore,
-    work: BatchWork,
-    store: JobStore,
-    clock: Clock,
-    redis_client: redis.Redis,
-    config: Settings,
-) -> None:
-    batch = new_batch(batches, objects, CHUNK + 5, skip_intake=True)
-    work_off(work)
-    done = claim_paint(store)
-    key = f"outputs/{done.job.uid}/{done.fence}.png"
-    objects.put(key, b"picture", "image/png")
-    finish(store, done)
-    store.purge("ann", store.cancel("ann", claim_next(store)).id)
-    lost = claim_paint(store)
-    stray = f"outputs/{lost.job.uid}/{lost.fence}.png"
-    objects.put(stray, b"of a worker that was lost before it could say so", "image/png")
-    clock.advance(config.lease_seconds + 1)
-    store.reap()
-    batches.cancel("ann", batch.id)
-    work_off(work)
-    assert batches.get("ann", batch.id).gone[Status.CANCELED] == 1
-    audit(redis_client)
-    clock.advance(config.retention_seconds - 1)
-    assert not work.step()
-    clock.advance(2)
-    work_off(work)
-    assert list(objects.list("batches/")) == []
-    assert objects.stat(key) is objects.stat(stray) is None
-    left = audit(redis_client)
-    assert (left.records, left.batches) == ({}, {})
-    with pytest.raises(NotFound):
-        batches.get("ann", batch.id)
-
-
-def claim_next(store: JobStore) -> str:
-    """ID of a job that is put back at once: the next one."""
-    claim = claim_paint(store)
-    store.release(claim)
-    return claim.job.id
-
-
-def test_a_deleted_batch_is_gone_at_once_and_its_jobs_soon_after(
-    batches: BatchStore, objects: ObjectStore, work: BatchWork, redis_client: redis.Redis
-) -> None:
-    batch = new_batch(batches, objects, 3)
-    work_off(work)
-    with pytest.raises(Conflict):
-        batches.delete("ann", batch.id)
-    batches.cancel("ann", batch.id)
-    work_off(work)
-    with pytest.raises(NotFound):
-        batches.delete("bob", batch.id)
-    batches.delete("ann", batch.id)
-    with pytest.raises(NotFound):
-        batches.get("ann", batch.id)
-    assert batches.list("ann").batches == []
-    work_off(work)
-    left = audit(redis_client)
-    assert (left.records, left.batches) == ({}, {})
-
-
-def test_inputs_are_kept_until_every_item_is_ajob_of_line(
-    batches: BatchStore,
-    objects: ObjectStore,
-    work: BatchWork,
-    redis_client: redis.Redis,
-    clock: Clock,
-    store: JobStore,
-) -> None:
-    inputs = [sha256(name) for name in ("bridge", "starry")]
-    batch = new_batch(batches, objects, 2, skip_intake=True)
-    batches.hold(batch.uid, inputs)
-    batches.hold(batch.uid, inputs)
-    assert snapshot(redis_client).hash(Key.REFS) == dict.fromkeys(inputs, "1")
-    clock.advance(10 * 3600)
-    assert store.garbage(10) == []
-    work_off(work)
-    assert snapshot(redis_client).hash(Key.REFS) == dict.fromkeys(inputs, "2"), "the jobs' own"
-    audit(redis_client)
-
-
-def test_inputs_that_were_kept_for_a_batch_that_never_came_are_let_go(
-    batches: BatchStore, work: BatchWork, redis_client: redis.Redis, clock: Clock
-) -> None:
-    batches.hold("batch_lost", [sha256("bridge")])
-    assert not work.step()
-    clock.advance(3601)
-    work_off(work)
-    left = audit(redis_client)
-    assert left.hash(Key.REFS) == {}
-    assert list(left.zset(Key.UNUSED)) == [sha256("bridge")]
-
-
-def test_inputs_that_are_kept_for_a_batch_that_has_ended_meanwhile_are_let_go(
-    batches: BatchStore, objects: ObjectStore, work: BatchWork, redis_client: redis.Redis
-) -> None:
-    loaded = new_batch(batches, objects, 1)
-    canceled, _ = batches.create(NewBatch("batch_2", "ann", BatchStatus.VALIDATING, 1, {}, "hash"))
-    batches.cancel("ann", canceled.id)
-    work_off(work)
-    for batch in (loaded, canceled):
-        batches.hold(batch.uid, [sha256("bridge")])
-    work_off(work)
-    assert redis_client.hget(Key.REFS, sha256("bridge")) is None
-    audit(redis_client)
-
-
 def test_an_idempotency_key_stands_for_one_batch(batches: BatchStore, redis_client: redis.Redis) -> None:
     def make(uid: str, body: str) -> NewBatch:
         return NewBatch(uid, "ann", BatchStatus.PROCESSING, 1, {}, body, idempotency_key="key")
@@ -350,100 +222,6 @@ def test_a_key_and_an_owner_with_colons_are_not_taken_for_others(
         job = store.submit(new_job(owner, idempotency_key=key))
         assert (job.created, job.job.owner) == (True, owner)
         assert store.submitted_with(owner, key) == job.job
-
-
-def test_the_rate_is_of_the_last_minutes_and_unknown_before_the_first_item_ended(
-    batches: BatchStore, objects: ObjectStore, work: BatchWork, store: JobStore, clock: Clock
-) -> None:
-    batch = new_batch(batches, objects, 30, skip_intake=True)
-    work_off(work)
-
-    def rate() -> float | None:
-        return batches.get("ann", batch.id).rate(clock.now / 1000)
-
-    assert rate() is None
-    for _ in range(10):
-        finish(store, claim_paint(store))
-        clock.advance(6)
-    assert rate() == pytest.approx(1 / 6, rel=0.2)
-    clock.advance(301)
-    assert rate() is None, "what ended long ago says nothing of now"
-    finish(store, claim_paint(store))
-    assert len(batches.get("ann", batch.id).slots) == 1
-
-
-def test_items_that_share_a_picture_are_no_work_and_say_nothing_of_the_rate(
-    batches: BatchStore,
-    objects: ObjectStore,
-    work: BatchWork,
-    store: JobStore,
-    clock: Clock,
-    redis_client: redis.Redis,
-) -> None:
-    # Every second item is of one picture: 11 are painted, 9 take no time.
-    batch = new_batch(
-        batches,
-        objects,
-        20,
-        skip_intake=True,
-        fresh=False,
-        each=lambda index: {"content": clean("twin" if index % 2 == 0 else f"picture {index}")},
-    )
-    work_off(work)
-
-    def now() -> tuple[int, int, float | None]:
-        found = batches.get("ann", batch.id)
-        return found.following, found.to_do, found.rate(clock.now / 1000)
-
-    assert now() == (9, 11, None)
-    first = claim_paint(store)
-    clock.advance(10)
-    finish(store, first)
-    assert batches.get("ann", batch.id).counts[Status.SUCCEEDED] == 10
-    assert now() == (0, 10, pytest.approx(1 / 10))
-    for _ in range(10):
-        claim = claim_paint(store)
-        clock.advance(10)
-        finish(store, claim)
-    assert batches.get("ann", batch.id).status is BatchStatus.COMPLETED
-    audit(redis_client)
-
-
-def test_followers_that_end_or_lead_are_no_followers_of_the_batch_any_more(
-    batches: BatchStore, objects: ObjectStore, work: BatchWork, store: JobStore
-) -> None:
-    batch = new_batch(batches, objects, 5, skip_intake=True, fresh=False)
-    work_off(work)
-    following = [item.job for item in batches.stretch(batch.uid, 0, 5) if item.job.following]
-    assert batches.get("ann", batch.id).following == len(following) == 4
-    store.cancel("ann", following[0].id)
-    assert batches.get("ann", batch.id).following == 3
-    leader = next(item.job for item in batches.stretch(batch.uid, 0, 5) if not item.job.following)
-    store.cancel("ann", leader.id)
-    assert batches.get("ann", batch.id).following == 2, "the next one leads"
-    batches.cancel("ann", batch.id)
-    work_off(work)
-    ended = batches.get("ann", batch.id)
-    assert (ended.status, ended.following, ended.to_do) == (BatchStatus.CANCELED, 0, 0)
-
-
-def test_what_shares_a_picture_that_is_there_already_begins_no_clock(
-    batches: BatchStore, objects: ObjectStore, work: BatchWork, store: JobStore, clock: Clock
-) -> None:
-    store.submit(new_job(skip_intake=True, fresh=False, spec=resolve(SMALL, BACKBONES["compact"])))
-    finish(store, claim_paint(store))
-    batch = new_batch(
-        batches,
-        objects,
-        6,
-        skip_intake=True,
-        fresh=False,
-        each=lambda index: {"content": clean("bridge" if index < 5 else "another")},
-    )
-    work_off(work)
-    clock.advance(5)
-    found = batches.get("ann", batch.id)
-    assert (found.counts[Status.SUCCEEDED], found.to_do, found.rate(clock.now / 1000)) == (5, 1, None)
 
 
 def test_a_full_server_makes_no_jobs_but_can_still_cancel(

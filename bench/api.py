@@ -52,14 +52,14 @@ PROSE = """
 The bare cases are Flask handlers under the same gunicorn settings: one returns static JSON, one makes one
 `HGETALL` with redis-py and returns it as JSON, one calls `delay()` of a plain Celery task with the
 request's body. API, bare application, Valkey (`appendfsync always`, for both) and what sends the requests
-share {cores} cores; polls go to {jobs} jobs in turn, which do not change meanwhile: the API remembers
-what it wrote of the jobs that were polled last, and asks whether that still holds. *The first of a job* is a
+share {cores} cores; polls go to {jobs} jobs in turn, which do not change meanwhile: the API remembers what
+it wrote of the jobs that were polled last, and asks whether that still holds. *The first of a job* is a
 poll of a waiting job of which it remembers nothing, whose place has to be looked up as well. *server ms* is
 the processor time of the server's process for a request, *busy* the share of one core that it used,
-*sender* what the sending processes used: where the first is near 1 and far above the second, the server is measured, whose
-interpreter computes on one core. No worker listens during the run, so a submit rings only the first few
-bells. A submit is one script in Redis and waits for one sync of the append-only file; callers at the same
-time share a sync. The API's access log is {log}: the bare routes have none.
+*sender* what the sending processes used: where the first is near 1 and far above the second, the server is
+measured, whose interpreter computes on one core. No worker listens during the run, so a submit rings only
+the first few bells. A submit is one script in Redis and waits for one sync of the append-only file; callers
+at the same time share a sync. The API's access log is {log}: the bare routes have none.
 """
 
 

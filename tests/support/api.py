@@ -78,6 +78,12 @@ class ApiServer:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
         return [int(child) for child in children.split()]
 
+    def held(self) -> int:
+        """How many callers wait, those whose answer is on its way among them."""
+        metrics = httpx.get(f"{self.url}/metrics", timeout=20).text
+        [number] = re.findall(r"^impasto_api_held_callers (\d+)", metrics, re.MULTILINE)
+        return int(number)
+
     def stop(self) -> None:
         """An orderly end."""
         if self._process:

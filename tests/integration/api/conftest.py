@@ -18,6 +18,7 @@ from shared.objects import ObjectStore, open_objects
 from shared.settings import Settings
 from tests.support.api import BODY, ApiServer, checked_client
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,8 @@ def server(settings: Settings) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def http(server: ApiServer, valkey: str) -> Iterator[httpx.Client]:  # noqa: ARG001 - empties the server
-    """A client of the session's API, whose store is empty but for one live painter."""
+    """A client of the session's API, whose store is empty but for one live painter; no caller waits."""
+    wait_for(lambda: not server.held(), "the callers of other tests to be gone")
     with checked_client(server.url) as client:
         yield client
 

@@ -34,14 +34,6 @@ def in_background(call: Callable[[], httpx.Response]) -> "tuple[threading.Thread
     return thread, answers
 
 
-def held(http: httpx.Client) -> float:
-    """Callers that the API holds, and those whose answer is on its way."""
-    [line] = [
-        line for line in http.get("/metrics").text.splitlines() if line.startswith("impasto_api_held_c")
-    ]
-    return float(line.rpartition(" ")[2])
-
-
 def complete(store: JobStore, objects: ObjectStore) -> None:
     finish(store, objects, start_painting(store), b"picture", "0" * 64)
 
@@ -50,12 +42,11 @@ def complete(store: JobStore, objects: ObjectStore) -> None:
 
 
 def test_a_poll_that_waits_is_answered_when_the_job_has_ended(
-    http: httpx.Client, submit: Submit, store: JobStore, objects: ObjectStore
+    http: httpx.Client, server: ApiServer, submit: Submit, store: JobStore, objects: ObjectStore
 ) -> None:
     job = submit()
-    wait_for(lambda: not held(http), "the callers of other tests to be gone")
     thread, answers = in_background(lambda: http.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=60"}))
-    wait_for(lambda: held(http), "the poll to be held")
+    wait_for(server.held, "the poll to be held")
     claim = start_painting(store)
     assert thread.is_alive()  # what only moves on is not waited for
     finish(store, objects, claim, b"picture", "0" * 64)
@@ -115,7 +106,7 @@ def test_a_put_waits_too_the_first_and_the_second_time(
 
 
 def test_a_long_poll_is_answered_by_a_change_and_else_304_in_the_end(
-    http: httpx.Client, submit: Submit, store: JobStore
+    http: httpx.Client, server: ApiServer, submit: Submit, store: JobStore
 ) -> None:
     job = submit()
     path = f"/v1/jobs/{job['id']}"
@@ -127,7 +118,7 @@ def test_a_long_poll_is_answered_by_a_change_and_else_304_in_the_end(
     assert in_vain.headers["Preference-Applied"] == "wait=1"
     waits = {"If-None-Match": etag, "Prefer": "wait=60"}
     thread, answers = in_background(lambda: http.get(path, headers=waits))
-    time.sleep(0.2)
+    wait_for(server.held, "the poll to be held")
     assert store.claim(Queue.INTAKE, "intake")
     thread.join(30)
     [answer] = answers
@@ -139,13 +130,13 @@ def test_a_long_poll_is_answered_by_a_change_and_else_304_in_the_end(
 
 
 def test_a_long_poll_is_answered_when_only_the_place_changes(
-    http: httpx.Client, submit: Submit, store: JobStore
+    http: httpx.Client, server: ApiServer, submit: Submit, store: JobStore
 ) -> None:
     submit()
     path = f"/v1/jobs/{submit()['id']}"
     waits = {"If-None-Match": http.get(path).headers["ETag"], "Prefer": "wait=60"}
     thread, answers = in_background(lambda: http.get(path, headers=waits))
-    time.sleep(0.2)
+    wait_for(server.held, "the poll to be held")
     assert store.claim(Queue.INTAKE, "intake")
     thread.join(30)
     assert answers[0].json()["queue"]["position"] == 1
@@ -162,11 +153,11 @@ def test_a_job_that_has_ended_is_not_waited_for(
 
 
 def test_a_job_that_is_deleted_while_a_poll_waits_is_not_found(
-    http: httpx.Client, submit: Submit, redis_client: redis.Redis
+    http: httpx.Client, server: ApiServer, submit: Submit, redis_client: redis.Redis
 ) -> None:
     job = submit()
     thread, answers = in_background(lambda: http.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=2"}))
-    time.sleep(0.2)
+    wait_for(server.held, "the poll to be held")
     redis_client.delete(f"{Key.JOB}{job['id']}")
     thread.join(30)
     assert (answers[0].status_code, answers[0].json()["code"]) == (404, "not_found")
@@ -458,7 +449,7 @@ def test_an_api_that_is_told_to_go_lets_its_callers_come_back_to_another(
             thread, answers = in_background(
                 lambda: httpx.get(f"{api.url}{path}", headers={"Prefer": "wait=60"}, timeout=60)
             )
-            time.sleep(0.3)
+            wait_for(lambda: api.held() == 2, "the poll to be held as well")
             began = time.monotonic()
             api.stop()
             assert time.monotonic() - began < 20

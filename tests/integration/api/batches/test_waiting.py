@@ -110,6 +110,7 @@ def test_a_poll_of_a_batch_waits_until_it_has_ended_or_changed(
     assert (vain.status_code, vain.headers["Preference-Applied"]) == (304, "wait=1")
     ended = ask("ended")
     changed = ask("changed", **{"If-None-Match": etag})
+    wait_for(lambda: server.held() == 2, "both polls to be held")
     paint(store, objects)
     changed.join(30)
     assert answers["changed"].status_code == 200

@@ -178,19 +178,23 @@ class LBFGS:
         accepted = self._accepted
         scale = self._scale(good)
         weights = self._coefficients(self._products).to(scale.dtype)[:, None]
+        # The way back from the next pictures to these is found in their place.
         x = self.x.view(self.x.shape[0], 1, -1)
-        torch.addcmul(accepted.x[:, None], accepted.gradient[:, None], scale[:, None, None], value=-1, out=x)
+        torch.mul(accepted.gradient[:, None], scale[:, None, None], out=x)
         if self._pairs.dtype is not torch.float32:
             for part, pairs in zip(_chunks(x), _chunks(self._pairs), strict=True):
-                part.baddbmm_(weights, pairs.float(), alpha=-1)
+                part.baddbmm_(weights, pairs.float())
         elif self._on_cpu:
             for vector, one, pairs in zip(x[:, 0], weights, self._pairs, strict=True):
-                _subtract(vector, one, pairs)
+                _add(vector, one, pairs)
         else:
-            x.baddbmm_(weights, self._pairs, alpha=-1)
-        self._shorten(x[:, 0])
+            x.baddbmm_(weights, self._pairs)
+        way = x[:, 0]
+        reach = torch.maximum(way.amax(dim=1), -way.amin(dim=1))
+        shortening = (MOST_MOVE / reach).clamp_max(1)
+        torch.addcmul(accepted.x, way, shortening[:, None], value=-1, out=way)
         if retreat is not None:
-            choose(~good & torch.isfinite(retreat.abs().sum(dim=1)), retreat, x[:, 0])
+            choose(~good & torch.isfinite(retreat.abs().sum(dim=1)), retreat, way)
 
     def _scale(self, good: Tensor) -> Tensor:
         """What the gradient is multiplied by, (B,): gamma, or where nothing is known, a rate."""
@@ -202,13 +206,6 @@ class LBFGS:
         self._boldness.copy_(torch.where(good & ~experienced, bolder, 1 / BOLDNESS))
         rate = self._boldness * FIRST_STEP / self._accepted.length.clamp_min(1e-30)
         return torch.where(experienced, self._gamma.to(rate.dtype), rate)
-
-    def _shorten(self, x: Tensor) -> None:
-        """Bring the next pictures, (B, n), back to where no colour moves by more than it may."""
-        reach = torch.linalg.vector_norm(x - self._accepted.x, ord=torch.inf, dim=1)
-        far = reach > MOST_MOVE
-        if x.device.type != "cpu" or bool(far.any()):
-            choose(far, torch.lerp(self._accepted.x, x, (MOST_MOVE / reach)[:, None]), x)
 
     def _coefficients(self, with_gradient: Tensor) -> Tensor:
         """How much of each step and each change the direction holds, (B, 2 m); zero for what is not valid."""
@@ -307,13 +304,13 @@ def _dots(rows: Tensor, vector: Tensor) -> Tensor:
     return total
 
 
-def _subtract(vector: Tensor, weights: Tensor, rows: Tensor) -> None:
-    """Take rows (k, n), weighted by (1, k), from a vector (n,)."""
+def _add(vector: Tensor, weights: Tensor, rows: Tensor) -> None:
+    """Add rows (k, n), weighted by (1, k), to a vector (n,)."""
     whole = len(vector) // SLICE * SLICE
     if whole:
         parts = _slices(rows, whole)
-        vector[:whole].view(-1, 1, SLICE).baddbmm_(weights.expand(len(parts), -1, -1), parts, alpha=-1)
-    vector[None, whole:].addmm_(weights, rows[:, whole:], alpha=-1)
+        vector[:whole].view(-1, 1, SLICE).baddbmm_(weights.expand(len(parts), -1, -1), parts)
+    vector[None, whole:].addmm_(weights, rows[:, whole:])
 
 
 def _slices(rows: Tensor, whole: int) -> Tensor:

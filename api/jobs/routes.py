@@ -162,6 +162,8 @@ def _replayed(name: Name, body_hash: str) -> Job | None:
 
 
 def _accepted(job: Job, position: int | None, *, created: bool) -> Response:
+    if created:
+        shown.keep(job)
     headers = {"Location": links.job(job.id)} | ({} if created else {REPLAYED_HEADER: "true"})
     if held := _held(job, 202, None, headers):
         return held

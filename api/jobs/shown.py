@@ -1,8 +1,8 @@
 """Jobs as polls show them: a record that has not changed is not read and written out again.
 
-Whoever polls asks for the same again and again, and a record has another version after each change that a
-poll can see. So only the version is asked for, and what was written of the record is kept; what is expected
-of the job, which is never the same twice, is filled in.
+Whoever polls asks for the same again and again, what was submitted here is likely to be asked for next, and a
+record has another version after each change that a poll can see. So only the version is asked for, and what was
+written of the record is kept; what is expected of the job, which is never the same twice, is filled in.
 """
 
 from sys import getsizeof
@@ -29,8 +29,13 @@ def look(owner: str, job_id: str) -> tuple[Job, int | None]:
     known = services().records.get((owner, job_id))
     job, position = services().store.look(owner, job_id, known)
     if job is not known:
-        services().records.keep((owner, job_id), job, _size(job))
+        keep(job)
     return job, position
+
+
+def keep(job: Job) -> None:
+    """Remember a record as it is now for the polls to come."""
+    services().records.keep((job.owner, job.id), job, _size(job))
 
 
 def text(job: Job, outlook: Outlook | None, texts: Texts) -> str:

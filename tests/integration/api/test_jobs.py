@@ -7,11 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
+from api import services
+from api.app import create_app
+from api.auth import LOCAL_OWNER
 from shared.errors import FetchFailed
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
-from tests.support.api import finish, picture_bytes, start_painting
+from shared.settings import Settings
+from tests.support.api import BODY, finish, picture_bytes, start_painting
+from tests.support.jobs import new_job
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -28,6 +33,22 @@ def test_a_poll_with_its_etag_is_answered_304_until_something_changes(
     start_painting(store)
     changed = http.get(job["urls"]["self"], headers=headers)
     assert (changed.status_code, changed.json()["stage"]) == (200, "painting")
+
+
+def test_a_job_just_submitted_is_remembered_for_its_first_poll(settings: Settings, store: JobStore) -> None:
+    app = create_app(settings)
+    with app.test_client() as client:
+        job = client.post("/v1/jobs", json=BODY).json
+    assert job is not None
+    assert app.extensions[services.KEY].records.get((LOCAL_OWNER, job["id"])) == store.by_uid(job["id"])
+
+
+def test_a_first_poll_shows_what_others_have_made_of_the_job(http: httpx.Client, store: JobStore) -> None:
+    url = http.put("/v1/jobs/mine", json=BODY).headers["Location"]
+    store.cancel(LOCAL_OWNER, "mine")
+    store.purge(LOCAL_OWNER, "mine")
+    store.submit(new_job(LOCAL_OWNER, id="mine", metadata={"order": "another"}))
+    assert http.get(url).json()["metadata"] == {"order": "another"}
 
 
 def test_a_place_further_ahead_is_a_change(http: httpx.Client, submit: Submit) -> None:

@@ -1,8 +1,9 @@
 """Jobs as polls show them: a record that has not changed is not read and written out again.
 
-Whoever polls asks for the same again and again, what was submitted here is likely to be asked for next, and a
-record has another version after each change that a poll can see. So only the version is asked for, and what was
-written of the record is kept; what is expected of the job, which is never the same twice, is filled in.
+Whoever polls asks for the same again and again, what was submitted here is likely to be asked for next, and
+a record has another version after each change that a poll can see. So only the version is asked for, and
+what was written of the record is kept; what is expected of the job, which is never the same twice, is filled
+in.
 """
 
 from sys import getsizeof

@@ -34,6 +34,8 @@ LEDGER = ".impasto-batch.jsonl"
 #: An upload that is deleted sooner than this is not relied on.
 _MARGIN = timedelta(hours=1)
 _FILE, _UPLOAD, _RUN = "file", "upload", "run"
+#: A folder has the name of a painting, or a file that of a folder for paintings: no trouble of the others.
+_IN_THE_WAY = (FileExistsError, IsADirectoryError, NotADirectoryError)
 
 
 class OtherRunError(ImpastoError):
@@ -348,8 +350,8 @@ class FolderRun:
     def _save(self, name: str, job: Job) -> None:
         try:
             painting = self._store(name, job)
-        except ImpastoError as error:
-            if concerns_all(error):
+        except (ImpastoError, *_IN_THE_WAY) as error:
+            if isinstance(error, ImpastoError) and concerns_all(error):
                 raise
             said = {"code": "not_stored", "title": "The painting was not collected", "detail": str(error)}
             self.ledger.note(_FILE, name, error=said)

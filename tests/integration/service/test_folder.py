@@ -211,6 +211,20 @@ def test_what_fails_is_named_with_its_reason_and_the_rest_is_painted(
     assert list(paintings(folder)) == NAMES
 
 
+def test_a_painting_in_the_way_of_another_holds_up_no_third(
+    start: Start, command: Command, folder: Path
+) -> None:
+    (folder / "both.jpg").write_bytes(picture(hue=215))
+    (folder / "both.png").mkdir()  # where the painting of the other would be
+    (folder / "both.png" / "one.png").write_bytes(picture(hue=220))
+    code, _, said = ended(start(*command(*QUICK)))
+    assert code == 1
+    assert len(found := {*paintings(folder)} - {*NAMES}) == 1, found
+    assert {*paintings(folder)} > {*NAMES}
+    assert "The painting was not collected" in said
+    assert "Traceback" not in said
+
+
 def test_a_wrong_spec_ends_with_2_and_hands_nothing_in(
     start: Start, command: Command, impasto: Impasto
 ) -> None:

@@ -91,10 +91,11 @@ def test_a_short_job_is_finished_or_put_back_but_charged_once(rig: Rig) -> None:
 
 def test_one_that_does_not_leave_within_the_grace_is_killed_and_its_lease_heals(rig: Rig) -> None:
     worker = rig.worker(Queue.PAINT)
-    job = rig.submit(spec={**SMALL, "steps": 800})
+    job = rig.submit(spec={**SMALL, "steps": 2000})
     rig.painting(job, step=100)
     wait_for(lambda: rig.now(job).checkpoint, "a checkpoint")
     worker.freeze()  # as a step does that outlasts the grace
+    assert rig.now(job).stage is Stage.PAINTING
     worker.terminate()
     time.sleep(0.5)
     assert worker.status is None

@@ -36,7 +36,7 @@ class Services:
 
     Attributes:
         ring: has a bell rung soon, and waits for nothing.
-        records: jobs as polls last saw them, by owner and ID.
+        records: jobs as submits and polls last saw them, by owner and ID.
         texts: what was written of them.
     """
 

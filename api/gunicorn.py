@@ -6,6 +6,8 @@ Several processes are a matter of `--workers` or of several containers.
 
 import gc
 import resource
+import socket
+import struct
 import sys
 from contextlib import suppress
 from typing import Any
@@ -14,6 +16,7 @@ from gunicorn import glogging, util  # type: ignore[import-untyped]
 
 from api import problems
 from api.auth import OpenToAllError, check_binding
+from api.closing import Closer
 from api.services import hub_of
 from shared.logs import set_up_logging
 from shared.settings import settings
@@ -42,6 +45,13 @@ class Lines(glogging.Logger):  # type: ignore[misc]
             one.handlers.clear()
             one.propagate = True
 
+    def exception(self, msg: str, *args: object, **kwargs: object) -> None:
+        """A caller that stands still for too long is no error of this program."""
+        if isinstance(sys.exception(), BlockingIOError):
+            self.info("A caller stood still for %d s and is cut off.", _settings.api_stall_seconds)
+        else:
+            super().exception(msg, *args, **kwargs)
+
 
 _host = f"[{_settings.api_host}]" if ":" in _settings.api_host else _settings.api_host
 bind = f"{_host}:{_settings.api_port}"
@@ -56,6 +66,8 @@ loglevel = _settings.log_level.lower()
 logger_class = Lines
 #: The application logs its requests itself: api/traffic.py.
 accesslog = None
+#: By how much longer a caller may stand still in mid-answer: one that reads slowly makes room seldom.
+_WRITING = 4
 #: No header of a request changes who asked or where: a proxy in front sets IMPASTO_PUBLIC_URL instead.
 forwarded_allow_ips = ""
 #: Gunicorn's own remote control would be one more thing to guard.
@@ -69,6 +81,12 @@ def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn's, which h
     once the worker is. What is loaded by now stays, and the garbage collector need not look through it again.
     """
     gc.freeze()
+    # Each connection has these from the socket that it came in by, whether gunicorn has it block or not.
+    for listener in worker.sockets:
+        for direction, times in ((socket.SO_RCVTIMEO, 1), (socket.SO_SNDTIMEO, _WRITING)):
+            limit = struct.pack("ll", times * _settings.api_stall_seconds, 0)  # a timeval, socket(7)
+            listener.setsockopt(socket.SOL_SOCKET, direction, limit)
+    util.close_graceful = Closer(util.close_graceful)
     util.write_error = problems.write_unreadable
     if (hub := hub_of(worker.wsgi)) is not None:
         hub.leaving = lambda: not worker.alive

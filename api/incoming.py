@@ -33,13 +33,22 @@ def allowed(settings: Settings, name: str) -> int:
     return limit
 
 
+def take(limit: int) -> None:
+    """Let the request's body be read: so many bytes at most, and no fewer than it said that it has."""
+    request.max_content_length = limit
+    if request.content_length is not None:
+        # Gunicorn says that what it hands over ends by itself. It does where the caller has gone, too.
+        request.environ.pop("wsgi.input_terminated", None)
+
+
 def whole(limit: int) -> bytes:
     """The request's body.
 
     Raises:
         RequestEntityTooLarge: by Werkzeug, when it has more than `limit` bytes.
+        ClientDisconnected: by Werkzeug, when it ends before it is as long as it said.
     """
-    request.max_content_length = limit
+    take(limit)
     data = request.get_data(cache=False)
     if request.content_length is None:
         request.stream.read(1)  # Werkzeug has cut a body without a length: it says so now

@@ -6,11 +6,13 @@ checks a request gathers them and raises one `Faults`.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from socket import socket
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from api import links, metrics
 from api.views import FieldError, Problem
@@ -119,6 +121,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(Faults, lambda error: answer(error.faults))
     app.register_error_handler(Fault, _fault)
     app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(ParseException, _misframed)
     app.register_error_handler(Exception, _anything)
 
 
@@ -165,18 +168,25 @@ def _http_exception(error: HTTPException) -> Response:
             response.headers[name] = value
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         _discard()
-        response.headers["Connection"] = "close"  # what is left of the body is not read
     return response
+
+
+def _misframed(error: Exception) -> Response:
+    """What gunicorn finds wrong with the chunks of a body, as it is read."""
+    return answer([MalformedRequest(f"The body cannot be read: {error}.")])
 
 
 def _discard() -> None:
     """Take a body that nobody wants: who closes a connection on what still comes in loses its own answer."""
     stream, taken = request.environ["wsgi.input"], 0
-    while taken < MAX_DISCARDED and (block := stream.read(2**16)):
-        taken += len(block)
+    with suppress(OSError, ParseException):
+        while taken < MAX_DISCARDED and (block := stream.read(2**16)):
+            taken += len(block)
 
 
 def _detail(status: int, error: HTTPException) -> str:
+    if isinstance(error, ClientDisconnected):
+        return "The body did not come whole: it ended before its Content-Length, or stood still too long."
     match status:
         case HTTPStatus.NOT_FOUND:
             return f"There is no {request.path}; /docs lists what there is."

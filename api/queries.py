@@ -27,14 +27,17 @@ def idempotency_key(faults: list[Fault]) -> str | None:
 
 
 def only(names: tuple[str, ...]) -> list[Fault]:
-    """A fault for each parameter that is not among these."""
-    return [
-        InvalidRequest(
-            f"There is no parameter {name}; there are {', '.join(names)}.", pointer=f"/query/{name}"
-        )
-        for name in request.args
-        if name not in names
-    ]
+    """A fault for each parameter that is not among these, or is given more than once."""
+    faults: list[Fault] = []
+    for name, given in request.args.lists():
+        if name not in names:
+            detail = f"There is no parameter {name}; there are {', '.join(names)}."
+        elif len(given) > 1:
+            detail = f"The parameter {name} is given {len(given)} times; give it once."
+        else:
+            continue
+        faults.append(InvalidRequest(detail, pointer=f"/query/{name}"))
+    return faults
 
 
 def status(faults: list[Fault]) -> Status | None:
@@ -51,8 +54,8 @@ def status(faults: list[Fault]) -> Status | None:
 def limit(faults: list[Fault]) -> int:
     """The page's size; more than is given at a time is cut down, as AIP-158 has it."""
     given = request.args.get("limit", str(_LIMIT))
-    if given.isascii() and given.isdigit() and len(given) <= 9 and int(given) > 0:
-        return min(int(given), _MAX_LIMIT)
+    if given.isascii() and given.isdigit() and (digits := given.lstrip("0")):
+        return min(int(digits[:9]), _MAX_LIMIT)  # nine digits are too many already, whatever follows
     detail = f"A limit is a whole number from 1; more than {_MAX_LIMIT} gives {_MAX_LIMIT}."
     faults.append(InvalidRequest(detail, pointer="/query/limit"))
     return _LIMIT

@@ -8,13 +8,22 @@ import time
 from collections.abc import Sequence
 
 from flask import Blueprint, Response, g, request
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.incoming import whole
+from api.incoming import take, whole
 from api.problems import raise_all
 from api.replies import reply
 from api.services import Services, services
 from api.views import UploadList, UploadView
-from shared.errors import Fault, InvalidRequest, PictureTooLarge, PictureUnreadable, UnsupportedMediaType
+from shared.errors import (
+    Fault,
+    InvalidRequest,
+    MalformedRequest,
+    PictureTooLarge,
+    PictureUnreadable,
+    UnsupportedMediaType,
+)
 from shared.ids import new_id
 from shared.pictures import CleanPicture, PictureLimits, clean, keep
 from shared.requests.models import UPLOAD_SCHEME
@@ -44,8 +53,10 @@ def _bodies(limit: int, most: int) -> tuple[list[tuple[str, bytes]], bool]:
         most: pictures that may come at once: each is decoded in a child process while its sender waits.
     """
     if request.mimetype == "multipart/form-data":
-        request.max_content_length = limit + _ENVELOPE_BYTES
-        files = request.files.getlist(FIELD)
+        if "boundary" not in request.mimetype_params:
+            raise MalformedRequest("The Content-Type multipart/form-data has to say its boundary.")
+        take(limit + _ENVELOPE_BYTES)
+        files = _form().getlist(FIELD)
         others = sorted({*request.files, *request.form} - {FIELD})
         faults: list[Fault] = [
             InvalidRequest(
@@ -54,7 +65,8 @@ def _bodies(limit: int, most: int) -> tuple[list[tuple[str, bytes]], bool]:
             for name in others
         ]
         if not files:
-            faults.append(InvalidRequest("At least one file is needed.", pointer=f"/{FIELD}"))
+            detail = "At least one file is needed; the form has none that could be read."
+            faults.append(InvalidRequest(detail, pointer=f"/{FIELD}"))
         if len(files) > most:
             faults.append(InvalidRequest(f"A request may have {most} files here.", pointer=f"/{FIELD}"))
         raise_all(faults)
@@ -64,6 +76,18 @@ def _bodies(limit: int, most: int) -> tuple[list[tuple[str, bytes]], bool]:
     raise UnsupportedMediaType(
         f"Send multipart/form-data with files in the field {FIELD}, or a picture with its own Content-Type."
     )
+
+
+def _form() -> MultiDict[str, FileStorage]:
+    """The files of a form."""
+    try:
+        return request.files
+    except RequestEntityTooLarge:
+        if (request.content_length or 0) > (request.max_content_length or 0):
+            raise
+        # Werkzeug says the same of a form that has too much beside its files.
+        detail = f"The form has too many fields, or too long a one; a picture is a file in the field {FIELD}."
+        raise InvalidRequest(detail, pointer="") from None
 
 
 def _clean(bodies: Sequence[tuple[str, bytes]], found: Services) -> list[CleanPicture]:

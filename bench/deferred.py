@@ -28,6 +28,7 @@ from bench.bulk_service import DEFAULTS, Service, items
 from bench.load import exchange, message
 from bench.section import Section, Table
 from shared.jobs.keys import Key
+from shared.objects.local import LocalObjects
 from tests.support.waiting import wait_for
 
 #: Seconds for one phase; a million lines take some minutes.
@@ -181,7 +182,7 @@ def measure(lines: int, quiet: float, folder: Path) -> tuple[int, list[Phase]]:
         (batch,) = sent
         caller.poll(batch)
         key = f"{Key.BATCH}{batch}"
-        files = Path(own) / "objects" / "batches" / batch
+        objects = LocalObjects(Path(own) / "objects")
 
         def until(done: Callable[[dict[str, str]], bool]) -> None:
             wait_for(lambda: done(service.client.hgetall(key)), "the batch", PATIENCE)
@@ -197,7 +198,7 @@ def measure(lines: int, quiet: float, folder: Path) -> tuple[int, list[Phase]]:
         def delete() -> None:
             _ask(service.port, "DELETE", f"/v1/batches/{batch}", 204)
             wait_for(
-                lambda: not service.client.exists(key) and not any(files.rglob("*.ndjson")),
+                lambda: not service.client.exists(key) and not any(objects.list(f"batches/{batch}/")),
                 "the batch to go",
                 PATIENCE,
             )

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import machine
+from bench.load import LEAST
 from bench.section import Section, Table, ratio
 from shared.jobs.store import JobStore
 from shared.redis import connect
@@ -98,8 +99,8 @@ def measure(stores: Mapping[str, JobStore], options: argparse.Namespace, threads
     latencies: dict[str, list[float]] = {mode: [] for mode in stores}
     for _ in range(options.rounds):
         for mode, store in stores.items():
-            found = load(store, options.seconds, threads)
-            rates[mode].append(len(found) / options.seconds)
+            found, took = load(store, options.seconds, threads)
+            rates[mode].append(len(found) / took)
             latencies[mode] += found
     figures = []
     for mode in stores:
@@ -109,25 +110,29 @@ def measure(stores: Mapping[str, JobStore], options: argparse.Namespace, threads
     return figures
 
 
-def load(store: JobStore, seconds: float, threads: int) -> list[float]:
-    """Latencies in seconds of all submits that were answered in the time."""
+def load(store: JobStore, seconds: float, threads: int) -> tuple[list[float], float]:
+    """Latencies in seconds of all submits, and the seconds in which they were answered.
+
+    Each thread submits for so long, and until it has `LEAST` answers.
+    """
     start = threading.Barrier(threads)
 
-    def submits(_: int) -> list[float]:
+    def submits(_: int) -> tuple[list[float], float]:
         store.submit(new_job())  # connects
         start.wait()
-        found, now = [], time.perf_counter()
-        end = now + seconds
-        while now < end:
+        found: list[float] = []
+        first = now = time.perf_counter()
+        while now < first + seconds or len(found) < LEAST:
             job = new_job()
             began = time.perf_counter()
             store.submit(job)
             now = time.perf_counter()
             found.append(now - began)
-        return found
+        return found, now - first
 
     with ThreadPoolExecutor(threads) as pool:
-        return [latency for one in pool.map(submits, range(threads)) for latency in one]
+        found, took = zip(*pool.map(submits, range(threads)), strict=True)
+    return [latency for one in found for latency in one], max(took)
 
 
 def syncs(folder: Path) -> tuple[float, float]:

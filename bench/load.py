@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 #: Connections that one process serves.
 CONNECTIONS = 16
+#: Answers that one process waits for at least, however long that takes: there are no percentiles of fewer.
+LEAST = 2
 #: Statuses that are no mistake.
 FINE = (b"200", b"202", b"304")
 
@@ -26,7 +28,7 @@ class Loaded:
     """What came of sending for a while.
 
     Attributes:
-        seconds: for how long requests were sent.
+        seconds: for how long answers were counted.
         latencies: seconds from each request to its whole answer.
         sender_seconds: processor time of the sending processes.
     """
@@ -53,6 +55,8 @@ def message(method: str, port: int, path: str, *headers: str, body: object = Non
 def load(port: int, messages: Sequence[bytes], seconds: float, connections: int) -> Loaded:
     """Send the messages in turn over so many connections for so long.
 
+    Longer only until each process has `LEAST` answers.
+
     Raises:
         RuntimeError: an answer is not one of `FINE`.
     """
@@ -62,8 +66,8 @@ def load(port: int, messages: Sequence[bytes], seconds: float, connections: int)
     jobs = [(port, messages[start:] + messages[:start], seconds, share) for start, share in enumerate(shares)]
     with multiprocessing.get_context("fork").Pool(len(shares)) as pool:
         found = pool.starmap(_send, jobs)
-    latencies = [latency for one, _ in found for latency in one]
-    return Loaded(seconds, latencies, sum(spent for _, spent in found))
+    latencies = [latency for one, _, _ in found for latency in one]
+    return Loaded(max(took for _, took, _ in found), latencies, sum(spent for _, _, spent in found))
 
 
 def _processes(connections: int) -> int:
@@ -83,8 +87,8 @@ def exchange(port: int, request: bytes) -> tuple[str, bytes]:
 
 def _send(
     port: int, messages: Sequence[bytes], seconds: float, connections: int
-) -> tuple[list[float], float]:
-    """Latencies of what was answered in the time, and the processor time that it took here."""
+) -> tuple[list[float], float, float]:
+    """Latencies of what was answered in the time, that time, and the processor time that it took here."""
     requests = itertools.cycle(messages)
     latencies: list[float] = []
     began = _processor_time()
@@ -93,7 +97,8 @@ def _send(
             connection = socket.create_connection(("127.0.0.1", port))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             waiting.register(connection, selectors.EVENT_READ)
-        end = time.perf_counter() + seconds
+        start = time.perf_counter()
+        took = seconds
         sent: dict[socket.socket, float] = {}
         parts: dict[socket.socket, bytes] = {}
         for key in list(waiting.get_map().values()):
@@ -109,12 +114,13 @@ def _send(
                 if data[9:12] not in FINE:
                     raise RuntimeError(data[:1000].decode("latin-1"))
                 latency = now - sent.pop(connection)
-                if now < end:
+                if now < start + seconds or len(latencies) < LEAST:
+                    took = max(took, now - start)
                     latencies.append(latency)
                     _ask(connection, next(requests), sent)
         for key in list(waiting.get_map().values()):
             key.fileobj.close()
-    return latencies, _processor_time() - began
+    return latencies, took, _processor_time() - began
 
 
 def _ask(connection: socket.socket, request: bytes, sent: dict[socket.socket, float]) -> None:

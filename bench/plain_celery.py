@@ -66,11 +66,13 @@ class Scene:
         self._fault_at = time.monotonic()
 
     def watch(self, seconds: float) -> None:
-        """Look on until so many seconds after the fault."""
-        while time.monotonic() < self._fault_at + seconds:
+        """Look on until so many seconds after the fault; once where they are over."""
+        while True:
             for number in range(self.jobs):
                 if number not in self._ended_at and self.side.ended(number):
                     self._ended_at[number] = time.monotonic()
+            if time.monotonic() >= self._fault_at + seconds:
+                break
             time.sleep(LOOK_SECONDS)
 
     def join_and_watch(self) -> None:
@@ -82,10 +84,11 @@ class Scene:
     def watch_to_the_end(self) -> None:
         """Look on for the whole time, and longer for jobs that have not ended."""
         self.watch(self.times.observed)
+        observed = time.monotonic() - self._fault_at  # longer where the second worker took long to start
         for seconds in range(round(self.times.patience)):
             if len(self._ended_at) == self.jobs:
                 break
-            self.watch(self.times.observed + seconds + 1)
+            self.watch(observed + seconds + 1)
 
     def figure(self, fault: str) -> Figure:
         """The outcome."""

@@ -16,6 +16,7 @@ from client.errors import (
     JobFailed,
     UnfinishedError,
     UnreachableError,
+    UnsendableError,
     WaitTimeoutError,
     WebhookError,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Style",
     "UnfinishedError",
     "UnreachableError",
+    "UnsendableError",
     "Upload",
     "WaitTimeoutError",
     "WebhookError",

@@ -34,7 +34,7 @@ INTERRUPTED = 130
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help=f"Folder for the paintings; {LEDGER} there says what has been done.",
+    help=f"Folder for the paintings, another than FOLDER; {LEDGER} there says what has been done.",
 )
 @click.option(
     "--include",
@@ -118,6 +118,12 @@ def batch(
         deadline_seconds=deadline,
         fresh=fresh or None,
     )
+    if out.exists() and out.samefile(folder):
+        raise click.BadParameter(
+            f"{out} is FOLDER itself, where paintings would take the place of pictures: name another folder, "
+            f"such as {out / 'paintings'}",
+            param_hint="'-o' / '--out'",
+        )
     walk = Walk(folder, include, exclude, recursive=recursive, out=out)
     progress = Progress()
     knock()

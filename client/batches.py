@@ -21,9 +21,9 @@ from client.looking import Watch
 from client.models import Batch, Job, Request, Result, WebhookLike
 from client.pictures import (
     Pictures,
-    is_reference,
     pictures_of,
     plain_webhook,
+    reference,
     written,
 )
 from client.plans import END, Close, Flow, Give, Iterate, Next, Open, Pause, Plan, Read, Send
@@ -183,7 +183,7 @@ class BatchCalls:
                     exhausted = True
                     break
                 few.append(_checked(item))
-                ours += not all(map(is_reference, pictures_of(item)))
+                ours += any(reference(picture) is None for picture in pictures_of(item))
             names = yield from self._pictures.references([one for item in few for one in pictures_of(item)])
             lines += [_line(written(item, names)) for item in few]
         return lines, exhausted

@@ -11,9 +11,10 @@ from client.batch_command import batch
 from client.console import job_lines, print_json, say, service
 from client.doctor import doctor
 from client.errors import JobFailed
+from client.formats import format_in, format_of
 from client.models import TERMINAL, Job
-from client.options import given_init, given_spec, spec_options, style_options
-from client.parameters import combined, pair
+from client.options import format_for, given_init, given_spec, spec_options, style_options
+from client.parameters import combined, output_file, pair
 from client.progress import ProgressBar
 from client.stylize import stylize
 from client.weights import weights
@@ -21,7 +22,8 @@ from client.weights import weights
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=output_file,
+    metavar="FILE",
     help="File for the picture; the job's ID and format by default.",
 )
 
@@ -78,9 +80,10 @@ def submit(
     """Hand in a job: repaint CONTENT in the style of each STYLE.
 
     A picture is an http(s) address, a file (uploaded first) or upload:ID. Prints the job's ID; with
-    --wait or -o, waits and downloads the picture.
+    --wait or -o, waits and downloads the picture, in the format that the file's name says.
     """
     given = combined(styles, mix, masks, regions)
+    spec["output_format"] = format_for(output, spec["output_format"])
     job = client.submit(
         content,
         given if mix or masks or regions else styles,
@@ -164,8 +167,10 @@ def backbones(client: Impasto, *, as_json: bool) -> None:
 
 
 def _collect(client: Impasto, job: Job, output: Path | None, *, as_json: bool) -> None:
-    suffix = job.output.content_type.rpartition("/")[2] if job.output else ""
-    path = client.download(job, output or Path(f"{job.id}.{suffix}"))
+    found = format_in(job.output.content_type) if job.output else ""
+    path = client.download(job, output or Path(f"{job.id}.{found}"))
+    if format_of(path) not in (None, found):
+        say(f"{path} holds a picture of the format {found}, whatever its name says")
     print_json(job.raw) if as_json else print(path)
 
 

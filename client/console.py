@@ -16,7 +16,7 @@ import click
 
 from client.api import Impasto
 from client.calls import DEFAULT_URL
-from client.errors import ApiError, ImpastoError, JobFailed, UnreachableError
+from client.errors import ApiError, ImpastoError, JobFailed, UnreachableError, UnsendableError
 from client.models import Job
 from client.retries import LATER, Retries
 
@@ -48,6 +48,8 @@ def _with_service(command: Callable[P, None], retries: Retries) -> Callable[...,
     def with_client(*args: Any, url: str | None, token: str | None, **options: Any) -> None:  # noqa: ANN401
         try:
             client = Impasto(url, token, retries=retries)
+        except UnsendableError as error:
+            raise click.BadParameter(str(error), param_hint="--token or IMPASTO_TOKEN") from error
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--url") from error
         with client, reported():
@@ -82,6 +84,8 @@ def reported() -> Iterator[None]:
         leave(AWAY, str(error), hint)
     except FileNotFoundError as error:
         leave(WRONG, f"there is no file {error.filename}")
+    except UnsendableError as error:
+        leave(WRONG, str(error))
     except (ImpastoError, OSError) as error:
         leave(FAILED, str(error))
 

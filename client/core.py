@@ -4,6 +4,7 @@ Knows nothing of jobs. All of it are plans (`client.plans`), the same for a bloc
 client.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,14 @@ from typing import Any, TypeVar
 
 import httpx
 
-from client.errors import ApiError, DamagedError, FieldError, ImpastoError, UnreachableError
+from client.errors import (
+    ApiError,
+    DamagedError,
+    FieldError,
+    ImpastoError,
+    UnreachableError,
+    UnsendableError,
+)
 from client.files import Download
 from client.plans import END, Close, Flow, Give, Next, Open, Pause, Plan, Read, Send, Work
 from client.retries import Retries, repeatable, retry_after, worth_repeating
@@ -21,6 +29,8 @@ T = TypeVar("T")
 
 #: Seconds until a file that is being made is asked for again, where the service does not say.
 _MADE_SECONDS = 2.0
+#: What a header can carry (RFC 9110, 5.5), less the bytes beyond ASCII that it calls obsolete.
+_HEADER_VALUE = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
 
 OnChunk = Callable[[int, int | None], None]
 
@@ -61,13 +71,14 @@ class Core:
 
     Raises:
         ValueError: `url` is not an http(s) address.
+        UnsendableError: no header can carry the token.
     """
 
     def __init__(self, url: str, token: str | None, timeout: float, retries: Retries) -> None:
         self.url = httpx.URL(url.rstrip("/") + "/")
         if self.url.scheme not in ("http", "https") or not self.url.host:
             raise ValueError(f"{url} is not an http(s) address")
-        self._token = token
+        self._token = _carried("token", token) if token else None
         self._timeout = timeout
         self.retries = retries
 
@@ -189,13 +200,18 @@ class Core:
             yield Pause(delay)
 
     def build(self, call: Call) -> httpx.Request:
-        """The request for a call, with the token where it belongs."""
+        """The request for a call, with the token where it belongs.
+
+        Raises:
+            UnsendableError: a header, such as the caller's Idempotency-Key, has what none can carry.
+        """
+        headers = {name: _carried(name, value) for name, value in call.headers.items()}
         url = self.url.join(call.path)
         body = call.body() if callable(call.body) else None
         request = httpx.Request(
             call.method,
             url,
-            headers={"Accept": "*/*", **self._authorization(url), **call.headers},
+            headers={"Accept": "*/*", **self._authorization(url), **headers},
             params=call.params,
             json=call.json,
             files=call.files,
@@ -212,6 +228,19 @@ class Core:
     def _authorization(self, url: httpx.URL) -> dict[str, str]:
         ours = (url.scheme, url.host, url.port) == (self.url.scheme, self.url.host, self.url.port)
         return {"Authorization": f"Bearer {self._token}"} if self._token and ours else {}
+
+
+def _carried(what: str, value: str) -> str:
+    """A header's value as it was given, where one can carry it. The message keeps the value to itself."""
+    if _HEADER_VALUE.fullmatch(value):
+        return value
+    if not value.isascii():
+        fault = "has a character that is not ASCII"
+    elif value != value.strip():
+        fault = "begins or ends with a space or a line break"
+    else:
+        fault = "has a line break or another control character in it"
+    raise UnsendableError(f"the {what} {fault}, which no HTTP header can carry")
 
 
 #: Faults of a request of which the service has not seen a byte.

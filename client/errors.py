@@ -61,6 +61,10 @@ class UnreachableError(ImpastoError):
     """No connection, or no answer in time, after every attempt."""
 
 
+class UnsendableError(ImpastoError, ValueError):
+    """What a caller gave fits no request, whatever the service: nothing was sent of it."""
+
+
 class JobFailed(ImpastoError):  # noqa: N818 - named for what happened to the job
     """The job ended without a picture: failed, canceled or expired.
 

@@ -7,14 +7,10 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
+from client.formats import SUFFIXES
+
 #: What is taken for a picture where nobody says which files are.
 PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.gif", "*.bmp", "*.tif", "*.tiff")
-#: Endings of each media type; the first is given to a file that has another.
-SUFFIXES = {
-    "image/png": (".png",),
-    "image/jpeg": (".jpg", ".jpeg"),
-    "image/webp": (".webp",),
-}
 
 
 @dataclass(frozen=True)
@@ -87,9 +83,9 @@ def stem_of(name: str, taken: Collection[str]) -> str:
     return next(other for number in count(2) if folded(other := f"{name}~{number}") not in taken)
 
 
-def painting_of(name: str, stem: str, content_type: str) -> str:
+def painting_of(name: str, stem: str, file_format: str) -> str:
     """The painting's path below its folder: the picture's own where its ending fits."""
-    endings = SUFFIXES.get(content_type, ("." + content_type.rpartition("/")[2],))
+    endings = SUFFIXES.get(file_format, (f".{file_format}",))
     suffix = PurePosixPath(name).suffix
     if suffix.lower() in endings and stem != name:
         return stem + suffix

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from client.api import Impasto
-from client.errors import ApiError, ImpastoError
+from client.errors import ApiError, ImpastoError, JobFailed
 from client.files import sha256_of
 from client.folder import Walk, folded, painting_of, stem_of
+from client.formats import USUAL, format_in
 from client.ledger import Ledger
 from client.many import concerns_all
 from client.models import Image, Job, JobError, Request, Style
-from client.pictures import is_reference, plain_spec
+from client.paintings import PAINTING, Paintings
+from client.pictures import plain_spec, reference
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -87,9 +89,9 @@ class Asked:
         """The same for what paints the same: pictures count by their content."""
 
         def known(picture: Image | None) -> str | None:
-            if picture is None or is_reference(picture):
-                return picture if picture is None else str(picture)
-            return sha256_of(Path(str(picture)))
+            if picture is None:
+                return None
+            return reference(picture) or sha256_of(Path(str(picture)))
 
         plain = {
             "styles": [
@@ -155,9 +157,8 @@ class FolderRun:
         self.in_flight = in_flight
         self._again = again
         fingerprint = asked.fingerprint()
-        if restart:
-            (out / LEDGER).unlink(missing_ok=True)
-        self.ledger = Ledger(out / LEDGER)
+        self.ledger = Ledger(out / LEDGER, only=PAINTING if restart else None)
+        self._paintings = Paintings(out, self.ledger)
         run = self.ledger.get(_RUN, "")
         if run and run["asked"] != fingerprint:
             self.ledger.close()
@@ -186,15 +187,16 @@ class FolderRun:
         """Look at the folder; returns the pictures that have no painting yet."""
         names = self._walk.names()
         left: list[str] = []
-        unreadable: dict[str, OSError] = {}
+        amiss: dict[str, OSError] = {}
         for name in names:
             try:
                 if not self._done(name):
+                    self._look_ahead(name)
                     left.append(name)
             except OSError as error:
-                unreadable[name] = error
-        self._report.begins(len(names), len(names) - len(left) - len(unreadable))
-        for name, fault in unreadable.items():
+                amiss[name] = error
+        self._report.begins(len(names), len(names) - len(left) - len(amiss))
+        for name, fault in amiss.items():
             self.refused(name, fault)
         return left
 
@@ -244,8 +246,8 @@ class FolderRun:
 
     def reference(self, picture: Image) -> str:
         """What names a picture in a request: its address, or an upload that is still kept."""
-        if is_reference(picture):
-            return str(picture)
+        if (name := reference(picture)) is not None:
+            return name
         path = Path(str(picture))
         digest = sha256_of(path)
         known = self.ledger.get(_UPLOAD, digest)
@@ -277,6 +279,9 @@ class FolderRun:
         if isinstance(error, ApiError):
             faults = "; ".join(f"{one.pointer}: {one.detail}" for one in error.errors)
             said = {"code": error.code, "title": error.title, "detail": faults or error.detail}
+        elif isinstance(error, FileExistsError):
+            title = "There is no room for its painting"
+            said = {"code": "in_the_way", "title": title, "detail": str(error)}
         else:
             title = "The picture cannot be handed in"
             said = {"code": "unreadable", "title": title, "detail": str(error)}
@@ -347,6 +352,17 @@ class FolderRun:
             return True
         return False
 
+    def _look_ahead(self, name: str) -> None:
+        """See whether the painting of a picture that is yet to be handed in will have a place.
+
+        Raises:
+            FileExistsError: something that no run has made has it.
+        """
+        facts = self.known(name)
+        if "job" not in facts and "part" not in facts:
+            file_format = self._asked.spec.get("output_format", USUAL)
+            self._paintings.look(painting_of(name, facts["stem"], file_format))
+
     def _save(self, name: str, job: Job) -> None:
         try:
             painting = self._store(name, job)
@@ -365,11 +381,10 @@ class FolderRun:
 
     def _store(self, name: str, job: Job) -> str:
         """Download a painting; returns its path below the folder for the paintings."""
-        media = job.output.content_type if job.output else ""
-        painting = painting_of(name, self.known(name)["stem"], media)
-        target = self._out / painting
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._impasto.download(job, target)
+        if job.output is None:
+            raise JobFailed(job)
+        painting = painting_of(name, self.known(name)["stem"], format_in(job.output.content_type))
+        self._paintings.store(painting, job.output.sha256, lambda target: self._impasto.download(job, target))
         return painting
 
     def _raise_what_failed(self) -> None:

@@ -9,7 +9,7 @@ from client.core import Call, Core, OnChunk, pages, read_json
 from client.errors import ApiError, JobFailed, UnfinishedError, WaitTimeoutError
 from client.looking import Watch
 from client.models import BackboneInfo, Job, PresetInfo, Request
-from client.pictures import Pictures, is_reference, pictures_of
+from client.pictures import Pictures, pictures_of, reference
 from client.plans import Flow, Plan
 
 
@@ -27,7 +27,7 @@ class Jobs:
         try:
             return (yield from self._submit(request, key))
         except ApiError as error:
-            ours = [picture for picture in pictures_of(request) if not is_reference(picture)]
+            ours = [picture for picture in pictures_of(request) if reference(picture) is None]
             if error.code != "upload_not_found" or not ours:
                 raise
             # Handed in so long ago that the service has deleted it. What was refused has used up no key.

@@ -29,12 +29,13 @@ class Ledger:
 
     Args:
         path: the file; it and its folder are made where they are missing.
+        only: the one kind of subject that is kept of what the file says; all where none is given.
 
     Raises:
         ImpastoError: another process has it, or it is none of ours.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, only: str | None = None) -> None:
         self.path = path
         self._facts: dict[tuple[str, str], dict[str, Any]] = {}
         self._mutex = threading.Lock()
@@ -43,6 +44,8 @@ class Ledger:
         try:
             self._take()
             self._read()
+            if only:
+                self._facts = {about: facts for about, facts in self._facts.items() if about[0] == only}
             self._write_anew()
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         except BaseException:

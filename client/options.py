@@ -1,11 +1,13 @@
 """Command-line options made from the spec: names, types, bounds, defaults and help are `shared.spec`'s."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 from pydantic import ValidationError
 
+from client.formats import USUAL, format_of
 from client.parameters import layer_weights, mix, start
 from shared.spec import DEFAULT_PRESET, PRESET_DESCRIPTIONS, Spec, SpecRequest
 
@@ -77,6 +79,28 @@ def given_init(values: Mapping[str, Any]) -> str | None:
     """The picture to start from among a command's arguments; None where the start is made otherwise."""
     init: str | None = values.get("init")
     return None if init in STARTS else init
+
+
+def format_for(output: Path | None, asked: str | None) -> str | None:
+    """The format to ask for a picture in: as `--output-format` says, or as its file is called.
+
+    Nothing is asked for where the picture would have it anyway, so that a request does not change with the
+    name of its file: the same ID and request give the same job.
+
+    Args:
+        output: the file that the picture goes to.
+        asked: what `--output-format` says.
+
+    Raises:
+        click.UsageError: the two contradict each other.
+    """
+    named = format_of(output) if output else None
+    if asked and named and asked != named:
+        raise click.UsageError(
+            f"{flag('output_format')} asks for {asked}, and {output} is called like a file of the format "
+            f"{named}: change one of them, or leave {flag('output_format')} out"
+        )
+    return asked or (named if named != USUAL else None)
 
 
 def flag(name: str) -> str:

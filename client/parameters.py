@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import click
 
@@ -40,6 +42,23 @@ def pair(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise click.BadParameter(f"{text!r} is not of the form name=value")
     return name, value
+
+
+def output_file(text: str) -> Path:
+    """A file that is to be written: its folder takes one of that name, and no folder has the name."""
+    path = Path(text)
+    if os.path.isdir(path) or text.endswith(os.sep):  # noqa: PTH112 - False for a name that is too long, too
+        raise click.BadParameter(f"{text!r} is a folder: name a file in it, such as {path / 'painting.png'}")
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - likewise
+        raise click.BadParameter(f"there is no folder {path.parent}: make it first, or name another")
+    try:
+        # As downloads are called on their way.
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part"):
+            return path
+    except OSError as error:
+        raise click.BadParameter(
+            f"the folder {path.parent} takes no file {path.name} ({error.strerror}): name another"
+        ) from error
 
 
 def sha256(text: str) -> str:

@@ -5,6 +5,7 @@ by the SHA-256 of its bytes as long as the client lives and the service keeps it
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,11 +15,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from client.core import Call, Core, read_json
+from client.errors import UnsendableError
 from client.models import Image, Request, Style, StyleLike, Upload, WebhookLike
 from client.plans import Forget, Once, Plan, Work, all_of
 
-#: What a string must begin with to be passed on as it stands; any other string is a file's path.
+#: What a string must begin with, in either case of letters, to be passed on; any other is a file's path.
 REFERENCES = ("http://", "https://", "upload:", "data:")
+#: An address of some other kind. A single letter before the colon is a drive.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: An upload that is deleted sooner than this is not relied on.
 _MARGIN = timedelta(minutes=5)
 
@@ -56,8 +60,9 @@ class Pictures:
 
         Raises:
             OSError: a file cannot be read. None has been handed in then.
+            UnsendableError: an address is of a kind that nobody fetches; likewise.
         """
-        found = {picture: str(picture) for picture in pictures if is_reference(picture)}
+        found = {picture: name for picture in pictures if (name := reference(picture)) is not None}
         ours = [picture for picture in dict.fromkeys(pictures) if picture not in found]
         yield Work(partial(_look_for, ours))
         uploads = yield from all_of([self.upload(picture) for picture in ours])
@@ -73,9 +78,21 @@ class Pictures:
         return Upload.from_json(read_json((yield from self._core.request(call))))
 
 
-def is_reference(image: Image) -> bool:
-    """Whether a request can name the picture as it stands."""
-    return isinstance(image, str) and image.startswith(REFERENCES)
+def reference(image: Image) -> str | None:
+    """What names the picture in a request as it stands; None for bytes and for a file's path.
+
+    Raises:
+        UnsendableError: it is an address of a kind that nobody fetches.
+    """
+    if not isinstance(image, str):
+        return None
+    scheme, colon, rest = image.partition(":")
+    name = scheme.lower() + colon + rest
+    if name.startswith(REFERENCES):
+        return name
+    if _ADDRESS.match(image):
+        raise UnsendableError(f"{image}: a picture is an http or https address, a file, or upload:ID")
+    return None
 
 
 def pictures_of(request: Request) -> list[Image]:

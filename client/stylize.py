@@ -9,16 +9,13 @@ import click
 from client.console import FAILED, leave, reported, say
 from client.errors import ImpastoError
 from client.models import Image, Style
-from client.options import given_init, given_spec, spec_options, style_options
-from client.parameters import combined
+from client.options import format_for, given_init, given_spec, spec_options, style_options
+from client.parameters import combined, output_file
 from client.progress import ProgressBar
 from shared.backbones import BACKBONES, uncatalogued
 from shared.spec import Spec, UnresolvableSpecError, resolve
 
 T = TypeVar("T")
-
-#: What a file's suffix says of its format.
-FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
 class Pictures(NamedTuple):
@@ -50,8 +47,9 @@ class Machine(NamedTuple):
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the picture; its suffix says the format unless --output-format does.",
+    type=output_file,
+    metavar="FILE",
+    help="File for the picture; its ending says the format: .png, .jpg or .webp.",
 )
 @style_options
 @spec_options
@@ -90,8 +88,7 @@ def stylize(
     """
     given = combined(styles, mix, masks, regions)
     pictures = Pictures(content, given, given_init(options))
-    if options["output_format"] is None:
-        options["output_format"] = FORMATS.get(output.suffix.lower())
+    options["output_format"] = format_for(output, options["output_format"])
     spec = local_spec(given_spec(options))
     with reported():
         try:

@@ -179,9 +179,10 @@ def _of_numbers(values: Mapping[str, Any]) -> str:
 
 
 def _bounds(field: Mapping[str, Any]) -> str:
-    if "exclusiveMinimum" in field:
-        return f" above {_number(field['exclusiveMinimum'])}"
     low, high = field.get("minimum"), field.get("maximum")
+    if "exclusiveMinimum" in field:
+        most = f", {_number(high)} at most" if high is not None else ""
+        return f" above {_number(field['exclusiveMinimum'])}{most}"
     if low is not None and high is not None:
         return f" from {_number(low)} to {_number(high)}"
     return f" from {_number(low)}" if low is not None else ""

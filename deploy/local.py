@@ -21,6 +21,7 @@ from urllib.error import URLError
 
 from deploy.children import Child, python_environ, say
 from deploy.valkey import NoValkeyError, embedded_valkey, free_port
+from shared.errors import StoreUnavailable
 from shared.jobs.record import Queue
 from shared.jobs.workers import Workers
 from shared.redis import connect
@@ -46,12 +47,10 @@ class House:
         url: where the API listens.
         data_dir: where everything is kept.
         redis_url: where the job store answers.
-        lease_seconds: how long a dead worker's claim holds.
     """
 
     def __init__(self, config: Settings, *, embed: bool) -> None:
         self.data_dir = config.data_dir
-        self.lease_seconds = config.lease_seconds
         # Imported here, since it reads the settings: a wrong one is to be told, not to stop an import.
         from api.auth import OpenToAllError, check_binding  # noqa: PLC0415
 
@@ -155,7 +154,7 @@ class House:
                 pass
             with connect(self._config) as redis:
                 return {worker.queue for worker in Workers(redis).live()} >= set(Queue)
-        except (URLError, OSError):
+        except (URLError, OSError, StoreUnavailable):
             return False
 
 

@@ -1,10 +1,12 @@
-"""How this service talks to Redis: bounded waits, no hidden repetition, and one fault for every outage."""
+"""How this service talks to Redis: bounded waits, no harmful repetition, and one fault for every outage."""
 
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
 from shared.errors import StoreUnavailable
@@ -12,32 +14,38 @@ from shared.patience import Doubt, left, waiting
 from shared.settings import Settings
 
 #: Replies by which a server that can be reached says that it cannot serve now.
-_REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MASTERDOWN")
+_REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY")
+_MOST_CONNECTIONS = 2**31
 #: Seconds below which waiting is not worth while.
 SHORTEST = 0.001
+#: Shares of what a wait may take: what it is given where that shrinks from call to call, and what will do.
+_GIVEN, _ENOUGH = 0.95, 0.9
 
 
 def connect(settings: Settings) -> redis.Redis:
     """A client of the job store's Redis; safe to share between threads, connects on first use.
 
     A command is sent once. Repeating it could not tell a lost command from a lost answer, and a claim made
-    twice would strand a job for a lease; the callers know what may be repeated. A connection that the server
-    closed while idle is replaced before the command is sent, so a restarted server is not noticed.
+    twice would strand a job for a lease; the callers know what may be (`shared.repeatable`). A connection
+    that the server closed while idle is replaced before the command is sent, so a restarted server is not
+    noticed.
 
-    No wait is longer than `redis_timeout`, nor than what `shared.patience` leaves.
+    No wait is longer than `redis_timeout`, nor than what `shared.patience` leaves. What the URL says beside
+    that (`?name=value`) holds, but for what this code relies on.
     """
-    client: redis.Redis = redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        protocol=2,
-        socket_connect_timeout=settings.redis_timeout,
-        socket_timeout=settings.redis_timeout,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-    )
-    pool = client.connection_pool
-    pool.connection_class = _patient(pool.connection_class)
-    return client
+    given: dict[str, Any] = parse_url(settings.redis_url)  # type: ignore[no-untyped-call]
+    kind = given.pop("connection_class", redis.Connection)
+    usual: dict[str, Any] = {
+        "socket_connect_timeout": settings.redis_timeout,
+        "socket_timeout": settings.redis_timeout,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if not issubclass(kind, redis.UnixDomainSocketConnection):
+        usual["socket_keepalive"] = True
+    # As many connections as threads ask for: `Repeatable` keeps its own, and a limit would leave others none.
+    relied_on = {"decode_responses": True, "protocol": 2, "max_connections": _MOST_CONNECTIONS}
+    pool = redis.ConnectionPool(connection_class=_patient(kind), **(usual | given | relied_on))
+    return redis.Redis.from_pool(pool)
 
 
 class translated(waiting):  # noqa: N801 - as `waiting`, which it is
@@ -61,48 +69,70 @@ def _fault(error: redis.RedisError) -> StoreUnavailable | None:
             return StoreUnavailable(f"Redis does not answer: {type(error).__name__}")
         case redis.OutOfMemoryError() | redis.ReadOnlyError():
             return StoreUnavailable("Redis takes no writes now")
+        case redis.exceptions.ClusterDownError() | redis.exceptions.TryAgainError():  # MASTERDOWN is one
+            return StoreUnavailable("Redis cannot serve now")
         case redis.ResponseError() if str(error).startswith(_REFUSALS):
             return StoreUnavailable("Redis cannot serve now")
         case _:
             return None
 
 
+class _Patient:
+    """Mixed into a kind of connection: its every wait is bounded by what patience is left."""
+
+    doubt: Doubt
+
+    @property
+    def socket_timeout(self) -> float:
+        return max(left(self.doubt.limit(super().socket_timeout)), SHORTEST)  # type: ignore[misc]
+
+    @socket_timeout.setter
+    def socket_timeout(self, seconds: float) -> None:
+        super(_Patient, type(self)).socket_timeout.fset(self, seconds)  # type: ignore[misc]
+
+    @property
+    def socket_connect_timeout(self) -> float:
+        return max(left(self.doubt.limit(super().socket_connect_timeout)), SHORTEST)  # type: ignore[misc]
+
+    def _connect(self) -> Any:  # noqa: ANN401 - redis-py's
+        try:
+            return super()._connect()  # type: ignore[misc]
+        except TimeoutError:
+            self.doubt.in_vain()
+            raise
+
+    def send_packed_command(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
+        if left(SHORTEST) < SHORTEST:
+            raise redis.TimeoutError("the time that the caller had is over")
+        self._bound()
+        super().send_packed_command(*arguments, **options)  # type: ignore[misc]
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
+        if "timeout" not in options:
+            self._bound()
+        try:
+            response = super().read_response(*arguments, **options)  # type: ignore[misc]
+        except redis.TimeoutError:
+            self.doubt.in_vain()
+            raise
+        self.doubt.answered()
+        return response
+
+    def _bound(self) -> None:
+        """Bound the next wait of the open socket, if there is one: it was opened under another budget.
+
+        The bound is set only where it is too far off: setting it is a system call, for which the thread gives
+        up the interpreter.
+        """
+        if (open_socket := self._get_socket()) is None:  # type: ignore[attr-defined]
+            return
+        most = self.socket_timeout
+        if not _ENOUGH * most <= (open_socket.gettimeout() or 0.0) <= most:
+            shrinks = most < super().socket_timeout  # type: ignore[misc]
+            with suppress(OSError):  # of one that another thread has closed, whoever uses it is told
+                open_socket.settimeout(_GIVEN * most if shrinks else most)
+
+
 def _patient(kind: type[Any]) -> type[Any]:
-    """A kind of connection (TCP, TLS, Unix socket) whose every wait is bounded by what patience is left."""
-    doubt = Doubt()
-
-    class Patient(kind):  # type: ignore[misc]
-        @property
-        def socket_timeout(self) -> float:
-            return max(left(doubt.limit(super().socket_timeout)), SHORTEST)
-
-        @property
-        def socket_connect_timeout(self) -> float:
-            return max(left(doubt.limit(super().socket_connect_timeout)), SHORTEST)
-
-        def _connect(self) -> Any:  # noqa: ANN401 - redis-py's
-            try:
-                return super()._connect()
-            except TimeoutError:
-                doubt.in_vain()
-                raise
-
-        def send_packed_command(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
-            if left(SHORTEST) < SHORTEST:
-                raise redis.TimeoutError("the time that the caller had is over")
-            # What was connected under one budget is used under another.
-            if (open_socket := self._get_socket()) is not None:
-                open_socket.settimeout(self.socket_timeout)
-            super().send_packed_command(*arguments, **options)
-
-        def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
-            options.setdefault("timeout", self.socket_timeout)
-            try:
-                response = super().read_response(*arguments, **options)
-            except redis.TimeoutError:
-                doubt.in_vain()
-                raise
-            doubt.answered()
-            return response
-
-    return Patient
+    """A kind of connection (TCP, TLS, Unix socket) made patient, for one server."""
+    return type("Patient", (_Patient, kind), {"doubt": Doubt()})

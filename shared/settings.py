@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     api_redis_seconds: Seconds = 1.2
     """Seconds that one request may wait for Redis in all before it is answered 503."""
 
+    api_stall_seconds: int = Field(default=30, ge=1, le=3600)
+    """Seconds that a caller may stand still in mid-request before it is cut off, and four times as long in
+    mid-answer: as long as it does, it holds a thread."""
+
     api_waiters: int = Field(default=10_000, ge=0)
     """Callers that one API process lets wait for a change: streams of events, and polls that wait. Each takes
     a file descriptor."""

@@ -63,11 +63,13 @@ class Spec(BaseModel):
     13 times as much for `style_loss` `gram`, whose normalized loss is so much smaller."""
 
     tv_weight: float = Field(default=60.0, ge=0, le=1e6, allow_inf_nan=False)
-    """Weight of the total variation (mean squared difference of neighbouring pixels): removes noise."""
+    """Weight of the total variation (mean squared difference of neighbouring pixels): removes noise. With
+    `weighting` `paper`, whose terms it is not in proportion to, 0 where nobody says it."""
 
     weighting: Literal["normalized", "paper"] = "normalized"
     """How the loss terms are scaled: `normalized` divides each by its target's own energy, so that one
-    style weight serves every backbone, size and style; `paper` takes the formulas as they stand."""
+    style weight serves every backbone, size and style; `paper` takes the formulas as they stand. They need a
+    ratio: where nobody says `alpha_beta`, `content_weight` or `style_weight`, it is the paper's 1e-3."""
 
     alpha_beta: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
     """Content against style as the paper writes it, alpha / beta, such as 1e-3; takes the place of
@@ -137,13 +139,16 @@ def _request_model() -> type[BaseModel]:
 #: By how much a style weight for means and covariances must be multiplied to do as much for Gram matrices.
 GRAM_STRENGTH = 13.0
 
+#: Alpha / beta that the paper uses most.
+PAPER_RATIO = 1e-3
+
 #: Presets are named specs: what differs from the defaults.
 PRESETS: dict[str, dict[str, Any]] = {
     "painting": {},
     "abstract": {"style_weight": 60.0},
     "photo": {"style_weight": 2.0, "tv_weight": 10.0},
     "faithful-2016": {
-        "alpha_beta": 1e-3,
+        "alpha_beta": PAPER_RATIO,
         "style_loss": "gram",
         "weighting": "paper",
         "init": "noise",
@@ -185,6 +190,10 @@ def resolve(request: Mapping[str, Any], backbone: Backbone) -> Spec:
     if "alpha_beta" not in given and {"content_weight", "style_weight"} & given.keys():
         # Weights that somebody asks for stand above a preset's ratio, which would take their place.
         values.pop("alpha_beta", None)
+    if values.get("weighting") == "paper":
+        values.setdefault("tv_weight", 0.0)
+        if not {"alpha_beta", "content_weight", "style_weight"} & values.keys():
+            values["alpha_beta"] = PAPER_RATIO
     if values.get("style_loss") == "gram" and "style_weight" not in given:
         weight = values.get("style_weight", Spec.model_fields["style_weight"].default)
         values["style_weight"] = GRAM_STRENGTH * weight

@@ -1,7 +1,7 @@
 """`python -m tests`, which is `make test`: the whole suite, the unit tests beside everything else.
 
-The unit tests compute, the others mostly wait for processes of the service. So the unit tests run at the same
-time and give way; what they said is shown when all is over. With arguments it is `pytest` with these.
+The unit tests compute, the others mostly wait for processes of the service, and have deadlines: the unit
+tests give way. With arguments it is `pytest` with these.
 """
 
 import os
@@ -10,48 +10,79 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import IO
 
 PYTEST = (sys.executable, "-m", "pytest")
-#: Kept from the cache of failures, which has room for one run.
-UNIT = (*PYTEST, "tests/unit", "-p", "no:cacheprovider")
-REST = (*PYTEST, "--ignore=tests/unit")
 #: Weighs a tenth of what others weigh, so that leases and deadlines of theirs hold.
 NICENESS = 10
 
 
-def side_by_side(aside: Sequence[str], ahead: Sequence[str]) -> tuple[int, int]:
-    """Run two commands at once; what `aside` says is kept back until both have ended.
+@dataclass(frozen=True)
+class Part:
+    """Tests that run in a process of their own.
+
+    Attributes:
+        name: what they are called in what is said at the end.
+        command: runs them.
+        gives_way: to the other parts, because they compute and the others have deadlines.
+    """
+
+    name: str
+    command: Sequence[str]
+    gives_way: bool = False
+
+
+# The cache of failures has room for one run.
+_APART = ("-p", "no:cacheprovider")
+#: The longest first: it is shown as it goes.
+PARTS = (
+    Part("all the other tests", (*PYTEST, "--ignore=tests/unit")),
+    Part("tests/unit", (*PYTEST, "tests/unit", *_APART), gives_way=True),
+)
+
+
+def side_by_side(parts: Sequence[Part]) -> list[int]:
+    """Run all at once; what the first says is shown as it comes, what the others say when all have ended.
 
     Returns:
         Their exit statuses.
     """
-    with tempfile.TemporaryFile() as said:
-        quiet = subprocess.Popen(
-            aside,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            preexec_fn=lambda: os.nice(NICENESS),  # noqa: PLW1509 - there are no threads here
-        )
-        loud = subprocess.run(ahead, check=False).returncode
-        status = quiet.wait()
-        said.seek(0)
-        sys.stdout.buffer.write(said.read())
+    with ExitStack() as stack:
+        said: list[IO[bytes]] = [stack.enter_context(tempfile.TemporaryFile()) for _ in parts[1:]]
+        shown = _start(parts[0], None)
+        kept_back = [_start(part, file) for part, file in zip(parts[1:], said, strict=True)]
+        statuses = [process.wait() for process in (shown, *kept_back)]
+        for file in said:
+            file.seek(0)
+            sys.stdout.buffer.write(file.read())
         sys.stdout.flush()
-    return status, loud
+    return statuses
+
+
+def _start(part: Part, said: IO[bytes] | None) -> "subprocess.Popen[bytes]":
+    niceness = NICENESS if part.gives_way else 0
+    return subprocess.Popen(
+        part.command,
+        stdin=None if said is None else subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
+        preexec_fn=lambda: os.nice(niceness),  # noqa: PLW1509 - there are no threads here
+    )
 
 
 def main() -> int:
     """Exit status 0 when all tests passed."""
     if sys.argv[1:]:
         return subprocess.run([*PYTEST, *sys.argv[1:]], check=False).returncode
-    unit, rest = side_by_side(UNIT, REST)
-    for name, status in (("tests/unit", unit), ("all the other tests", rest)):
-        print(f"{name}: {'passed' if not status else f'FAILED (status {status}), see above'}")
-    return unit or rest
+    statuses = side_by_side(PARTS)
+    for part, status in zip(PARTS, statuses, strict=True):
+        print(f"{part.name}: {'passed' if not status else f'FAILED (status {status}), see above'}")
+    return next(filter(None, statuses), 0)
 
 
 if __name__ == "__main__":
-    # Ctrl-C is told to both halves by the terminal. They clean up and end, and so does this.
+    # Ctrl-C is told to every part by the terminal. They clean up and end, and so does this.
     signal.signal(signal.SIGINT, lambda *_: None)
     sys.exit(main())

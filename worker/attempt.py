@@ -199,6 +199,8 @@ class Attempt:
         source = _PatientSource(self._objects, self._lease, until)
         loaded = pictures.load(self._job, source)
         resume = self._resumable(source)
+        if resume is None:
+            log.info("job %s: beginning with the first step", self._job.id)
         self._begun_step = resume.step if resume else 0
         self._lease.moved()
         return Request(

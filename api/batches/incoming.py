@@ -8,7 +8,7 @@ from typing import Any
 from flask import g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.incoming import allowed, whole
+from api.incoming import allowed, take, whole
 from api.problems import raise_all
 from api.services import Services
 from shared.errors import Fault, InvalidRequest, UnsupportedMediaType
@@ -180,8 +180,9 @@ def lines(limit: int, digest: "hashlib._Hash", longest: int = LINE_BYTES) -> Ite
 
     Raises:
         RequestEntityTooLarge: by Werkzeug, when it has more.
+        ClientDisconnected: by Werkzeug, when it ends before it is as long as it said.
     """
-    request.max_content_length = limit
+    take(limit)
     rest, number, total = b"", 0, 0
     while block := request.stream.read(_BLOCK):
         total += len(block)

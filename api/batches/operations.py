@@ -169,7 +169,8 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         "deleteBatch",
         "Delete an ended batch, its jobs and their pictures",
         (Answer(204, "The batch is gone; its jobs go in the moments that follow."),),
-        "A batch that has not ended is canceled first: deleting never cancels.",
+        "A batch that has not ended is canceled first: deleting never cancels. One that a retry still reads, "
+        "which is `validating` then, is a conflict as well.",
         (_ID,),
         faults=(NotFound, Conflict, StoreUnavailable),
     ),

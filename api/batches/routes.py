@@ -5,8 +5,9 @@ import time
 from http import HTTPStatus
 
 from flask import Blueprint, Response, g, request, stream_with_context
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.datastructures import ETags
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from api import links, preferences, queries
 from api.batches.incoming import NDJSON, Incoming, read_batch, store_batch
@@ -195,7 +196,7 @@ def _defer(key: str | None, found: Services) -> tuple[Batch, bool]:
                 idempotency_key=key,
             )
         )
-    except (Faults, IdempotencyMismatch, RequestEntityTooLarge):
+    except (Faults, IdempotencyMismatch, HTTPException, ParseException):
         remove(found.objects, uid)
         raise
     if not created:

@@ -12,7 +12,11 @@ from shared.timestamps import Timestamp
 
 
 class BatchCounts(View):
-    """Items by status; those that are no jobs yet count as queued, those that never will be as canceled."""
+    """Items by status.
+
+    Those that are no jobs yet count as queued, those that a cancel keeps from becoming any as canceled. Where
+    lines were refused or lost, the items without a job count in the total only.
+    """
 
     total: int
     """All items."""

@@ -171,7 +171,8 @@ JOB_OPERATIONS: tuple[Operation, ...] = (
         "deleteJob",
         "Delete an ended job and its pictures",
         (Answer(204, "Everything of the job is gone."),),
-        "A job that has not ended is canceled first: deleting never cancels.",
+        "A job that has not ended is canceled first: deleting never cancels. One that a retry of its batch "
+        "still reads, which is `validating` then, is a conflict as well.",
         (_JOB_ID,),
         faults=(NotFound, Conflict, StoreUnavailable),
     ),

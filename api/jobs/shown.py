@@ -10,12 +10,11 @@ from sys import getsizeof
 
 from api import links
 from api.jobs import wire
+from api.jobs.views import Place, Progress
 from api.services import Texts, services
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job
 
-#: Fields of the view before those that are filled in, and these.
-_FIRST, _FILLED = {"id", "status", "stage"}, {"progress", "queue"}
 #: Bytes that a record takes beside its texts, and a text beside its characters.
 _RECORD, _TEXT = 4000, 400
 
@@ -50,18 +49,21 @@ def text(job: Job, outlook: Outlook | None, texts: Texts) -> str:
     key = (job.uid, links.base())
     found = texts.get(key)
     if found is not None and found[0] == job.version:
-        progress, place = wire.progress_of(job, outlook), wire.place(outlook)
-    else:
-        view = wire.job_view(job, outlook)
-        progress, place = view.progress, view.queue
-        first = view.model_dump_json(include=_FIRST)[:-1]
-        rest = view.model_dump_json(exclude=_FIRST | _FILLED)[1:]
-        found = job.version, first, rest
-        texts.keep(key, found, _TEXT + getsizeof(first) + getsizeof(rest))
-    _, before, after = found
+        _, before, after = found
+        return f"{before}{_filled(wire.progress_of(job, outlook), wire.place(outlook))}{after}"
+    view = wire.job_view(job, outlook)
+    whole = view.model_dump_json()
+    # What stands before it is the service's own, but for the ID, which has no quotes.
+    before, _, after = whole.partition(_filled(view.progress, view.queue))
+    texts.keep(key, (job.version, before, after), _TEXT + getsizeof(before) + getsizeof(after))
+    return whole
+
+
+def _filled(progress: Progress | None, place: Place | None) -> str:
+    """The fields that are filled in, as the view has them."""
     return (
-        f'{before},"progress":{progress.model_dump_json() if progress else "null"},'
-        f'"queue":{place.model_dump_json() if place else "null"},{after}'
+        f'"progress":{progress.model_dump_json() if progress else "null"},'
+        f'"queue":{place.model_dump_json() if place else "null"}'
     )
 
 

@@ -5,6 +5,7 @@ A batch changes with each of its items: how it is is looked up, and told, twice 
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from flask import Response
 
@@ -12,15 +13,22 @@ from api import links
 from api.batches.wire import batch_view
 from api.waiting import sse
 from api.waiting.answers import Answer
-from api.waiting.history import History
+from api.waiting.history import OF_A_TOPIC, History
 from api.waiting.jobs import END, missed_since, retry_in
 from api.waiting.lately import Lately
 from api.waiting.sinks import Headers, Sink
 from shared.errors import NotFound, StoreUnavailable
-from shared.jobs.batch_record import Batch
+from shared.jobs.batch_record import Batch, BatchStatus
 from shared.jobs.changes import Change, order
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job
+from shared.patience import patience
+
+#: Ticks for which the end of a batch waits for that of its last items to be heard of.
+_TICKS_TO_HEAR = 10
+#: Seconds for which a stream that begins waits for Redis: those that begin after it wait as long.
+_BEGINNING_SECONDS = 0.5
+_ENDS = frozenset(str(status) for status in BatchStatus if status.terminal)
 
 
 class _BatchWaiter:
@@ -32,7 +40,7 @@ class _BatchWaiter:
     def __init__(self, sink: Sink, batch: Batch, base: str, look: Lately) -> None:
         self.sink = sink
         self.topic = batch.uid
-        self._id, self._base, self._version = batch.id, base, batch.version
+        self._id, self._base = batch.id, base
         self._look = look
         self._changed = False
 
@@ -52,6 +60,9 @@ class _BatchWaiter:
 class BatchStream(_BatchWaiter):
     """Tells one caller of a batch until it has ended: each item that ends, and how the batch is.
 
+    A look at the batch may see its end before the changes that led there have been read. That it has ended is
+    told behind its last items, as the stream of changes has them.
+
     Args:
         sink: where to.
         batch: as it was when the caller's request was checked.
@@ -66,6 +77,10 @@ class BatchStream(_BatchWaiter):
         super().__init__(sink, batch, base, look)
         self._first: tuple[Batch, str] | None = (batch, last_id)
         self._last_id: str | None = None
+        self._version = 0  # that was told
+        self._anew = False  # whether all that has happened so far is in what is told of the batch next
+        self._end_heard = False
+        self._ticks_to_hear = _TICKS_TO_HEAR
         sink.send(retry_in())
 
     def begin(self, history: History) -> None:
@@ -75,18 +90,27 @@ class BatchStream(_BatchWaiter):
         batch, last_id = self._first
         self._first = None
         self._last_id = history.last
-        if last_id:
-            missed = missed_since(history, self.topic, last_id)
-            if missed is None:
-                self.sink.send(sse.event("gap", {"id": self._id, "last_event_id": last_id}))
-            for change in missed or ():
-                self._item(change)
-        self._tell(batch)
         self._look_again()  # it may have changed since
+        missed = missed_since(history, self.topic, last_id) if last_id else None
+        if missed is None:
+            self._anew = True
+            if last_id:
+                self._gap(last_id)
+            with suppress(StoreUnavailable), patience(_BEGINNING_SECONDS):  # a later tick tells
+                self.tick()
+            return
+        self._hear(history.latest(self.topic, OF_A_TOPIC))
+        # Its end may be older than what is kept here: it is, where the caller has read something later.
+        if batch.completed_at is not None and batch.completed_at * 1000 < order(last_id.removesuffix(END))[0]:
+            self._end_heard = True
+        for change in missed:
+            self._item(change)
+        self._tell(batch)
 
     def changed(self, changes: Sequence[Change], job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002
         """Tell of items that have ended."""
         self._look_again()
+        self._hear(changes)
         for change in changes:
             if self._last_id is None or order(change.id) > order(self._last_id):
                 self._last_id = change.id
@@ -105,8 +129,8 @@ class BatchStream(_BatchWaiter):
 
     def missed(self, job: Job | None, outlook: Outlook | None) -> None:  # noqa: ARG002 - a waiter's
         """Say so; a tick says how the batch is."""
-        self.sink.send(sse.event("gap", {"id": self._id, "last_event_id": None}))
-        self._version = 0
+        self._gap(None)
+        self._version, self._last_id, self._end_heard = 0, None, False
         self._look_again()
 
     def due(self, job: Job | None, outlook: Outlook | None) -> None:
@@ -120,12 +144,27 @@ class BatchStream(_BatchWaiter):
         self.sink.send(b": this process goes; come back\n\n")
         self.sink.end()
 
+    def _hear(self, changes: Sequence[Change]) -> None:
+        if any(change.uid == self.topic and change.status in _ENDS for change in changes):
+            self._end_heard = True
+
+    def _gap(self, last_id: str | None) -> None:
+        self._anew = True
+        self.sink.send(sse.event("gap", {"id": self._id, "last_event_id": last_id}))
+
     def _item(self, change: Change) -> None:
         if change.uid != self.topic and change.ended:
             told = {"id": change.uid, "custom_id": change.custom_id, "status": change.status}
             self.sink.send(sse.event("item", told, change.id))
 
     def _tell(self, batch: Batch) -> None:
+        if batch.status.terminal and not (self._end_heard or self._anew):
+            if self._ticks_to_hear:
+                self._ticks_to_hear -= 1
+                self._changed = True
+                return
+            self._gap(self._last_id)
+        self._anew = False
         self._version = batch.version
         self.sink.send(whole(batch, self._base, self._last_id))
         if batch.status.terminal:

@@ -20,7 +20,7 @@ from api.waiting.history import History
 from api.waiting.tail import Tail
 from api.waiting.waiters import Waiter
 from shared.errors import StoreUnavailable
-from shared.jobs.changes import Change, read_jobs
+from shared.jobs.changes import Change, order, read_jobs
 from shared.jobs.eta import Outlook
 from shared.jobs.record import Job, Status
 from shared.redis import connect
@@ -166,10 +166,11 @@ class Hub:
 
     def begins(self, complete_from: str) -> None:
         """The tail's: it has begun, or has lost some."""
-        again = self._ready
+        # Some began to wait before anything could be told; what follows may begin later than they did.
+        lost = self._ready or order(complete_from) > order(self._history.last)
         self._ready = False
         self._history = History(complete_from)
-        if again:
+        if lost:
             self._missed.update(self._topics)
 
     def caught_up(self) -> None:
@@ -201,6 +202,13 @@ class Hub:
             self._until_ready.append((time.monotonic() + READY_SECONDS, waiter))
 
     def _begin(self, waiter: Waiter) -> None:
+        try:
+            self._begin_one(waiter)
+        except Exception:
+            log.exception("waiting callers: one could not be begun")
+            waiter.sink.end()
+
+    def _begin_one(self, waiter: Waiter) -> None:
         self._topics.setdefault(waiter.topic, []).append(waiter)
         if waiter.deadline is not None:
             heappush(self._deadlines, (waiter.deadline, next(self._numbers), waiter))
@@ -266,7 +274,7 @@ class Hub:
             self._each(topic, lambda _: None)
         self._tell()
         self._make_up()
-        for topic in tuple(self._ticking):
+        for topic in self._ticking - self._missed:  # who has missed something is told so first
             self._each(topic, lambda waiter: waiter.tick())
         self._look_up_places()
 

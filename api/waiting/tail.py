@@ -46,6 +46,7 @@ class Tail:
         self._seconds = min(WAIT_SECONDS, redis_seconds / 2)
         self._listener = listener
         self._position: str | None = None
+        self._caught_up = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
 
@@ -80,13 +81,20 @@ class Tail:
         extent = self._log.extent()
         if self._position is None or _lacks(extent, self._position):
             self._begin(extent)
+        elif not self._caught_up:
+            self._catch_up(self._position)
 
     def _begin(self, extent: Extent) -> None:
+        self._caught_up = False
         self._listener.begins(extent.complete_from)
         self._position = extent.complete_from
-        while changes := self._log.after(self._position, MOST):
+        self._catch_up(self._position)
+
+    def _catch_up(self, position: str) -> None:
+        while changes := self._log.after(position, MOST):
             self._listener.changed(changes)
-            self._position = changes[-1].id
+            self._position = position = changes[-1].id
+        self._caught_up = True
         self._listener.caught_up()
 
     def _read(self) -> None:

@@ -94,6 +94,8 @@ def _found(
         # A job has as many deliveries as there are events: never more than a page.
         told = services().deliveries.of("job", services().store.get(g.owner, job).uid)
         return [one for one in told if state in (None, one.state)][:limit], None
+    if batch is not None:
+        services().batches.get(g.owner, batch)
     token = request.args.get("page_token")
     with queries.pointed("page_token"):
         page = services().deliveries.page(g.owner, state=state, batch=batch, limit=limit, page_token=token)

@@ -5,8 +5,8 @@
 -- Arguments: record (fields that Python gives: uid, id, owner, schema, status, total, metadata, webhook, body_hash,
 --   retry_of), idempotency_key (optional), idempotency_ttl (ms).
 -- Keys: batch:<uid>, batch_idempotency:<key>:<owner>, batches:<owner>, order, batch_work, batch_unheld, tally.
--- Returns {outcome, record}: outcome is `created`, `existing`, or `mismatch` (the Idempotency-Key is another
---   request's).
+-- Returns {outcome, record}: outcome is `created`, `existing`, `mismatch` (the Idempotency-Key is another request's)
+--   or, without a record, `gone` (the batch that it is to try again was deleted).
 
 local batch = arg.record
 local idempotency = arg.idempotency_key and K.batch_idempotency .. arg.idempotency_key .. ':' .. batch.owner
@@ -18,6 +18,14 @@ if existing and existing.owner == batch.owner and existing.deleted ~= '1' then
   local outcome = existing.uid == batch.uid and 'created' or 'existing'
   if existing.body_hash ~= batch.body_hash then outcome = 'mismatch' end
   return {outcome, redis.call('HGETALL', K.batch .. existing.uid)}
+end
+
+-- The batch that is tried again is kept until this one has read it.
+if batch.retry_of then
+  if not find_batch(batch.owner, batch.retry_of) then return {'gone'} end
+  local readers = readers_of(batch.retry_of)
+  readers[#readers + 1] = batch.uid
+  redis.call('HSET', K.batch .. batch.retry_of, 'readers', cjson.encode(readers))
 end
 
 local time = now()

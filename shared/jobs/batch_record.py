@@ -47,7 +47,7 @@ class NewBatch:
         body_hash: hash of the request, to tell a repeated one from another under the same Idempotency-Key.
         idempotency_key: the caller's Idempotency-Key; the same key and body give the same batch for 24 h.
         webhook: who is to be told of the batch's own events.
-        retry_of: ID of the batch whose items it tries again.
+        retry_of: ID of the batch whose items it tries again, which is kept while this one is `validating`.
     """
 
     uid: str

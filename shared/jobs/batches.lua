@@ -59,6 +59,27 @@ local function end_batch(batch, time, status, changes)
   redis.call('ZADD', K.batch_unheld, retriable and batch.expires_at or time, batch.uid)
 end
 
+-- The batches that are to try this one again and have not read it yet: until none is left it is kept as it is.
+local function readers_of(uid)
+  local reading = {}
+  for _, reader in ipairs(cjson.decode(redis.call('HGET', K.batch .. uid, 'readers') or '[]')) do
+    if redis.call('HGET', K.batch .. reader, 'status') == 'validating' then reading[#reading + 1] = reader end
+  end
+  return reading
+end
+
+-- A batch that is to try this ended job again and has not read it yet; nil when there is none.
+local function reader_of(job)
+  if not job.batch_id or job.status == 'succeeded' then return nil end
+  return readers_of(job.batch_id)[1]
+end
+
+-- From now on nobody finds the batch.
+local function hide_batch(batch)
+  redis.call('HSET', K.batch .. batch.uid, 'deleted', 1)
+  redis.call('ZREM', K.batches .. batch.owner, batch.uid)
+end
+
 -- End a batch of which every item has ended, or will never be a job. Needs arg.retention.
 local function settle_batch(batch, time)
   if batch.status ~= 'processing' then return end
@@ -90,7 +111,7 @@ local function count_in_slot(uid, time)
   end
 end
 
--- A job goes from one status to another. Where it ends: needs arg.retention.
+-- A job goes from one status to another.
 function count_in_batch(job, from, to)
   local uid = job.batch_id
   if not uid or redis.call('EXISTS', K.batch .. uid) == 0 then return end
@@ -103,11 +124,16 @@ function count_in_batch(job, from, to)
   -- What shares another's picture takes no work: it says nothing of how fast the batch goes on.
   local worked_on = not job.following and not job.reused_from
   if worked_on then redis.call('HSETNX', K.batch .. uid, 'started_at', time) end
-  if not terminal(to) then return end
-  if worked_on then count_in_slot(uid, time) end
+  if worked_on and terminal(to) then count_in_slot(uid, time) end
+end
+
+-- A job has ended, and its change is told: its batch has with the last of its items. Needs arg.retention.
+function end_in_batch(job, time)
+  local key = job.batch_id and K.batch .. job.batch_id
+  if not key or redis.call('EXISTS', key) == 0 then return end
   -- Reading the whole record is left to the last of those that are there.
-  local open = redis.call('HMGET', K.batch .. uid, 'n:queued', 'n:processing')
-  if tonumber(open[1] or 0) + tonumber(open[2] or 0) == 0 then settle_batch(load_batch(uid), time) end
+  local open = redis.call('HMGET', key, 'n:queued', 'n:processing')
+  if tonumber(open[1] or 0) + tonumber(open[2] or 0) == 0 then settle_batch(load_batch(job.batch_id), time) end
 end
 
 -- So many of a batch's jobs more follow another.

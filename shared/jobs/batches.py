@@ -111,13 +111,16 @@ class BatchStore:
 
         Raises:
             IdempotencyMismatch: the key was used with another body.
+            NotFound: the batch that it is to try again was deleted.
         """
-        outcome, record = self._scripts.run(
+        outcome, *record = self._scripts.run(
             "batch_create", record=batch.record(), idempotency_key=batch.idempotency_key
         )
         if outcome == "mismatch":
             raise _mismatch()
-        return _batch(record), outcome == "created"
+        if outcome == "gone":
+            raise _not_found(str(batch.retry_of))
+        return _batch(*record), outcome == "created"
 
     def created_with(self, owner: str, idempotency_key: str, body_hash: str) -> Batch | None:
         """The batch that an earlier request with this key made, for the 24 hours that the key is kept.
@@ -243,13 +246,19 @@ class BatchStore:
 
         Raises:
             NotFound: no such batch.
-            Conflict: it has not ended.
+            Conflict: it has not ended, or a batch that tries it again has not read it yet.
         """
         reply = self._scripts.run("batch_delete", owner=owner, id=id)
         if not reply:
             raise _not_found(id)
-        if reply[0] == "conflict":
+        outcome, *reader = reply
+        if outcome == "conflict":
             raise Conflict("The batch has not ended; cancel it first.")
+        if outcome == "read":
+            raise Conflict(
+                f"{reader[0]} tries this batch again and has not read it yet; wait until that is no longer "
+                "`validating`, or cancel it."
+            )
 
     def hold(self, uid: str, inputs: Sequence[str]) -> None:
         """Keep inputs (by sha256) until each item of a batch is a job; before it is accepted, for an hour."""

@@ -24,7 +24,7 @@ local function in_window(set, from, time)
     local read = redis.call('HMGET', K.job .. uid, 'schema', 'deadline_at', 'recipe')
     if read[1] and claimable({schema = read[1], deadline_at = read[2]}, time) then
       local minutes = quarantined(read[3])
-      if not minutes then return load_job(uid) end
+      if not minutes then return (load_job(uid)) end
       if ended == MOST_ENDED then return nil end
       ended = ended + 1
       tally('quarantined')

@@ -35,6 +35,7 @@ local function end_job(job, time, status, changes)
   for _, name in ipairs(GONE_AT_THE_END) do changes[name] = false end
   save(job, changes)
   tell_receiver(job, 'job.' .. status, time)
+  end_in_batch(job, time)
   if recipe then
     hand_over(job, recipe, time)
     -- One that leads in its place has its place: the owner had something waiting all along.

@@ -5,5 +5,5 @@
 -- Keys: ids:<owner>, job:<uid>.
 -- Returns the record, empty when there is none.
 
-local job = find_job(arg.owner, arg.id)
-return job and redis.call('HGETALL', K.job .. job.uid) or {}
+local _, record = find_job(arg.owner, arg.id)
+return record or {}

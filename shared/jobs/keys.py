@@ -24,6 +24,7 @@ class Key(StrEnum):
     DELAYED = "im:delayed"  # zset: uid by the time it may wait again (back-off)
     LEASES = "im:leases"  # zset: uid by the time its lease runs out
     REAPED = "im:reaped"  # string: when the reaper last began a round
+    RUN = "im:run"  # string: ID of the server's run in that round
     BRIDGED = "im:bridged"  # zset: uid of jobs held through a pause of the reaper, by their lease's end then
     AWAY = "im:away"  # string, while it is known that Redis itself was away not long ago; expires
     DEADLINES = "im:deadlines"  # zset: uid of jobs that have not ended, by deadline

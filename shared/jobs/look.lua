@@ -20,11 +20,6 @@ if uid == arg.uid then
   if known.version == arg.version and not known.following then return {{}, place_of(known)} end
 end
 
-local job = find_job(arg.owner, arg.id)
+local job, record = find_job(arg.owner, arg.id)
 if not job then return {} end
-local flat = {}
-for name, value in pairs(job) do
-  flat[#flat + 1] = name
-  flat[#flat + 1] = value
-end
-return {flat, place_of(job)}
+return {record, place_of(job)}

@@ -9,18 +9,19 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- A job, and its record as it stands: names and values in turn.
 local function load_job(uid)
   local flat = redis.call('HGETALL', K.job .. uid)
   if #flat == 0 then return nil end
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
-  return job
+  return job, flat
 end
 
--- The job that an owner calls by this ID; nil when there is none.
+-- The same of the job that an owner calls by this ID; nil when there is none.
 local function find_job(owner, id)
-  local job = load_job(redis.call('HGET', K.ids .. owner, id) or id)
-  if job and job.owner == owner and job.id == id then return job end
+  local job, flat = load_job(redis.call('HGET', K.ids .. owner, id) or id)
+  if job and job.owner == owner and job.id == id then return job, flat end
   return nil
 end
 

@@ -11,23 +11,26 @@
 --   late), grace (ms in which a worker that lives has renewed its lease), lease (ms), away (JSON: the error of an
 --   attempt that was lost because Redis was away).
 -- Keys: leases, job:<uid>, tally, quarantine:<recipe>, delayed, deadlines, ended, counts, list:<status>:<owner>,
---   and those of waiting; reaped, bridged, away.
+--   and those of waiting; reaped, run, bridged, away.
 -- Returns for each job the status that it has now.
 
 local MAX_HELD = 10000 -- jobs that are given time after a pause
 
--- Uptime is counted in seconds, on a clock that is read once a second: a second early is still in the pause.
-local function started_since(last, time)
+-- Whether Redis was started anew since the last round. Not every host of it tells.
+local function started_anew()
   local told = redis.pcall('INFO', 'server')
-  local uptime = type(told) == 'string' and tonumber(told:match('uptime_in_seconds:(%d+)'))
-  return uptime and time - uptime * 1000 + 1000 >= last
+  local run = type(told) == 'string' and told:match('run_id:(%w+)')
+  if not run then return false end
+  local before = redis.call('GET', K.run)
+  redis.call('SET', K.run, run)
+  return before and before ~= run
 end
 
 local function bridge(time)
-  local last = tonumber(redis.call('GET', K.reaped) or time)
+  local last, anew = tonumber(redis.call('GET', K.reaped) or time), started_anew()
   redis.call('SET', K.reaped, time)
   if time - last <= arg.pause then return end
-  if started_since(last, time) then redis.call('SET', K.away, 1, 'PX', 2 * arg.lease) end
+  if anew then redis.call('SET', K.away, 1, 'PX', 2 * arg.lease) end
   redis.call('DEL', K.bridged)
   local held = redis.call('ZRANGE', K.leases, 0, MAX_HELD - 1, 'WITHSCORES')
   for i = 1, #held, 2 do

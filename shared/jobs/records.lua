@@ -27,7 +27,7 @@ local function save(job, changes)
   tell_change(job)
 end
 
-local count_in_batch, count_following -- in batches.lua
+local count_in_batch, count_following, end_in_batch -- in batches.lua
 
 local function move_status(job, status)
   if job.status == status then return end
@@ -38,10 +38,10 @@ local function move_status(job, status)
   redis.call('ZADD', K.list .. status .. ':' .. job.owner, job.order, job.uid)
 end
 
--- Jobs of a sorted set whose time has come, at most `arg.limit`. Those of a later schema are passed over, entries
--- without a record removed, and of jobs that have ended where what has not is looked for: none keeps others from
--- their turn.
-local function jobs_due(key, time)
+-- Jobs of a sorted set whose time has come, at most `arg.limit`. Those of a later schema are passed over, and those for
+-- which `waits` is true; entries without a record removed, and of jobs that have ended where what has not is looked
+-- for: none keeps others from their turn.
+local function jobs_due(key, time, waits)
   local found = {}
   for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', time, 'LIMIT', 0, 5 * arg.limit)) do
     if #found == arg.limit then break end
@@ -51,7 +51,8 @@ local function jobs_due(key, time)
     if not schema or (read[2] and not may_have_ended and not later_schema({schema = schema})) then
       redis.call('ZREM', key, uid)
     elseif not later_schema({schema = schema}) then
-      found[#found + 1] = load_job(uid)
+      local job = load_job(uid)
+      if not (waits and waits(job)) then found[#found + 1] = job end
     end
   end
   return found

@@ -6,7 +6,7 @@ of each, after the names of the keys; arguments travel as one JSON object, so th
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,16 @@ class Scripts:
     Args:
         client: the server.
         defaults: arguments that every call is given.
+        ask: sends a command to it; as the client does, unless given.
     """
 
-    def __init__(self, client: redis.Redis, defaults: Mapping[str, object]) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: redis.Redis,
+        defaults: Mapping[str, object],
+        ask: Callable[..., Reply] | None = None,
+    ) -> None:
+        self._ask: Callable[..., Reply] = ask or client.execute_command
         self._defaults = _ENCODER.encode(defaults)
 
     def run(self, script: str, **arguments: object) -> Reply:
@@ -91,12 +97,10 @@ class Scripts:
         text, argument = source(script), _joined(self._defaults, given)
         with translated():
             try:
-                reply: Any = self._client.evalsha(digest(text), 0, argument)
+                return self._ask("EVALSHA", digest(text), 0, argument)
             except redis.exceptions.NoScriptError:
                 # One command again: a server can forget between being taught a script and being asked for it.
-                reply = self._client.eval(text, 0, argument)
-        answer: Reply = reply
-        return answer
+                return self._ask("EVAL", text, 0, argument)
 
 
 def _joined(defaults: str, given: str) -> str:

@@ -19,12 +19,13 @@ from shared.jobs.hashes import fields_of
 from shared.jobs.keys import Key
 from shared.jobs.new_job import NewJob, accepted, new_record
 from shared.jobs.pages import page_size, page_start, page_token_of
-from shared.jobs.policy import milliseconds
+from shared.jobs.policy import milliseconds, policy
 from shared.jobs.record import SCHEMA, Job, Queue, Stage, Status
 from shared.jobs.results import Page, Purged, Submitted
 from shared.jobs.scripts import Scripts
 from shared.jobs.upkeep import UpkeepStore
 from shared.redis import translated
+from shared.repeatable import Repeatable
 from shared.settings import Settings
 
 MAX_OWNERS = 1000
@@ -38,8 +39,11 @@ class JobStore(AttemptStore, UpkeepStore):
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         super().__init__(redis, settings)
+        self._repeatable = Repeatable(redis)
         # What only reads needs to be told little.
-        self._reading = Scripts(redis, {"schema": SCHEMA, "max_owners": MAX_OWNERS})
+        self._reading = Scripts(redis, {"schema": SCHEMA, "max_owners": MAX_OWNERS}, self._repeatable.ask)
+        # A submit that comes again finds the job that it made.
+        self._submitting = Scripts(redis, policy(settings), self._repeatable.ask)
 
     def submit(self, job: NewJob) -> Submitted:
         """Accept a job, or find the one that this request repeats.
@@ -50,7 +54,7 @@ class JobStore(AttemptStore, UpkeepStore):
             Quarantined: such a job has ended its workers before.
         """
         sent = new_record(job)
-        outcome, ring, record, *more = self._scripts.run(
+        outcome, ring, record, *more = self._submitting.run(
             "submit",
             record=sent,
             stage=Stage.WAITING if job.skip_intake else Stage.FETCHING,
@@ -95,7 +99,7 @@ class JobStore(AttemptStore, UpkeepStore):
         if known and known.status is not Status.QUEUED:
             # It has no place unless it waits again, and to read is cheaper than to run a script.
             with translated():
-                record: Any = self._redis.hgetall(Key.JOB + known.uid)
+                record = fields_of(self._repeatable.ask("HGETALL", Key.JOB + known.uid))
             if record.get("version") == str(known.version):
                 return known, None
             if record and record["status"] != Status.QUEUED:
@@ -183,7 +187,7 @@ class JobStore(AttemptStore, UpkeepStore):
 
         Raises:
             NotFound: no such job.
-            Conflict: it has not ended.
+            Conflict: it has not ended, or a batch that tries it again has not read it yet.
         """
         reply = self._scripts.run("purge", owner=owner, id=id)
         if not reply:
@@ -191,6 +195,11 @@ class JobStore(AttemptStore, UpkeepStore):
         outcome, record = reply
         if outcome == "conflict":
             raise Conflict("the job has not ended; cancel it first")
+        if outcome == "read":
+            raise Conflict(
+                f"{record} tries this job again and has not read it yet; wait until that is no longer "
+                "`validating`, or cancel it"
+            )
         return Purged.of(Job.from_reply(record))
 
 

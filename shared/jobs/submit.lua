@@ -23,8 +23,12 @@ local function remember(uid)
 end
 
 local function answer(existing, mismatch)
-  -- The very same record again is a repeated command whose answer was lost.
-  if existing.uid == given.uid then return {'created', 0, redis.call('HGETALL', K.job .. existing.uid), place_of(existing)} end
+  -- The very same record again is a repeated command whose answer was lost, and with it the bell.
+  if existing.uid == given.uid then
+    local waits = existing.status == 'queued' and existing.stage == arg.stage and not existing.following
+    local ring = waits and bell_wanted(queue_of(existing)) or 0
+    return {'created', ring, redis.call('HGETALL', K.job .. existing.uid), place_of(existing)}
+  end
   if existing.body_hash ~= given.body_hash then return {mismatch, 0, {}} end
   return {'existing', 0, redis.call('HGETALL', K.job .. existing.uid), place_of(existing)}
 end

@@ -5,6 +5,7 @@ and half a surrogate pair are refused, since two readers could understand them d
 """
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ def parse(kind: type[M], data: bytes) -> Parsed[M]:
     """
     tree = read_tree(data)
     try:
-        return Parsed(tree, kind.model_validate_json(data))
+        return Parsed(tree, kind.model_validate_json(data.removeprefix(BOM_UTF8)))
     except ValidationError as error:
         return Parsed(tree, None, _faults(error, kind))
 
@@ -82,11 +83,12 @@ def validated(kind: type[M], tree: Any, told: type[BaseModel] | None = None) -> 
 
 
 def read_tree(data: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """JSON as plain data.
+    """JSON as plain data. A byte order mark in front of it is ignored, as RFC 8259, section 8.1, lets us.
 
     Raises:
         MalformedRequest: it is not JSON; says where.
     """
+    data = data.removeprefix(BOM_UTF8)
     twice: list[tuple[dict[str, Any], str]] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:

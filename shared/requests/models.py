@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.spec import SpecRequest
+from shared.web.targets import LONGEST_URL
 from shared.webhooks.events import BatchEvent, JobEvent
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ else:
 
 UPLOAD_SCHEME = "upload:"
 DATA_SCHEME = "data:"
-_URL_LENGTH = 8192
 _BLANK = re.compile(r"[\x00-\x20]")
 #: A bound for the schema; the service's own, lower one is `Settings.max_styles`.
 _STYLES = 64
@@ -54,9 +54,13 @@ def _image(value: str) -> str:
         sound = False
     if not sound or _BLANK.search(value):
         raise PydanticCustomError("image", "an image is {forms}", {"forms": _IMAGE_FORMS})
-    if len(value) > _URL_LENGTH:
-        raise PydanticCustomError("image", "a URL may have {limit} characters", {"limit": _URL_LENGTH})
-    return value
+    return _not_too_long(value)
+
+
+def _not_too_long(url: str) -> str:
+    if len(url) > LONGEST_URL:
+        raise PydanticCustomError("url", "a URL may have {limit} characters", {"limit": LONGEST_URL})
+    return url
 
 
 Image = Annotated[
@@ -115,9 +119,9 @@ StyleItem = Annotated[
 
 def _receiver(value: str) -> str:
     """Check the form of a receiver's address; whether anything may be sent there is a matter of settings."""
-    if not value.startswith(("http://", "https://")) or len(value) > _URL_LENGTH:
+    if not value.lower().startswith(("http://", "https://")):
         raise PydanticCustomError("receiver", "a receiver is an http or https URL")
-    return value
+    return _not_too_long(value)
 
 
 Receiver = Annotated[
@@ -137,6 +141,8 @@ Receiver = Annotated[
 
 #: An enumeration's member is given by its value: plain data has nothing else.
 _BY_VALUE = Field(strict=False)
+#: An answer says "all events" by an empty list, which may be sent back: the same as none given.
+_ALL_IF_EMPTY = AfterValidator(lambda events: events or None)
 
 
 class JobWebhook(Body):
@@ -145,10 +151,10 @@ class JobWebhook(Body):
     url: Receiver
     """Where they are sent, as a POST: an http or https URL of a public server."""
 
-    events: list[Annotated[JobEvent, _BY_VALUE]] | None = Field(
-        default=None, min_length=1, max_length=len(JobEvent)
+    events: Annotated[list[Annotated[JobEvent, _BY_VALUE]] | None, _ALL_IF_EMPTY] = Field(
+        default=None, max_length=len(JobEvent)
     )
-    """Those that are sent; all of them by default."""
+    """Those that are sent; all of them by default, and where the list is empty."""
 
 
 class BatchWebhook(Body):
@@ -157,10 +163,10 @@ class BatchWebhook(Body):
     url: Receiver
     """Where they are sent, as a POST: an http or https URL of a public server."""
 
-    events: list[Annotated[BatchEvent, _BY_VALUE]] | None = Field(
-        default=None, min_length=1, max_length=len(BatchEvent)
+    events: Annotated[list[Annotated[BatchEvent, _BY_VALUE]] | None, _ALL_IF_EMPTY] = Field(
+        default=None, max_length=len(BatchEvent)
     )
-    """Those that are sent; all of them by default."""
+    """Those that are sent; all of them by default, and where the list is empty."""
 
 
 class WebhookTest(Body):
@@ -218,7 +224,11 @@ class JobRequest(Body):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of what is asked for: the same for a body that only writes the same thing differently."""
+        """SHA-256 of what is asked for: the same for a body that only writes the same thing differently.
+
+        What a release or a setting may change (the spec's fields, deadline and retention) is None by default
+        here: spelling out what it comes to at present is another request.
+        """
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
         plain["styles"] = [
             [style.image, style.weight, *([style.mask, style.region] if style.mask or style.region else ())]

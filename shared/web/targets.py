@@ -16,7 +16,8 @@ REFUSAL = (
     "Only http and https URLs of public servers are fetched: an ASCII host name, port 80 or 443 unless the "
     "operator allows others, no user name. An upload (POST /v1/uploads) needs no URL."
 )
-_LONGEST_URL = 4096
+#: Characters of a URL, as it is sent.
+LONGEST_URL = 4096
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Printable ASCII but for what parsers disagree about; anything else in a path is percent-encoded first.
 _CLEAN = re.compile(r"[!-~]+")
@@ -87,7 +88,7 @@ def target(text: str, base: Target | None = None) -> Target:
     if "\\" in text or any(ord(character) <= 0x20 or ord(character) == 0x7F for character in text):
         raise refused()
     encoded = quote(text, safe="!\"#$%&'()*+,/:;<=>?@[]^_`{|}~")
-    if len(encoded) > _LONGEST_URL or not _CLEAN.fullmatch(encoded):
+    if len(encoded) > LONGEST_URL or not _CLEAN.fullmatch(encoded):
         raise refused()
     try:
         parts = urlsplit(urljoin(base.url, encoded) if base else encoded)

@@ -25,6 +25,7 @@ FLAGS = [
 ]
 PAINT_MS = 90_000
 TOKEN = "secret-token-123456"
+expect.set_options(timeout=PAINT_MS)
 
 pytestmark = [
     pytest.mark.browser,
@@ -81,7 +82,7 @@ def _paint(page: Page, folder: Path) -> None:
 
 def _width_shown(page: Page) -> int:
     """Pixels of the painting, once it is there."""
-    expect(page.locator("#state")).to_contain_text("Painted", timeout=PAINT_MS)
+    expect(page.locator("#state")).to_contain_text("Painted")
     expect(page.locator("#download")).to_be_visible()
     width: int = page.eval_on_selector("#picture", "image => image.decode().then(() => image.naturalWidth)")
     return width
@@ -119,7 +120,7 @@ def test_polls_that_fail_are_shown_and_tried_again(page: Page, tmp_path: Path):
     page.route("**/v1/jobs/job_*", away_at_first)
     _paint(page, tmp_path)
 
-    expect(page.locator("#faults")).to_contain_text("The store is away.", timeout=PAINT_MS)
+    expect(page.locator("#faults")).to_contain_text("The store is away.")
     assert _width_shown(page) == 64
     expect(page.locator("#faults")).to_be_hidden()
 
@@ -163,11 +164,11 @@ def test_a_running_job_can_be_cancelled_from_the_page(page: Page, tmp_path: Path
     page.get_by_text("More controls").click()
     page.fill("[name=steps]", "5000")
     page.click("#paint")
-    expect(page.locator("#state")).to_contain_text("step", timeout=PAINT_MS)
+    expect(page.locator("#state")).to_contain_text("step")
 
     page.click("#cancel")
 
-    expect(page.locator("#state")).to_contain_text("canceled", timeout=PAINT_MS)
+    expect(page.locator("#state")).to_contain_text("canceled")
 
 
 def test_behind_tokens_the_page_works_once_the_token_is_typed(tmp_path: Path):

@@ -67,8 +67,8 @@ def test_one_of_large_evaluations_ends_with_the_one_under_way(rig: Rig) -> None:
     job = rig.submit(spec={"size": 1024, "steps": 200, "pyramid": 1})
     first = rig.painting(job, step=2, seconds=120)
     seen_at = time.monotonic()
-    later = rig.painting(job, step=5, seconds=120)
     assert first.progress is not None
+    later = rig.painting(job, step=first.progress.step + 3, seconds=120)
     assert later.progress is not None
     evaluation = (time.monotonic() - seen_at) / (later.progress.step - first.progress.step)
     seconds = seconds_to_cancel(rig, job)
@@ -84,9 +84,12 @@ def test_one_of_a_batch_ends_alone(rig: Rig) -> None:
     rig.painting(jobs[1], step=5)
     seconds = seconds_to_cancel(rig, jobs[1])
     print(f"one of a batch of three was canceled within {seconds:.2f} s")
-    assert rig.now(jobs[0]).status is Status.PROCESSING
+    canceled_at = rig.now(jobs[1]).completed_at
+    assert canceled_at is not None
     for job in (jobs[0], jobs[2]):
         done = rig.ended(job)
+        assert done.completed_at is not None
+        assert done.completed_at > canceled_at
         assert (done.status, done.batch) == (Status.SUCCEEDED, 3)
         rig.has_its_one_result(done)
     leaves_no_trace(rig, jobs[1])

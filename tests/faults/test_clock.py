@@ -8,14 +8,14 @@ import pytest
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Status
 from tests.integration.service.support import picture
-from tests.support.rig import SMALL, Process, Rig
+from tests.support.rig import SHORT_LEASE, SMALL, Process, Rig
 from tests.support.web import Web
 
 pytestmark = pytest.mark.fault(19)
 TEN_MINUTES = 600
 #: How a worker is altered.
 AHEAD, BEHIND = f"clock={TEN_MINUTES}", f"clock={-TEN_MINUTES}"
-#: Painted for longer than a lease lasts.
+#: Painted for some seconds.
 LONG = {**SMALL, "steps": 300}
 ENDLESS = {**SMALL, "steps": 20_000}
 
@@ -80,12 +80,12 @@ def test_a_skewed_worker_ends_what_is_overdue_and_nothing_else(rig: Rig, off: st
 
 
 def test_the_job_of_a_skewed_worker_that_dies_waits_for_its_lease_to_end(rig: Rig) -> None:
-    worker = rig.worker(Queue.PAINT, altered=[BEHIND])
-    job = rig.submit(spec=LONG)
+    worker = rig.worker(Queue.PAINT, altered=[BEHIND], **SHORT_LEASE)
+    job = rig.submit(spec={**SMALL, "steps": 800})
     rig.painting(job, step=20)
     worker.kill()
     lease_ends = rig.client.zscore(Key.LEASES, job.uid)
-    rig.worker(Queue.PAINT, altered=[AHEAD])
+    rig.worker(Queue.PAINT, altered=[AHEAD], **SHORT_LEASE)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
     (error,) = done.attempt_errors

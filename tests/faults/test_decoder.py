@@ -9,7 +9,8 @@ from shared.jobs.record import Job, Queue, Stage, Status
 from tests.integration.service.support import picture
 from tests.support import fragile_decoder
 from tests.support.fragile_decoder import MARKS
-from tests.support.rig import Process, Rig, children_of
+from tests.support.processes import children_of, living_children_of
+from tests.support.rig import Process, Rig
 from tests.support.waiting import wait_for
 from tests.support.web import Web
 from tests.unit.pictures.files import png
@@ -53,7 +54,13 @@ def goes_on(rig: Rig, web: Web, intake: Process) -> None:
     url = web.file("/next.png", picture(hue=1))
     assert rig.fetched(rig.submit_urls(url, url)).stage is Stage.WAITING
     assert intake.status is None
-    (forkserver,) = intake.children()
+
+    def the_forkserver() -> list[int]:
+        # One whose decoder has crashed ends by itself soon, and is reaped when the next decoder begins.
+        found = living_children_of(intake.pid)
+        return found if len(found) == 1 else []
+
+    (forkserver,) = wait_for(the_forkserver, "one parent of decoders to be left")
     wait_for(lambda: not children_of(forkserver), "every decoder to be gone")
     rig.audit()
 

@@ -14,7 +14,9 @@ from shared.jobs.record import Queue, Status
 from tests.support.rig import SMALL, Process, Rig
 from worker.leaving import DEVICE_LOST_EXIT
 
-LONG = {**SMALL, "steps": 400}
+LONG = {**SMALL, "steps": 800}
+#: For a job that fails, and is not to end before.
+ENDLESS = {**SMALL, "steps": 5000}
 GPU = (
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
@@ -45,7 +47,7 @@ def next_job_passes(rig: Rig, worker: Process) -> None:
 @pytest.mark.fault(16)
 def test_evaluations_that_are_no_numbers_end_their_job_and_the_next_one_passes(rig: Rig) -> None:
     worker = rig.spoilt_painter()
-    job = rig.submit(spec=LONG)
+    job = rig.submit(spec=ENDLESS)
     rig.painting(job, step=5)
     rig.fault("nan")
     done = rig.ended(job)
@@ -84,7 +86,7 @@ def test_memory_that_runs_out_once_costs_one_more_run_in_less(rig: Rig) -> None:
 @pytest.mark.fault(15)
 def test_memory_that_runs_out_again_fails_the_job_and_the_next_one_passes(rig: Rig) -> None:
     worker = rig.spoilt_painter()
-    job = rig.submit(spec=LONG)
+    job = rig.submit(spec=ENDLESS)
     rig.painting(job, step=5)
     rig.fault("memory")
     done = rig.ended(job)
@@ -136,7 +138,7 @@ def test_a_job_that_no_plan_fits_into_the_container_fails_before_the_kernel_ends
 @pytest.mark.fault(23)
 def test_a_worker_whose_device_has_failed_leaves_and_another_takes_its_job_over(rig: Rig) -> None:
     worker = rig.spoilt_painter()
-    job = rig.submit(spec={**LONG, "steps": 600})
+    job = rig.submit(spec=LONG)
     begun = rig.painting(job, step=20)
     rig.fault("device")
     assert worker.wait() == DEVICE_LOST_EXIT
@@ -154,7 +156,7 @@ def test_a_worker_whose_device_has_failed_leaves_and_another_takes_its_job_over(
 
 @pytest.mark.fault(23)
 def test_a_batch_whose_device_has_failed_is_painted_one_by_one_elsewhere(rig: Rig) -> None:
-    jobs = [rig.submit(hue=hue, spec={**LONG, "steps": 200}) for hue in (0, 30, 60)]
+    jobs = [rig.submit(hue=hue, spec={**SMALL, "steps": 400}) for hue in (0, 30, 60)]
     worker = rig.spoilt_painter()
     rig.painting(jobs[0], step=5)
     assert worker.said("painted as one batch with 2 others")

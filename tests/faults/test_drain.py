@@ -15,8 +15,8 @@ from client import Impasto, Job
 from shared.jobs.record import Job as Record
 from shared.jobs.record import Queue, Stage, Status
 from tests.integration.service.support import LONG, SECONDS, picture, wait_until_painting
-from tests.support.house import QUICK
-from tests.support.rig import ROOT, SMALL, Process, Rig
+from tests.support.house import PATIENT, QUICK
+from tests.support.rig import ROOT, SHORT_LEASE, SMALL, Process, Rig
 from tests.support.s3 import S3Server
 from tests.support.s3_faults import Holding, puts
 from tests.support.valkey import free_port
@@ -63,10 +63,12 @@ def test_a_worker_told_to_leave_goes_within_a_step_and_an_upload(rig: Rig, size:
 
 
 def test_an_update_hands_a_job_from_the_old_worker_to_the_new_one(rig: Rig) -> None:
-    old = rig.worker(Queue.PAINT)
+    workers = [rig.worker(Queue.PAINT) for _ in range(2)]
     job = rig.submit(spec={**SMALL, "steps": 800})
-    rig.painting(job, step=50)
-    new = rig.worker(Queue.PAINT)
+    painter = rig.painting(job, step=50).worker or ""
+    # Both are there beforehand: to start one may take as long as the job.
+    (old,) = (worker for worker in workers if painter.endswith(f":{worker.pid}"))
+    (new,) = (worker for worker in workers if worker is not old)
     leave(old)
     done = rig.ended(job)
     assert (done.status, done.attempt, done.attempt_errors) == (Status.SUCCEEDED, 1, ())
@@ -90,7 +92,7 @@ def test_a_short_job_is_finished_or_put_back_but_charged_once(rig: Rig) -> None:
 
 
 def test_one_that_does_not_leave_within_the_grace_is_killed_and_its_lease_heals(rig: Rig) -> None:
-    worker = rig.worker(Queue.PAINT)
+    worker = rig.worker(Queue.PAINT, **SHORT_LEASE)
     job = rig.submit(spec={**SMALL, "steps": 2000})
     rig.painting(job, step=100)
     wait_for(lambda: rig.now(job).checkpoint, "a checkpoint")
@@ -100,7 +102,7 @@ def test_one_that_does_not_leave_within_the_grace_is_killed_and_its_lease_heals(
     time.sleep(0.5)
     assert worker.status is None
     worker.kill()
-    second = rig.worker(Queue.PAINT)
+    second = rig.worker(Queue.PAINT, **SHORT_LEASE)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
     assert [error.code for error in done.attempt_errors] == ["worker_lost"]
@@ -155,7 +157,14 @@ class Runner:
         self.log = folder / "run.log"
         self.url = f"http://127.0.0.1:{port}"
         others = {name: value for name, value in os.environ.items() if not name.startswith("IMPASTO_")}
-        own = {**QUICK, "IMPASTO_API_PORT": str(port), "IMPASTO_DATA_DIR": str(folder / "data")}
+        own = {
+            **QUICK,
+            **PATIENT,
+            "IMPASTO_LEASE_SECONDS": "30",
+            "IMPASTO_REDIS_TIMEOUT": "10",
+            "IMPASTO_API_PORT": str(port),
+            "IMPASTO_DATA_DIR": str(folder / "data"),
+        }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local"],

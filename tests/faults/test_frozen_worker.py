@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -10,14 +11,22 @@ from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Stage, Status
 from tests.integration.service.support import HeldPicture, picture
 from tests.support.proxy import Connection, Fate, FaultProxy, Way, pass_on
-from tests.support.rig import SMALL, Process, Rig
+from tests.support.rig import SHORT_LEASE, SMALL, Process, Rig
 from tests.support.waiting import wait_for
 from tests.support.web import Web
 
 pytestmark = pytest.mark.fault(13)
-LONG = {**SMALL, "steps": 300}
+LONG = {**SMALL, "steps": 800}
 #: How a worker says that its fence was refused, or that it knew by itself.
 LOST = {Queue.PAINT: "the lease was lost; nothing was published", Queue.INTAKE: "the intake lease was lost"}
+#: Of who is not frozen: while its last write is on its way, it does not beat.
+LONG_LEASE_SECONDS = 60
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with Rig(tmp_path, **SHORT_LEASE) as rig:
+        yield rig
 
 
 class InFlight:
@@ -40,10 +49,11 @@ class InFlight:
         return Fate.PASS
 
     @contextmanager
-    def worker(self, rig: Rig, queue: Queue) -> Iterator[Process]:
+    def worker(self, rig: Rig, queue: Queue, **settings: object) -> Iterator[Process]:
         """A worker that reaches the store through here, and waits for its answers as long as it takes."""
+        url = self._proxy.url("redis", "/0")
         with self._proxy:
-            yield rig.worker(queue, altered=["patience=120"], redis_url=self._proxy.url("redis", "/0"))
+            yield rig.worker(queue, altered=["patience=120"], redis_url=url, **settings)
 
     def arrive(self) -> None:
         """Let it through."""
@@ -100,7 +110,7 @@ def test_a_result_of_a_frozen_painter_that_arrives_late_is_refused(rig: Rig) -> 
         assert late.sent.wait(60)
         frozen.freeze()
         (stale,) = rig.outputs(job)
-        with good.worker(rig, Queue.PAINT) as other:
+        with good.worker(rig, Queue.PAINT, lease_seconds=LONG_LEASE_SECONDS) as other:
             # Both have painted and stored it, and only one of them still holds it.
             assert good.sent.wait(60)
             before = raw(rig, job)
@@ -145,11 +155,11 @@ def test_a_fetcher_frozen_in_mid_fetch_gives_way_and_goes_on_with_other_jobs(rig
 def test_the_pictures_of_a_frozen_fetcher_that_arrive_late_are_refused(rig: Rig, web: Web) -> None:
     url = web.file("/good.png", picture(hue=3))
     late, good = InFlight(rig, b'"bucket":'), InFlight(rig, b'"bucket":')
-    with late.worker(rig, Queue.INTAKE) as frozen:
+    with late.worker(rig, Queue.INTAKE, intake_slots=1) as frozen:
         job = rig.submit_urls(url, url)
         assert late.sent.wait(60)
         frozen.freeze()
-        with good.worker(rig, Queue.INTAKE) as other:
+        with good.worker(rig, Queue.INTAKE, lease_seconds=LONG_LEASE_SECONDS) as other:
             assert good.sent.wait(60)
             before = raw(rig, job)
             late.arrive()

@@ -12,7 +12,7 @@ from shared.jobs.workers import WorkerInfo, Workers
 from tests.support.audit import snapshot
 from tests.support.batches import new_batch
 from tests.support.proxy import Connection, Fate, Way, pass_on
-from tests.support.rig import Rig
+from tests.support.rig import SHORT_LEASE, Rig
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.fault(20)
@@ -85,7 +85,7 @@ def test_a_killed_chores_worker_leaves_no_item_out_and_makes_none_twice(rig: Rig
     mark = b'"jobs":[' if way is Way.ASKED else b"*3\r\n:"
     loading = Held(way, mark, nth=4)
     rig.redis_proxy.rule = loading
-    first = rig.worker(Queue.CHORES)
+    first = rig.worker(Queue.CHORES, **SHORT_LEASE)
     batch = new_batch(batches, rig.objects, ITEMS)
     assert loading.seen.wait(60)
     first.kill()
@@ -93,7 +93,7 @@ def test_a_killed_chores_worker_leaves_no_item_out_and_makes_none_twice(rig: Rig
     rig.redis_proxy.rule = pass_on
     left = batches.get("ann", batch.id).loaded
     assert 0 < left < ITEMS
-    rig.worker(Queue.CHORES)
+    rig.worker(Queue.CHORES, **SHORT_LEASE)
     wait_for(lambda: batches.get("ann", batch.id).loaded == ITEMS, "the rest to be loaded")
     records = rig.audit().records.values()
     names = sorted(int(record["custom_id"].removeprefix("item ")) for record in records)
@@ -103,7 +103,7 @@ def test_a_killed_chores_worker_leaves_no_item_out_and_makes_none_twice(rig: Rig
 def test_a_chores_worker_killed_while_it_cancels_is_followed_by_another(rig: Rig) -> None:
     batches = BatchStore(rig.client, rig.config)
     batch = new_batch(batches, rig.objects, ITEMS)
-    first = rig.worker(Queue.CHORES)
+    first = rig.worker(Queue.CHORES, **SHORT_LEASE)
     wait_for(lambda: batches.get("ann", batch.id).loaded == ITEMS, "every item to be a job")
     stopping = Held(Way.ASKED, b'"limit":50}', nth=4)
     rig.redis_proxy.rule = stopping
@@ -113,7 +113,7 @@ def test_a_chores_worker_killed_while_it_cancels_is_followed_by_another(rig: Rig
     rig.redis_proxy.cut_all()
     rig.redis_proxy.rule = pass_on
     assert 0 < batches.get("ann", batch.id).counts[Status.CANCELED] < ITEMS
-    rig.worker(Queue.CHORES)
+    rig.worker(Queue.CHORES, **SHORT_LEASE)
     wait_for(lambda: batches.get("ann", batch.id).status.terminal, "the batch to be canceled")
     rig.audit()
     assert batches.get("ann", batch.id).counts[Status.CANCELED] == ITEMS

@@ -7,7 +7,7 @@ from shared.jobs.keys import Key
 from shared.jobs.record import Queue, Status
 from shared.jobs.workers import WorkerInfo, Workers
 from tests.support.api import BODY
-from tests.support.rig import SMALL, Rig
+from tests.support.rig import SHORT_LEASE, SMALL, Rig
 from tests.support.waiting import wait_for
 
 FULL, FREE = "1mb", "0"
@@ -17,7 +17,7 @@ FULL, FREE = "1mb", "0"
 def test_a_full_server_refuses_new_jobs_and_works_off_those_it_has(rig: Rig) -> None:
     Workers(rig.client).advertise(WorkerInfo("other@host:1", Queue.PAINT, ("compact",), "cpu"), 600)
     _, url = rig.api()
-    first = rig.worker(Queue.PAINT)
+    first = rig.worker(Queue.PAINT, **SHORT_LEASE)
     running = rig.submit(spec={**SMALL, "steps": 600})
     waiting = [rig.submit(hue) for hue in range(1, 4)]
     rig.painting(running)
@@ -35,7 +35,7 @@ def test_a_full_server_refuses_new_jobs_and_works_off_those_it_has(rig: Rig) -> 
         # Bells ring, and a worker that starts now consumes: nothing that frees memory needs any.
         assert rig.ended(running).status is Status.SUCCEEDED
         first.kill()
-        second = rig.worker(Queue.PAINT)
+        second = rig.worker(Queue.PAINT, **SHORT_LEASE)
         for job in waiting:
             done = rig.ended(job)
             assert done.status is Status.SUCCEEDED

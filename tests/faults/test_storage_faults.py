@@ -81,7 +81,7 @@ def test_a_store_that_hangs_is_waited_for_with_the_lease_held_and_no_stall_seen(
         job = rig.submit()
         assert hanging.held.wait(60)
         begun = rig.client.zscore(Key.LEASES, job.uid)
-        longer = 1000 * 6  # than a lease, and than a stall
+        longer = 1000 * 6  # than a stall
         wait_for(lambda: rig.client.zscore(Key.LEASES, job.uid) > begun + longer, "the lease to be renewed")
         held = rig.now(job)
         assert (held.status, held.stage, held.output) == (Status.PROCESSING, Stage.STORING, None)
@@ -101,8 +101,8 @@ def test_a_store_that_stays_away_ends_the_job_in_bounded_time_and_never_as_succe
     }
     with Rig(tmp_path, s3=s3, store_seconds=2, max_attempts=2) as rig:
         rig.worker(Queue.PAINT)
-        job = rig.submit()
         rig.s3_proxy.rule = rules[fault]
+        job = rig.submit()
         done = rig.ended(job, 60)
         assert done.status is Status.FAILED
         assert done.error is not None

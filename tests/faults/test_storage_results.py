@@ -7,7 +7,7 @@ import pytest
 
 from shared.jobs.record import Job, Queue, Status
 from tests.support.proxy import pass_on
-from tests.support.rig import Process, Rig
+from tests.support.rig import SHORT_LEASE, Process, Rig
 from tests.support.s3 import S3Server
 from tests.support.s3_faults import Holding, gets
 from tests.support.waiting import wait_for
@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 
 @pytest.fixture
 def rig(tmp_path: Path, s3: S3Server) -> Iterator[Rig]:
-    with Rig(tmp_path, s3=s3) as rig:
+    with Rig(tmp_path, s3=s3, **SHORT_LEASE) as rig:
         yield rig
 
 

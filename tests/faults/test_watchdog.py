@@ -41,13 +41,13 @@ store = JobStore(connect(config), config)
 pulse = Pulse()
 leases = [
     Lease(
-        store, store.claim(Queue.INTAKE, "worker"), lease_seconds=3, stall_seconds=2.5,
+        store, store.claim(Queue.INTAKE, "worker"), lease_seconds=3, stall_seconds=6,
         draining=threading.Event(), pulse=pulse,
     )
     for _ in range(2)
 ]
 with leases[0], leases[1]:
-    for _ in range(25):
+    for _ in range(40):
         leases[0].moved()
         time.sleep(0.2)
     print("alive", flush=True)

@@ -12,7 +12,7 @@ from shared.jobs.delivery import Delivery, DeliveryState
 from shared.jobs.record import Job, Queue, Webhook
 from tests.support.proxy import black_hole, pass_on
 from tests.support.receiver import Receiver
-from tests.support.rig import Rig
+from tests.support.rig import SHORT_LEASE, Rig
 from tests.support.valkey import free_port
 from tests.support.waiting import wait_for
 from tests.support.web import Exchange, Web, hang, in_turn, redirect, status
@@ -58,7 +58,7 @@ class Sender:
 
 
 def sender(tmp_path: Path, **settings: Any) -> Rig:
-    return Rig(tmp_path, **{"webhook_delays": DELAYS, "webhook_seconds": 10, **settings})
+    return Rig(tmp_path, **{**SHORT_LEASE, "webhook_delays": DELAYS, "webhook_seconds": 10, **settings})
 
 
 @pytest.fixture
@@ -125,13 +125,13 @@ def test_a_worker_killed_in_mid_delivery_has_its_message_sent_again_under_the_sa
         exchange.close_connection = True
 
     took = Receiver(web, answer=in_turn(first, status(204)))
-    worker = post.rig.worker(Queue.CHORES, webhook_seconds=1)
+    worker = post.rig.worker(Queue.CHORES, webhook_seconds=5)
     job = post.ended(took.url)
     assert held.wait(60)
     worker.kill()
     killed.set()
     assert post.of(job).attempts == ()
-    post.rig.worker(Queue.CHORES, webhook_seconds=1)
+    post.rig.worker(Queue.CHORES, webhook_seconds=5)
     delivery = post.until(job, DeliveryState.DELIVERED)
     assert (delivery.tries, [attempt.status for attempt in delivery.attempts]) == (2, [204])
     assert len(took.got) == 2

@@ -26,7 +26,9 @@ from shared.objects import ObjectStore
 from tests.support.valkey import free_port
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 90.0
+#: How long a connection waits for Valkey, and a request in all: a busy machine may stop either for seconds.
+REDIS_SECONDS, API_REDIS_SECONDS = 20.0, 15.0
 APPLICATION = "api.app:from_environment()"
 CONTENT, STYLE = "https://example.org/bridge.jpg", "https://example.org/starry.jpg"
 BODY = {"content": CONTENT, "styles": [STYLE]}
@@ -34,6 +36,8 @@ BODY = {"content": CONTENT, "styles": [STYLE]}
 
 class ApiServer:
     """gunicorn as it is run for real, on a free loopback port. Use it as a context manager.
+
+    It is patient with Valkey unless its settings say otherwise.
 
     Attributes:
         url: its address.
@@ -46,7 +50,14 @@ class ApiServer:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = data_dir / f"api-{port}.log"
-        given = {"data_dir": str(data_dir), "redis_url": redis_url, "api_port": str(port), **settings}
+        given = {
+            "data_dir": str(data_dir),
+            "redis_url": redis_url,
+            "redis_timeout": str(REDIS_SECONDS),
+            "api_redis_seconds": str(API_REDIS_SECONDS),
+            "api_port": str(port),
+            **settings,
+        }
         self._command = gunicorn(application)
         self._environment = environment(given)
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,7 +91,7 @@ class ApiServer:
 
     def held(self) -> int:
         """How many callers wait, those whose answer is on its way among them."""
-        metrics = httpx.get(f"{self.url}/metrics", timeout=20).text
+        metrics = httpx.get(f"{self.url}/metrics", timeout=60).text
         [number] = re.findall(r"^impasto_api_held_callers (\d+)", metrics, re.MULTILINE)
         return int(number)
 
@@ -104,7 +115,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 def checked_client(url: str, **options: Any) -> httpx.Client:
     """A client that holds every answer to the OpenAPI document."""
-    return httpx.Client(base_url=url, event_hooks={"response": [_check]}, timeout=20, **options)
+    return httpx.Client(base_url=url, event_hooks={"response": [_check]}, timeout=60, **options)
 
 
 def picture_bytes(width: int = 40, height: int = 30, kind: str = "PNG", colour: str | None = None) -> bytes:

@@ -15,8 +15,8 @@ _KEY = "test:clock"
 _TURNED_BY_HAND = (
     f"{{math.floor(redis.call('GET', '{_KEY}') / 1000), redis.call('GET', '{_KEY}') % 1000 * 1000}}"
 )
-#: Any moment will do.
-START = 1_800_000_000_000
+#: Long after what is compared with it has happened by other clocks.
+START = 4_000_000_000_000
 
 
 class Clock:

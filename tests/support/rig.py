@@ -42,11 +42,12 @@ from shared.settings import Settings
 from shared.spec import resolve
 from tests.integration.service.support import picture
 from tests.support import nursery
-from tests.support.api import gunicorn
+from tests.support.api import API_REDIS_SECONDS, REDIS_SECONDS, gunicorn
 from tests.support.audit import Snapshot, audit
 from tests.support.house import QUICK
 from tests.support.jobs import new_job
 from tests.support.nursery import Born
+from tests.support.processes import children_of
 from tests.support.proxy import FaultProxy
 from tests.support.s3 import S3Server
 from tests.support.valkey import ValkeyServer, free_port, start_valkey
@@ -57,17 +58,10 @@ START_SECONDS = 90.0
 #: How the service's own Valkey is run, beside its append-only file.
 PRODUCTION = ("--maxmemory-policy", "noeviction", "--appendfsync", "always")
 SMALL: dict[str, Any] = {"size": 64, "steps": 30, "pyramid": 1}
-
-
-def children_of(pid: int) -> list[int]:
-    """Processes that this one has started and not yet reaped, dead or alive. Linux only."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # The name, in brackets, may hold anything; the state and the parent follow it (proc(5)).
-            parent = stat.read_text().rpartition(")")[2].split()[1]
-            found += [int(stat.parent.name)] if int(parent) == pid else []
-    return found
+#: On a machine that is busy with other things nobody is taken for lost, nor Redis for away.
+PATIENT: dict[str, Any] = {"lease_seconds": 30, "api_redis_seconds": API_REDIS_SECONDS}
+#: For a service, or for its workers, where a lease is to run out.
+SHORT_LEASE: dict[str, Any] = {"lease_seconds": 5, "redis_timeout": 1.5}
 
 
 class Process:
@@ -136,7 +130,8 @@ class Rig:
         folder: for everything that is kept.
         s3: a server for the pictures; a folder keeps them otherwise.
         valkey_options: further options of its command line.
-        settings: of the service, each by its name in `Settings`, on top of the tests' short times.
+        settings: of the service, each by its name in `Settings`, on top of the tests' short times and
+            `PATIENT`. `redis_timeout` is a third of the lease where it is not given.
 
     Attributes:
         valkey: the job store's server. redis_proxy: how the service reaches it.
@@ -184,7 +179,9 @@ class Rig:
                     "s3_secret_key": self._s3.secret_key,
                 }
                 direct["s3_endpoint"] = self._s3.endpoint
-            given |= {name: str(value) for name, value in self._settings.items()}
+            settings = {**PATIENT, **self._settings}
+            settings.setdefault("redis_timeout", settings["lease_seconds"] / 3)
+            given |= {name: str(value) for name, value in settings.items()}
             others = {name: value for name, value in os.environ.items() if not name.startswith("IMPASTO_")}
             self.environ = {
                 **others,
@@ -286,9 +283,13 @@ class Rig:
         return any(worker.name.endswith(f":{process.pid}") for worker in Workers(self.client).live())
 
     def api(self, port: int | None = None, **settings: object) -> tuple[Process, str]:
-        """Start the API, on a free port by default; returns its process and address."""
+        """Start the API, on a free port by default; returns its process and address.
+
+        However short the workers' leases are, its connections wait longer than a request may in all.
+        """
         port = port or free_port()
-        process = self.start("api", gunicorn(), api_port=port, **settings)
+        patient = {"redis_timeout": REDIS_SECONDS, "lease_seconds": REDIS_SECONDS + 10}
+        process = self.start("api", gunicorn(), api_port=port, **{**patient, **settings})
         url = f"http://127.0.0.1:{port}"
 
         def answers() -> bool:

@@ -100,5 +100,7 @@ class Resetting:
                 return Fate.CUT
             if self.times and self._wanted(chunk):
                 self.times -= 1
+                if chunk.partition(b"\r\n\r\n")[2]:  # the body has come with it
+                    return Fate.CUT
                 self._begun.add(connection)
         return Fate.PASS

@@ -1,11 +1,12 @@
 """Everything that two stores hold, looked through for words that should be in neither."""
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import Any
 
 import redis
 
-from shared.objects import ObjectStore
+from shared.objects import ObjectMissingError, ObjectStore
 
 
 def traces(client: redis.Redis, objects: ObjectStore, words: Collection[str]) -> set[str]:
@@ -43,4 +44,5 @@ def _value(client: redis.Redis, key: str) -> Any:
 def _object_texts(objects: ObjectStore) -> Iterator[tuple[str, str]]:
     for stat in objects.list(""):
         yield stat.key, stat.key
-        yield stat.key, objects.get(stat.key).decode("latin-1")
+        with suppress(ObjectMissingError):  # it has gone meanwhile
+            yield stat.key, objects.get(stat.key).decode("latin-1")

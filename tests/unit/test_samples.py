@@ -28,7 +28,8 @@ def test_each_sample_uses_its_range_of_light_and_colour(name: str):
     assert (pixels.max(axis=-1) - pixels.min(axis=-1)).mean() > 0.1
 
 
-# The glass' leads have a least width in pixels: only at full size are they as committed.
+# The glass' leads have a least width in pixels: only at full size are they as committed. That takes a while.
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("name", "size"), [("style/stained_glass", 768), ("style/woodblock_waves", 240), ("content/town", 240)]
 )

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -58,6 +58,14 @@ def test_a_weight_given_beside_a_preset_stands_above_the_presets_ratio(weight: s
     assert asked.alpha_beta is None
     assert getattr(asked, weight) == 7
     assert resolve({"preset": "faithful-2016", weight: 7.0, "alpha_beta": 1e-2}, compact).alpha_beta == 1e-2
+
+
+def test_the_papers_terms_come_with_its_ratio_and_no_total_variation_unless_asked() -> None:
+    plain = resolve({"weighting": "paper"}, COMPACT)
+    assert (plain.alpha_beta, plain.tv_weight) == (1e-3, 0)
+    own = resolve({"weighting": "paper", "style_weight": 4.0, "tv_weight": 2.0}, COMPACT)
+    assert (own.alpha_beta, own.style_weight, own.tv_weight) == (None, 4, 2)
+    assert resolve({"weighting": "normalized"}, COMPACT).alpha_beta is None
 
 
 @EVERY_BACKBONE
@@ -233,6 +241,7 @@ FIELDS = {
 }
 
 
+@settings(deadline=None)
 @given(request=st.fixed_dictionaries({}, optional=FIELDS))
 def test_a_request_that_is_taken_resolves_to_what_was_asked_and_survives_json(
     request: dict[str, Any],

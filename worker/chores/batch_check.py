@@ -158,7 +158,7 @@ class Checking:
             if self._draining.is_set() or not self._batches.renew(claim):
                 return False
         writer.close()
-        # Of one that is deleted meanwhile some jobs may have gone before they were read.
+        # The store keeps it until then, but an Impasto of before may have deleted it.
         if earlier and self._batches.by_uid(earlier.uid):
             self._batches.checked(claim, 0, writer.count, writer.count, [])
         else:

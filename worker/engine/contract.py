@@ -37,7 +37,7 @@ class Progress:
         steps: evaluations in all.
         level: level of the pyramid, from 0 (coarsest).
         levels: how many levels there are.
-        losses: `total`, and `content`, `style`, `tv` before their weights.
+        losses: `total`, and `content`, `style`, `tv`, `photorealism` before their weights.
         image: makes the picture just evaluated, (3, H, W) in [0, 1] on the CPU, at the level's size.
         checkpoint: makes a checkpoint to go on from. Both must be called inside the callback.
     """

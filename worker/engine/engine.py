@@ -1,9 +1,10 @@
 """The engine's door: a device, networks kept between paintings, `stylize` and `stylize_batch`."""
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -256,20 +257,11 @@ class Engine:
         """
         if self._device.type == "cuda":
             return
-        spec = requests[0].spec
-        height, width = images.size_for(requests[0].content, spec.size)
-        layers = _layers(spec)
-        least = memory.least_bytes(
-            height * width,
-            len(requests),
-            network.bytes_a_pixel(layers),
-            network.halo(layers),
-            spec.optimizer,
-        )
+        least, what = max(_needs(requests, network))
         room = memory.SHARE * memory.free(self._device)
         if least > room:
             raise torch.OutOfMemoryError(
-                f"{width} x {height} px take {least / 2**20:.0f} MiB at least, of {room / 2**20:.0f} MiB"
+                f"{what} {least / 2**20:.0f} MiB at least, of {room / 2**20:.0f} MiB"
             )
 
     def _paint_in(self, studio: Studio, requests: Sequence[Request]) -> list[Painted | Exception]:
@@ -293,17 +285,27 @@ def _layers(spec: Spec) -> tuple[str, ...]:
     return tuple({**(spec.content_layers or {}), **(spec.style_layers or {})})
 
 
+def _needs(requests: Sequence[Request], network: Network) -> Iterator[tuple[float, str]]:
+    """What these take at least, one after the other, in bytes and in words: the pictures, and each style."""
+    spec = requests[0].spec
+    activation_bytes, halo = network.bytes_a_pixel(_layers(spec)), network.halo(_layers(spec))
+    height, width = images.size_for(requests[0].content, spec.size)
+    pictures = memory.least_bytes(height * width, len(requests), activation_bytes, halo, spec.optimizer)
+    yield pictures, f"{width} x {height} px take"
+    for request in requests:
+        longest = round(request.spec.size * request.spec.style_scale)
+        for style in request.styles:
+            height, width = images.size_for(style.image, longest)
+            seen = memory.style_bytes(height * width, activation_bytes, halo)
+            yield seen, f"a style looked at with {width} x {height} px takes"
+
+
 def _agree(requests: Sequence[Request]) -> None:
     """Raise ValueError where requests cannot be one batch."""
-    facts = {
-        agreement(one.spec, images.size_for(one.content, one.spec.size))
-        + ((one.resume.step, one.resume.level) if one.resume else (0, 0))
-        for one in requests
-    }
-    if len(facts) > 1:
-        raise ValueError(
-            "a batch's requests differ in backbone, size, steps, layers or another thing they share"
-        )
+    first, *others = map(agreement, requests)
+    differing = [name for name, value in first.items() if any(other[name] != value for other in others)]
+    if differing:
+        raise ValueError(f"a batch's requests differ in what they have to share: {', '.join(differing)}")
 
 
 def _check(request: Request) -> None:
@@ -316,8 +318,9 @@ def _check(request: Request) -> None:
                 images.check_mask(mask, f"the {what} of style {number}")
         if style.mask is not None and not bool(style.mask.any()):
             raise ValueError(f"the mask of style {number} is empty: nothing of the style is left")
-    if not any(style.weight > 0 for style in styles) or any(style.weight < 0 for style in styles):
-        raise ValueError("styles need weights of 0 or more, and one above 0")
+    weights = [style.weight for style in styles]
+    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise ValueError("styles need weights of 0 or more, finite, and one above 0")
     if (request.init is not None) != (spec.init == "picture"):
         raise ValueError("a picture to start from goes with `init` set to `picture`, and the reverse")
     if request.init is not None:

@@ -73,10 +73,13 @@ def style_loss(gram_: Tensor, target: Tensor, weighting: Weighting) -> Tensor:
     return style_factor(target, weighting) * (gram_ - target).square().sum(dim=(-2, -1))
 
 
-def total_variation(images: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+def total_variation(
+    images: Tensor, gradient: Tensor, weights: Tensor, counts: Tensor | None = None
+) -> Tensor:
     """Mean squared difference of vertical neighbours plus that of horizontal ones, (B,) for (B, 3, H, W).
 
-    Adds its gradient, times `weights` (B,), to `gradient`.
+    Adds its gradient, times `weights` (B,), to `gradient`. What a pixel counts, (B, 1, H, W) from 0 to 1, is
+    1 unless given; a pair of neighbours counts what both do, multiplied.
     """
     total = images.new_zeros(images.shape[0])
     for dim in (2, 3):
@@ -85,7 +88,12 @@ def total_variation(images: Tensor, gradient: Tensor, weights: Tensor) -> Tensor
             continue
         difference = images.narrow(dim, 1, length - 1) - images.narrow(dim, 0, length - 1)
         count = difference[0].numel()
-        total = total + difference.square().sum(dim=(1, 2, 3)) / count
+        if counts is None:
+            total = total + difference.square().sum(dim=(1, 2, 3)) / count
+        else:
+            both = counts.narrow(dim, 1, length - 1) * counts.narrow(dim, 0, length - 1)
+            total = total + (both * difference.square()).sum(dim=(1, 2, 3)) / count
+            difference.mul_(both)
         difference.mul_((2 / count * weights).view(-1, 1, 1, 1))
         gradient.narrow(dim, 1, length - 1).add_(difference)
         gradient.narrow(dim, 0, length - 1).sub_(difference)

@@ -13,11 +13,15 @@ SHARE = 0.6
 """Of the memory that is free, what a painting may take; the rest is for what is not counted."""
 
 OPTIMIZER_BYTES = {"lbfgs": 20, "adam": 28}
-"""Bytes a value of the picture: those the optimiser's class states, without its pairs."""
+"""Bytes a value of the picture: those that its class states, without pairs, and what a step of Adam's takes
+between."""
 
 PICTURE_BYTES = 24
 """Bytes a value of the picture beside: the picture, its content, its gradient, the best one met, and
 passing ones."""
+
+STYLE_BYTES = 48
+"""Bytes a pixel of a style: the picture enlarged, clamped and on the device, and what enlarging takes."""
 
 HISTORY, SHORT_HISTORY = 10, 6
 """Pairs that L-BFGS remembers: in float32, and in bfloat16 where pictures are large or memory is short."""
@@ -104,6 +108,12 @@ def least_bytes(pixels: int, batch: int, activation_bytes: float, halo: int | No
     seen = pixels if halo is None else min(pixels, _tile(LEAST_TILE, halo))
     history, dtype = _FULL if halo is None and pixels * batch <= LARGE else _SHORT
     return batch * (seen * activation_bytes + pixels * state_bytes(optimizer, history, dtype))
+
+
+def style_bytes(pixels: int, activation_bytes: float, halo: int | None) -> float:
+    """What a style takes at least that is looked at with so many pixels, in tiles where there can be any."""
+    seen = pixels if halo is None else min(pixels, _tile(LEAST_TILE, halo))
+    return seen * activation_bytes + pixels * STYLE_BYTES
 
 
 def _tile(side: int, halo: int) -> int:

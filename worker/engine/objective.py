@@ -56,7 +56,7 @@ class Objective:
 
     @property
     def scale(self) -> Tensor:
-        """What pictures lose that give every layer nothing, (B,): what makes a loss large or small."""
+        """What rough pictures lose that give every layer nothing, (B,): what makes a loss large or small."""
         return self._targets.scale
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class Objective:
             else:
                 gradient[(..., *tile.cut())] += found
         gradient = fold_back(gradient, *x.shape[-2:])
-        variation = losses.total_variation(x, gradient, targets.tv_weight)
+        variation = losses.total_variation(x, gradient, targets.tv_weight, targets.styled)
         photo = self._photorealism(x, gradient)
         total = content_total + style_total + targets.tv_weight * variation + targets.photo_weight * photo
         return Evaluation(torch.stack((total, content, style, variation, photo), dim=1), gradient)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from shared.spec import Spec
 from worker.engine import color, images, memory, resumption
 from worker.engine.adam import Adam
 from worker.engine.checkpoint import Checkpoint
@@ -24,7 +23,7 @@ from worker.engine.level import Level, Subject
 from worker.engine.loop import Loop
 from worker.engine.objective import TERMS
 from worker.engine.optimizers import Optimizer
-from worker.engine.pyramid import plan
+from worker.engine.pyramid import DETAIL, plan
 from worker.engine.statistics import Statistics
 
 GPU_STRIDE = 8
@@ -93,7 +92,9 @@ class Painting:
                 self._finish(loop)
                 break
             self._number += 1
-            x = torch.stack([images.resize(best, self._size()) for best in loop.best])
+            x = torch.stack(
+                [self._enlarge(best, item) for best, item in zip(loop.best, self._at_work, strict=True)]
+            )
             resumes = []
         return [self._results[item] for item in range(len(self.requests))]
 
@@ -118,7 +119,21 @@ class Painting:
         return torch.stack(pictures).to(self.studio.device), resumes
 
     def _size(self) -> tuple[int, int]:
-        return images.size_for(self._subjects[0].content, self._levels[self._number].longest)
+        content, longest = self._subjects[0].content, self._levels[self._number].longest
+        return images.level_size(content, self._spec.size, longest)
+
+    def _enlarge(self, image: Tensor, item: int) -> Tensor:
+        """A level's result as the next one begins with it.
+
+        Only what is painted from the content, and towards it, has its detail from there. Where no style is
+        at work the content is all there is: more than its own detail would be too much.
+        """
+        subject, size = self._subjects[item], self._size()
+        if subject.spec.init != "content" or not subject.is_kept_to:
+            return images.resize(image, size)
+        coarse = subject.content_at((image.shape[-2], image.shape[-1]))
+        share = 1 + (DETAIL - 1) * subject.styled_at(size) if subject.has_style else 1.0
+        return images.enlarge(image, coarse, subject.content_at(size), share)
 
     def _first_picture(self, subject: Subject) -> Tensor:
         request, size = subject.request, self._size()
@@ -128,7 +143,7 @@ class Painting:
             return images.white_noise(size, request.spec.seed)
         if request.spec.init == "style":
             return images.cover(subject.groups[0][1][0].image, size)
-        return images.resize(subject.content, size)
+        return subject.content_at(size)
 
     def _paint_level(self, x: Tensor, resumes: Sequence[Checkpoint | None], *, force_tiles: bool) -> Loop:
         """Spend the level's evaluations; on the way, report and ask."""
@@ -144,7 +159,11 @@ class Painting:
             self.studio.kept,
             level.content,
         )
-        objective = view.objective([self._subjects[item] for item in self._at_work])
+        subjects = [self._subjects[item] for item in self._at_work]
+        objective = view.objective(subjects)
+        if self._number + 1 == len(self._levels):
+            for subject in subjects:
+                subject.release()
         loop = Loop(objective, self._optimizer(x, fit))
         resumption.restore(loop, resumes)
         stride = GPU_STRIDE if x.is_cuda and len(x) * size[0] * size[1] <= LARGE else 1
@@ -193,7 +212,8 @@ class Painting:
         for place, item in enumerate(self._at_work):
             if given_up[place]:
                 self._results[item] = DivergedError(
-                    f"{self._spec.optimizer} found no usable step at evaluation {self._step}"
+                    f"{self._spec.optimizer} found no usable step at evaluation {self._step}; smaller "
+                    "weights in the spec may let it"
                 )
                 lost.append(item)
             elif (tell := self.requests[item].on_progress) is not None:
@@ -242,17 +262,14 @@ class Painting:
         return image
 
 
-def agreement(spec: Spec, size: tuple[int, int]) -> tuple[object, ...]:
+def agreement(request: Request) -> dict[str, object]:
     """What the pictures of one batch have to have in common."""
-    return (
-        spec.backbone,
-        spec.pooling,
-        size,
-        spec.steps,
-        spec.pyramid,
-        spec.optimizer,
-        spec.weighting,
-        spec.style_loss,
-        tuple(sorted(spec.content_layers or {})),
-        tuple(sorted(spec.style_layers or {})),
-    )
+    spec, resume = request.spec, request.resume
+    shared = ("backbone", "pooling", "steps", "pyramid", "optimizer", "weighting", "style_loss")
+    return {
+        **{name: getattr(spec, name) for name in shared},
+        "size in pixels": images.size_for(request.content, spec.size),
+        "content_layers": sorted(spec.content_layers or {}),
+        "style_layers": sorted(spec.style_layers or {}),
+        "step of resuming": (resume.step, resume.level) if resume else (0, 0),
+    }

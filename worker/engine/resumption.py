@@ -79,7 +79,7 @@ def check(request: Request, levels: Sequence[Level]) -> None:
         raise CheckpointError("the checkpoint belongs to another spec, other pictures or another engine")
     if not 0 <= resume.level < len(levels) or resume.step > levels[resume.level].end:
         raise CheckpointError("the checkpoint lies outside its own painting")
-    size = (3, *images.size_for(request.content, levels[resume.level].longest))
+    size = (3, *images.level_size(request.content, request.spec.size, levels[resume.level].longest))
     if any(tuple(one.shape) != size for one in (resume.image, resume.best) if one is not None):
         raise CheckpointError("the checkpoint's picture has another size than its level")
     _check_state(resume.optimizer, request.spec.optimizer, resume.image.numel())

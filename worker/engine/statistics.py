@@ -11,13 +11,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from worker.engine.moments import Moments
 
-FORMAT = 1
+FORMAT = 2
 """Rises when a network's features or their moments are computed in another way; what an earlier version kept
 beyond the process is then no longer met."""
 
@@ -88,6 +89,8 @@ class Statistics:
 def digest(image: Tensor) -> str:
     """Names a picture by what it holds."""
     pixels = image.detach().cpu().contiguous()
+    if pixels.dtype is torch.bfloat16:  # which numpy does not know
+        pixels = pixels.float()
     return hashlib.sha256(f"{tuple(pixels.shape)}".encode() + pixels.numpy().tobytes()).hexdigest()
 
 

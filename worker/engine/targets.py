@@ -97,7 +97,9 @@ class Targets:
         guidance: where in the content each region lies; None where all have one region, the whole.
         shares: each region's share of the style term, (B, R).
         tv_weight: (B,). photo_weight: (B,).
-        scale: the content's and style's losses, weighted, of pictures that give every layer nothing, (B,).
+        scale: the losses, weighted, of rough pictures that give every layer nothing, (B,).
+        styled: how far each pixel lies in or near a region, (B, 1, H, W); None where all do. TV acts there
+            alone: it is there for what styles paint.
         laplacians: each picture's matting Laplacian, or None.
     """
 
@@ -113,6 +115,7 @@ class Targets:
     tv_weight: Tensor
     photo_weight: Tensor
     scale: Tensor
+    styled: Tensor | None = None
     laplacians: Sequence[MattingLaplacian | None] = field(default=())
 
     def only(self, items: Sequence[int]) -> Self:

@@ -16,7 +16,7 @@ from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
 from shared.objects import ObjectStore, open_objects
 from shared.settings import Settings
-from tests.support.api import BODY, ApiServer, checked_client
+from tests.support.api import BODY, REDIS_SECONDS, ApiServer, checked_client
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_for
 
@@ -29,7 +29,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(data_dir: Path, valkey_server: ValkeyServer) -> Settings:
     """What the session's API runs on, for the tests' own store."""
-    return Settings(data_dir=data_dir, redis_url=valkey_server.url)
+    return Settings(data_dir=data_dir, redis_url=valkey_server.url, redis_timeout=REDIS_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +39,10 @@ def server(settings: Settings) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def http(server: ApiServer, valkey: str) -> Iterator[httpx.Client]:  # noqa: ARG001 - empties the server
+def http(server: ApiServer, redis_client: redis.Redis) -> Iterator[httpx.Client]:
     """A client of the session's API, whose store is empty but for one live painter; no caller waits."""
     wait_for(lambda: not server.held(), "the callers of other tests to be gone")
+    redis_client.delete(*Queue)  # a bell of the test before may have been rung since the store was emptied
     with checked_client(server.url) as client:
         yield client
 

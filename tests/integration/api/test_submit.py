@@ -12,6 +12,7 @@ from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
 from tests.support.api import BODY, CONTENT, STYLE, checked_client, picture_bytes
+from tests.support.waiting import wait_for
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -46,7 +47,7 @@ def test_the_answer_shows_the_spec_with_nothing_left_open(submit: Submit) -> Non
 
 def test_a_submit_rings_the_bell_of_intake(submit: Submit, redis_client: redis.Redis) -> None:
     submit()
-    assert redis_client.llen(Queue.INTAKE) == 1
+    wait_for(lambda: redis_client.llen(Queue.INTAKE) == 1, "the bell")
 
 
 def test_places_in_the_queue_count_up(submit: Submit) -> None:
@@ -234,7 +235,8 @@ def test_a_job_on_pictures_that_are_here_skips_intake(
     assert job["content"]["image"] == ("data:" if scheme == "data" else image)
     assert (job["content"]["width"], job["content"]["height"]) == (40, 30)
     assert (job["styles"][0]["weight"], job["styles"][0]["sha256"]) == (0.5, job["content"]["sha256"])
-    assert (redis_client.llen(Queue.PAINT), redis_client.llen(Queue.INTAKE)) == (1, 0)
+    wait_for(lambda: redis_client.llen(Queue.PAINT) == 1, "the bell")
+    assert redis_client.llen(Queue.INTAKE) == 0
 
 
 def test_a_job_on_one_url_and_one_upload_goes_through_intake(http: httpx.Client, submit: Submit) -> None:

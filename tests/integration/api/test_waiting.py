@@ -156,7 +156,7 @@ def test_a_job_that_is_deleted_while_a_poll_waits_is_not_found(
     http: httpx.Client, server: ApiServer, submit: Submit, redis_client: redis.Redis
 ) -> None:
     job = submit()
-    thread, answers = in_background(lambda: http.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=2"}))
+    thread, answers = in_background(lambda: http.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=6"}))
     wait_for(server.held, "the poll to be held")
     redis_client.delete(f"{Key.JOB}{job['id']}")
     thread.join(30)
@@ -216,15 +216,18 @@ def test_a_stream_that_comes_back_is_told_what_it_missed(
 ) -> None:
     job = submit()
     path = f"/v1/jobs/{job['id']}/events"
-    with Stream(server.url, path) as stream:
-        stream.wait_for("job")
-        intake = store.claim(Queue.INTAKE, "intake")
-        assert intake
-        read = stream.wait_for("job", version=2)
-    store.advance(intake, intake.job.content, intake.job.styles, {"fetch": 0.1})
-    claim = store.claim(Queue.PAINT, "painter", ["compact"])
-    assert claim
-    assert read.id
+    with Stream(server.url, path) as onlooker:
+        with Stream(server.url, path) as stream:
+            stream.wait_for("job")
+            intake = store.claim(Queue.INTAKE, "intake")
+            assert intake
+            read = stream.wait_for("job", version=2)
+        store.advance(intake, intake.job.content, intake.job.styles, {"fetch": 0.1})
+        claim = store.claim(Queue.PAINT, "painter", ["compact"])
+        assert claim
+        assert read.id
+        # Whoever comes back before the API has heard of all this is told how the job is, not each change.
+        onlooker.wait_for("job", version=4)
     with Stream(server.url, path, {"Last-Event-ID": read.id}) as stream:
         stream.wait_for("job", version=4)
         assert [event.data["version"] for event in stream.events] == [3, 4]
@@ -471,13 +474,14 @@ def test_an_api_that_is_told_to_go_lets_its_callers_come_back_to_another(
 def test_nothing_is_left_of_callers_who_went_away(server: ApiServer, submit: Submit) -> None:
     job = submit()
     before = _descriptors(server)
-    streams = [Stream(server.url, f"/v1/jobs/{job['id']}/events") for _ in range(40)]
+    streams = [Stream(server.url, f"/v1/jobs/{job['id']}/events") for _ in range(100)]
     for stream in streams:
         stream.wait_for("job")
-    assert _descriptors(server) >= before + 40
+    # Meanwhile connections to Valkey open, which stay, and close.
+    assert _descriptors(server) >= before + 80
     for stream in streams:
         stream.close()
-    wait_for(lambda: _descriptors(server) <= before + 5, "their descriptors to be closed")
+    wait_for(lambda: _descriptors(server) <= before + 40, "their descriptors to be closed")
 
 
 def _descriptors(server: ApiServer) -> int:

@@ -45,6 +45,19 @@ def test_a_job_shows_who_is_told(submit: Submit) -> None:
     assert submit()["webhook"] is None
 
 
+def test_an_empty_list_of_events_as_an_answer_has_it_is_all_of_them(
+    http: httpx.Client, submit: Submit
+) -> None:
+    shown = submit(webhook=HOOK)["webhook"]
+    again = {"url": shown["url"], "events": shown["events"]}
+    assert submit(webhook=again)["webhook"] == shown
+    key = {"Idempotency-Key": "one"}
+    first, second = (
+        http.post("/v1/jobs", json=BODY | {"webhook": hook}, headers=key) for hook in (HOOK, again)
+    )
+    assert first.json()["id"] == second.json()["id"]
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -66,9 +79,9 @@ def test_a_receiver_that_nothing_may_be_sent_to_is_refused_by_its_field(http: ht
     ("webhook", "pointer", "says"),
     [
         ({"url": "ftp://example.org/"}, "/webhook/url", "http or https"),
+        ({"url": f"{URL}?{'x' * 9000}"}, "/webhook/url", "may have 4096 characters"),
         ({}, "/webhook/url", "needed"),
         ({"url": URL, "event": []}, "/webhook/event", "did you mean events"),
-        ({"url": URL, "events": []}, "/webhook/events", "at least 1"),
         ({"url": URL, "events": ["job.done"]}, "/webhook/events/0", "job.succeeded"),
         ({"url": URL, "events": ["batch.completed"]}, "/webhook/events/0", "job.succeeded"),
         (URL, "/webhook", "object"),
@@ -82,6 +95,10 @@ def test_what_is_wrong_with_a_webhook_is_pointed_at(
     [error] = problem["errors"]
     assert error["pointer"] == pointer
     assert says in error["detail"]
+
+
+def test_the_scheme_of_a_receiver_may_be_in_capitals(submit: Submit) -> None:
+    assert submit(webhook={"url": "HTTPS://example.org/hook"})["webhook"]["url"] == "HTTPS://example.org/hook"
 
 
 def test_every_fault_of_a_request_is_found_beside_the_receivers(http: httpx.Client) -> None:
@@ -192,6 +209,7 @@ def test_a_query_that_is_none_is_pointed_at(http: httpx.Client, query: str, poin
         ("GET", "/v1/webhooks/deliveries/msg_nobody"),
         ("POST", "/v1/webhooks/deliveries/msg_nobody/redeliver"),
         ("GET", "/v1/webhooks/deliveries?job=nobody"),
+        ("GET", "/v1/webhooks/deliveries?batch=nobody"),
     ],
 )
 def test_what_is_not_there_is_not_found(http: httpx.Client, method: str, path: str) -> None:

@@ -12,7 +12,7 @@ from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
 from shared.objects import ObjectStore, open_objects
 from shared.settings import Settings
-from tests.support.api import ApiServer
+from tests.support.api import REDIS_SECONDS, ApiServer
 from tests.support.valkey import ValkeyServer
 
 TOKEN = "a-long-random-string"
@@ -20,7 +20,8 @@ TOKEN = "a-long-random-string"
 
 @pytest.fixture(scope="session")
 def client_settings(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Settings:
-    return Settings(data_dir=tmp_path_factory.mktemp("client-api"), redis_url=valkey_server.url)
+    data_dir = tmp_path_factory.mktemp("client-api")
+    return Settings(data_dir=data_dir, redis_url=valkey_server.url, redis_timeout=REDIS_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,20 @@ def test_a_picture_is_painted_in_the_format_of_its_name(
         assert (picture.format, picture.size) == (kind, (32, 24))
 
 
+def test_a_file_that_cannot_be_written_or_is_called_otherwise_is_told_before_painting(
+    weights: Path, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for name, format_, says in (
+        ("none/a.png", (), f"there is no folder {tmp_path / 'none'}"),
+        ("weights", (), "is a folder"),
+        ("a.jpg", ("--output-format=png",), "a.jpg is called like a file of the format jpeg"),
+    ):
+        done = stylize(weights, *pictures, "-o", tmp_path / name, *format_)
+        assert done.exit_code == 2
+        assert says in done.stderr
+        assert not (tmp_path / "a.jpg").exists()
+
+
 def test_the_options_reach_the_engine(weights: Path, pictures: tuple[Path, Path], tmp_path: Path) -> None:
     for name, seed in (("a.png", "--seed=1"), ("b.png", "--seed=2")):
         assert stylize(weights, *pictures, "--init=noise", seed, "-o", tmp_path / name).exit_code == 0

@@ -13,8 +13,7 @@ from PIL import Image
 
 from shared.errors import FetchFailed, FetchUnreachable
 from shared.ids import new_id
-from shared.jobs import flights
-from shared.jobs.flights import Awaiting, Fetching, Flight
+from shared.jobs.flights import LEASE_SECONDS, Awaiting, Fetching, Flight
 from shared.jobs.keys import Key
 from shared.jobs.pictures import Picture
 from shared.jobs.record import Job, Stage, Status
@@ -35,6 +34,12 @@ from worker.intake.task import Intake
 def config(valkey: str, tmp_path: Path) -> Settings:
     trusted = (ip_network("127.0.0.0/8"),)
     return Settings(data_dir=tmp_path, redis_url=valkey, trusted_networks=trusted, redis_timeout=20)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No job is put aside while others fetch what it names, however slow this machine is."""
+    monkeypatch.setattr(preparing, "PATIENCE_SECONDS", 60.0)
 
 
 def picture(colour: str) -> bytes:
@@ -69,6 +74,7 @@ def times(web: Web, path: str) -> int:
     return sum(seen.path == path for seen in web.seen)
 
 
+@pytest.mark.usefixtures("patient")
 def test_the_items_of_a_batch_fetch_their_style_once_by_however_many_workers(
     web: Web, store: JobStore, objects: ObjectStore, config: Settings, redis_client: redis.Redis
 ) -> None:
@@ -89,6 +95,7 @@ def test_the_items_of_a_batch_fetch_their_style_once_by_however_many_workers(
     assert store.tally().shared == 23
 
 
+@pytest.mark.usefixtures("patient")
 def test_jobs_of_one_owner_share_a_fetch_that_was_under_way_and_a_later_job_fetches_anew(
     web: Web, store: JobStore, objects: ObjectStore, config: Settings
 ) -> None:
@@ -149,6 +156,7 @@ def test_a_fault_of_the_caller_is_told_to_the_whole_batch_and_one_that_may_pass_
         assert times(web, style.removeprefix(web.url)) == requests
 
 
+@pytest.mark.usefixtures("patient")
 def test_whoever_waited_shares_a_fault_that_may_pass(
     web: Web, store: JobStore, objects: ObjectStore, config: Settings
 ) -> None:
@@ -200,14 +208,16 @@ def test_a_job_gives_up_its_slot_while_others_fetch_slowly_and_keeps_what_it_has
 
 
 def test_a_fetch_whose_worker_died_is_begun_by_another(
-    web: Web, store: JobStore, objects: ObjectStore, config: Settings, monkeypatch: pytest.MonkeyPatch
+    web: Web, store: JobStore, objects: ObjectStore, config: Settings, redis_client: redis.Redis
 ) -> None:
-    monkeypatch.setattr(flights, "LEASE_SECONDS", 0.5)
     url = web.file("/style", picture("red"))
     dead = Flight.of(submit(store, url, url))
     assert store.claim_fetches(dead, [url]) == [Fetching()]
     job = submit(store, url, url)
     assert store.claim_fetches(Flight.of(job), [url]) == [Awaiting(dead.token)]
+    name = Key.FETCH + dead.name(url)
+    assert 0 < redis_client.pttl(name) <= LEASE_SECONDS * 1000
+    redis_client.pexpire(name, 100)
     assert prepare(job, store, objects, config).stored
     assert times(web, "/style") == 1
     store.end_fetch(dead, url, None)
@@ -217,10 +227,8 @@ def test_a_fetch_whose_worker_died_is_begun_by_another(
 
 
 def test_a_fetch_that_goes_on_keeps_its_lease(
-    web: Web, store: JobStore, objects: ObjectStore, config: Settings, monkeypatch: pytest.MonkeyPatch
+    web: Web, store: JobStore, objects: ObjectStore, config: Settings
 ) -> None:
-    for module in ("shared.jobs.flights", "worker.intake.flights"):
-        monkeypatch.setattr(f"{module}.LEASE_SECONDS", 3.0)
     gate = Gate(content(picture("red")))
     url = web.route("/style", gate)
     job = submit(store, url, url)
@@ -228,8 +236,8 @@ def test_a_fetch_that_goes_on_keeps_its_lease(
     with ThreadPoolExecutor(1) as pool, connect(config) as client:
         attempt = pool.submit(prepare, job, store, objects, config)
         assert gate.asked.wait(60)
-        wait_for(lambda: client.pttl(name) < 2500, "some of the lease to go")
-        wait_for(lambda: client.pttl(name) > 2500, "the lease to be renewed")
+        wait_for(lambda: client.pttl(name) < 9000, "some of the lease to go")
+        wait_for(lambda: client.pttl(name) > 9000, "the lease to be renewed")
         gate.open.set()
         assert attempt.result(60).stored
 

@@ -33,7 +33,7 @@ from worker.intake.prepare import prepare
 @pytest.fixture
 def config(valkey: str, tmp_path: Path) -> Settings:
     trusted = (ip_network("127.0.0.0/8"),)
-    return Settings(data_dir=tmp_path, redis_url=valkey, trusted_networks=trusted, fetch_seconds=5)
+    return Settings(data_dir=tmp_path, redis_url=valkey, trusted_networks=trusted, redis_timeout=20)
 
 
 def picture(colour: str, file_format: str = "JPEG") -> bytes:

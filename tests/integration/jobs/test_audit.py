@@ -72,7 +72,7 @@ def test_a_house_on_s3_is_healthy_and_a_lost_result_is_found_there(
 
 def test_nothing_is_found_while_everything_moves(redis_client: redis.Redis, config: Settings) -> None:
     # Unused inputs are collected meanwhile.
-    short = {"retry_delay": 0.05, "retention_seconds": 5, "input_grace_seconds": 2}
+    short = {"retry_delay": 0.05, "retention_seconds": 5, "input_grace_seconds": 6}
     settings = config.model_copy(update=short)
     with connect(settings) as client:
         studio = Studio(JobStore(client, settings), open_objects(settings))

@@ -14,7 +14,7 @@ from shared.settings import Settings
 from tests.support.audit import audit, snapshot
 from tests.support.batches import new_batch, work_off
 from tests.support.clock import Clock
-from tests.support.jobs import claim_paint, finish, sha256
+from tests.support.jobs import claim_paint, finish, new_job, sha256
 from worker.chores.batches import BatchWork
 
 
@@ -80,6 +80,92 @@ def test_a_deleted_batch_is_gone_at_once_and_its_jobs_soon_after(
     work_off(work)
     left = audit(redis_client)
     assert (left.records, left.batches) == ({}, {})
+
+
+def test_a_batch_whose_retention_is_over_goes_once_its_retry_has_read_it(
+    batches: BatchStore,
+    objects: ObjectStore,
+    work: BatchWork,
+    clock: Clock,
+    redis_client: redis.Redis,
+    config: Settings,
+) -> None:
+    batch = new_batch(batches, objects, 2)
+    batches.hold(batch.uid, [sha256("bridge")])
+    batches.cancel("ann", batch.id)
+    clock.advance(config.retention_seconds - 1)
+    retry = NewBatch("batch_again", "ann", BatchStatus.VALIDATING, 2, {}, "hash", retry_of=batch.id)
+    again, _ = batches.create(retry)
+    clock.advance(2)
+    assert batches.purge_due() is None
+    batches.let_go()
+    assert redis_client.hget(Key.REFS, sha256("bridge")) == "1"
+    assert batches.get("ann", batch.id).status is BatchStatus.CANCELED
+    work_off(work)
+    assert batches.get("ann", again.id).loaded == 2
+    clock.advance(61)
+    work_off(work)
+    with pytest.raises(NotFound):
+        batches.get("ann", batch.id)
+    audit(redis_client)
+
+
+def test_jobs_whose_retention_is_over_go_once_the_retry_of_their_batch_has_read_them(
+    batches: BatchStore,
+    objects: ObjectStore,
+    work: BatchWork,
+    store: JobStore,
+    clock: Clock,
+    config: Settings,
+) -> None:
+    batch = new_batch(batches, objects, 2)
+    work_off(work)
+    batches.cancel("ann", batch.id)
+    work_off(work)
+    clock.advance(1)
+    other = store.submit(new_job("bob")).job
+    store.cancel("bob", other.id)
+    clock.advance(config.retention_seconds + 1)
+    retry = NewBatch("batch_again", "ann", BatchStatus.VALIDATING, 2, {}, "hash", retry_of=batch.id)
+    again, _ = batches.create(retry)
+    assert store.due_for_purge(1) == [(other.owner, other.id)], "which they do not keep from going"
+    work_off(work)
+    assert batches.get("ann", again.id).loaded == 2
+    assert len(store.due_for_purge(10)) == 3
+
+
+def test_a_batch_that_has_begun_to_go_is_not_tried_again(
+    batches: BatchStore, objects: ObjectStore, work: BatchWork, clock: Clock, config: Settings
+) -> None:
+    batch = new_batch(batches, objects, CHUNK + 5)
+    work_off(work)
+    batches.cancel("ann", batch.id)
+    work_off(work)
+    clock.advance(config.retention_seconds + 1)
+    purge = batches.purge_due()
+    assert purge is not None
+    assert not purge.gone
+    with pytest.raises(NotFound):
+        batches.create(
+            NewBatch("batch_again", "ann", BatchStatus.VALIDATING, 5, {}, "hash", retry_of=batch.id)
+        )
+
+
+@pytest.mark.parametrize("end", ["canceled", "lost"])
+def test_a_retry_that_reads_nothing_any_more_keeps_no_batch(
+    batches: BatchStore, objects: ObjectStore, redis_client: redis.Redis, end: str
+) -> None:
+    batch = new_batch(batches, objects, 1)
+    batches.cancel("ann", batch.id)
+    retry = NewBatch("batch_again", "ann", BatchStatus.VALIDATING, 1, {}, "hash", retry_of=batch.id)
+    again, _ = batches.create(retry)
+    with pytest.raises(Conflict, match=again.id):
+        batches.delete("ann", batch.id)
+    if end == "canceled":
+        batches.cancel("ann", again.id)
+    else:
+        redis_client.delete(Key.BATCH + again.uid)
+    batches.delete("ann", batch.id)
 
 
 def test_inputs_are_kept_until_every_item_is_a_job(

@@ -77,6 +77,17 @@ def test_counts_follow_the_jobs_until_the_last_has_ended(
     audit(redis_client)
 
 
+def test_the_end_of_the_last_item_is_told_before_that_of_its_batch(
+    batches: BatchStore, objects: ObjectStore, work: BatchWork, store: JobStore, redis_client: redis.Redis
+) -> None:
+    batch = new_batch(batches, objects, 2, skip_intake=True)
+    work_off(work)
+    for _ in range(2):
+        finish(store, claim_paint(store))
+    told = [(fields["uid"] == batch.uid, fields["status"]) for _, fields in redis_client.xrange(Key.CHANGES)]
+    assert told[-2:] == [(False, "succeeded"), (True, "completed")]
+
+
 def test_a_batch_whose_first_jobs_end_before_the_last_are_made_goes_on(
     batches: BatchStore, objects: ObjectStore, store: JobStore
 ) -> None:
@@ -115,7 +126,10 @@ def test_a_chunk_is_loaded_once_however_often_it_is_sent_and_never_by_a_claim_th
 
 
 def test_batches_take_turns(batches: BatchStore, objects: ObjectStore, clock: Clock) -> None:
-    made = [new_batch(batches, objects, 1, owner=owner).uid for owner in ("ann", "bob")]
+    made = []
+    for owner in ("ann", "bob"):
+        made.append(new_batch(batches, objects, 1, owner=owner).uid)
+        clock.advance(1)
     taken = []
     for _ in range(4):
         clock.advance(1)

@@ -20,12 +20,12 @@ Round = Callable[[], Reaped]
 
 @pytest.fixture
 def reaped(store: JobStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Round:
-    """A round of the reaper, as they come every two seconds; two have been. The server is an old one."""
+    """A round of the reaper, as they come every two seconds; two have been."""
     told, true_source = "redis.pcall('INFO', 'server')", scripts.source
     assert true_source("reap").count(told) == 1
-    long_ago = "('uptime_in_seconds:' .. redis.call('GET', 'test:uptime'))"
-    monkeypatch.setattr(scripts, "source", lambda name: true_source(name).replace(told, long_ago))
-    store._redis.set("test:uptime", 1000)
+    run = "('run_id:' .. redis.call('GET', 'test:run'))"
+    monkeypatch.setattr(scripts, "source", lambda name: true_source(name).replace(told, run))
+    store._redis.set("test:run", "first")
 
     def regular() -> Reaped:
         return store.reap(regular=True)
@@ -84,7 +84,7 @@ def test_what_was_lost_while_redis_was_away_is_charged_to_nobody(
     job = painting(store)
     clock.advance(40)
     if "started" in known:
-        redis_client.set("test:uptime", 20)
+        redis_client.set("test:run", "second")
     reaped()
     if "asked" in known:
         store.was_away()

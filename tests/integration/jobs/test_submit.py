@@ -166,6 +166,17 @@ def test_a_submit_whose_answer_was_lost_can_be_repeated(store: JobStore) -> None
     assert store.counts()["queued"] == 1
 
 
+def test_a_submit_that_is_repeated_asks_for_its_bell_again_while_nobody_has_taken_the_job(
+    store: JobStore,
+) -> None:
+    job = replace(new_job(skip_intake=True), fresh=False)
+    assert [store.submit(job).ring for _ in range(2)] == [True, True]
+    follower = replace(job, uid="job_follower", id="job_follower")
+    assert [store.submit(follower).ring for _ in range(2)] == [False, False]
+    claim_paint(store)
+    assert not store.submit(job).ring
+
+
 def test_submit_asks_for_a_bell_only_while_few_are_outstanding(
     store: JobStore, redis_client: redis.Redis
 ) -> None:

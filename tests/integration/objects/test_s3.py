@@ -107,7 +107,7 @@ def test_a_server_that_is_down_is_storage_unavailable_in_bounded_time(tmp_path: 
     started = time.monotonic()
     with pytest.raises(StorageUnavailable):
         store.check()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_a_fault_does_not_tell_the_address(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_server_that_hangs_or_drips_does_not_hold_us(web: Web, tmp_path: Path)
         web.otherwise(answer)
         with pytest.raises(StorageUnavailable):
             store.get("inputs/a")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_a_server_that_takes_a_body_slowly_does_not_hold_us(web: Web, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_server_that_takes_a_body_slowly_does_not_hold_us(web: Web, tmp_path: 
     started = time.monotonic()
     with pytest.raises(StorageUnavailable):
         store.put("inputs/a", bytes(20 * 2**20), "image/png")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_no_checksum_is_added_that_only_some_servers_know(web: Web, tmp_path: Path) -> None:

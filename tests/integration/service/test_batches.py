@@ -12,8 +12,8 @@ from deploy.local import House
 from tests.integration.service.support import LONG, SECONDS, picture, wait_until_painting
 from tests.support.waiting import wait_for
 
-#: A few seconds for a batch: long enough to be canceled and killed in.
-FORTY_EIGHT = {"size": 48, "steps": 400, "pyramid": 1}
+#: Several seconds for a batch: a test that is held up still cancels and kills in the middle of it.
+FORTY_EIGHT = {"size": 48, "steps": 800, "pyramid": 1}
 THIRTY_TWO = {"size": 32, "steps": 100, "pyramid": 1}
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from client import Impasto, Job
 from deploy.local import House
-from tests.integration.service.support import SECONDS, HeldPicture, picture, wait_until_painting
+from tests.integration.service.support import SECONDS, SMALL, HeldPicture, picture, wait_until_painting
 from tests.support.waiting import wait_for
 from tests.support.web import Web
 
-#: A few seconds of painting: long enough to be killed in, short enough to be painted again.
-SOME_SECONDS = {"size": 128, "steps": 300, "pyramid": 1}
+#: Several seconds of painting: a test that is held up still kills in the middle of it.
+SOME_SECONDS = {"size": 128, "steps": 600, "pyramid": 1}
 VICTIMS = ["valkey", "api", "paint", "chores"]
 
 
@@ -24,15 +24,14 @@ def test_a_job_survives_the_kill_of(victim: str, impasto: Impasto, house: House)
     submitted = impasto.submit(picture(), [picture(hue=77)], spec=spec)
     wait_until_painting(impasto, submitted.id)
 
-    killed = _kill(house, victim)
+    _kill(house, victim)
 
     _succeeds_with_one_output(impasto, house, submitted)
-    wait_for(lambda: house.pids[victim] != killed, f"{victim} to be started again")
 
 
 def test_a_job_survives_the_kill_of_intake_in_mid_fetch(impasto: Impasto, house: House, web: Web):
     held = HeldPicture()
-    submitted = impasto.submit(web.route("/slow.png", held), [picture(hue=5)], spec=SOME_SECONDS)
+    submitted = impasto.submit(web.route("/slow.png", held), [picture(hue=5)], spec=SMALL)
     assert held.asked.wait(SECONDS)
 
     _kill(house, "intake")
@@ -46,10 +45,10 @@ def test_a_job_survives_the_kill_of_intake_in_mid_fetch(impasto: Impasto, house:
 def test_a_killed_painting_goes_on_from_its_checkpoint(
     impasto: Impasto, house: House, capfd: pytest.CaptureFixture[str]
 ):
-    submitted = impasto.submit(picture(), [picture(hue=78)], spec={**SOME_SECONDS, "steps": 700})
+    submitted = impasto.submit(picture(), [picture(hue=78)], spec={**SOME_SECONDS, "steps": 800})
     checkpoints = _data(house) / "checkpoints" / submitted.id
     # A second one is begun only when the record points at the first.
-    wait_for(lambda: list(checkpoints.glob("*-2")), "a second checkpoint", SECONDS)
+    wait_for(lambda: any(_number(path) >= 2 for path in checkpoints.glob("*")), "a second one", SECONDS)
 
     _kill(house, "paint")
 
@@ -59,7 +58,7 @@ def test_a_killed_painting_goes_on_from_its_checkpoint(
 
 
 def test_a_paint_worker_told_to_leave_puts_its_job_back_uncharged(impasto: Impasto, house: House):
-    submitted = impasto.submit(picture(), [picture(hue=79)], spec={**SOME_SECONDS, "steps": 500})
+    submitted = impasto.submit(picture(), [picture(hue=79)], spec=SOME_SECONDS)
     before = wait_until_painting(impasto, submitted.id)
 
     os.kill(house.pids["paint"], signal.SIGTERM)
@@ -68,10 +67,12 @@ def test_a_paint_worker_told_to_leave_puts_its_job_back_uncharged(impasto: Impas
     assert job.attempt == before.attempt == 1
 
 
-def _kill(house: House, victim: str) -> int:
-    pid = house.pids[victim]
-    os.kill(pid, signal.SIGKILL)
-    return pid
+def _number(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _kill(house: House, victim: str) -> None:
+    os.kill(house.pids[victim], signal.SIGKILL)
 
 
 def _data(house: House) -> Path:

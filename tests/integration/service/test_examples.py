@@ -81,8 +81,10 @@ def test_the_cron_job_paints_what_is_new_once(
     for number in range(2):
         (photos / f"{number}.jpg").write_bytes(picture(hue=number * 70))
     small = (EXAMPLES / "nightly.py").read_text().replace('"size": 512', '"size": 32, "steps": 3')
+    one_night = small.replace("datetime.now(UTC)", "datetime(2026, 2, 3, tzinfo=UTC)")
+    assert one_night != small
     script = tmp_path / "nightly.py"
-    script.write_text(small)
+    script.write_text(one_night)
     night = (sys.executable, script, photos, pictures[1], paintings)
     done = run(*night, PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
@@ -142,7 +144,7 @@ def test_the_web_application_shows_the_painting_that_a_webhook_told_of(
             return found and found[1]
 
         url = wait_for(painting, "the webhook", SECONDS)
-        assert facts(httpx.get(url, follow_redirects=True).content)[0] == "PNG"
+        assert facts(httpx.get(url, follow_redirects=True, timeout=60).content)[0] == "PNG"
 
 
 @pytest.mark.registry
@@ -152,7 +154,7 @@ def test_a_client_generated_in_python_does_a_job(
 ) -> None:
     tools = python_generator()
     document = tmp_path / "openapi.json"
-    document.write_bytes(httpx.get(f"{house.url}/openapi.json").content)
+    document.write_bytes(httpx.get(f"{house.url}/openapi.json", timeout=60).content)
     config = EXAMPLES / "openapi-python-client.yml"
     options = ("--meta", "none", "--config", config, "--output-path", tmp_path / "impasto_generated")
     made = run(tools / "bin" / "openapi-python-client", "generate", "--path", document, *options)
@@ -172,7 +174,7 @@ def test_a_client_generated_in_typescript_does_a_job(
 ) -> None:
     tools = typescript_generator()
     document = tmp_path / "openapi.json"
-    document.write_bytes(httpx.get(f"{house.url}/openapi.json").content)
+    document.write_bytes(httpx.get(f"{house.url}/openapi.json", timeout=60).content)
     (tmp_path / "node_modules").symlink_to(tools / "node_modules")
     (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
     shutil.copy(EXAMPLES / "generated.ts", tmp_path)

@@ -99,6 +99,13 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out, said
 
 
+def done(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What a run has printed, and said beside it, once every picture has its painting."""
+    code, out, said = ended(process)
+    assert code == 0, said
+    return out, said
+
+
 def paintings(folder: Path) -> dict[str, str]:
     """SHA-256 of every painting by its path."""
     out = folder.parent / "out"
@@ -121,8 +128,7 @@ def test_a_folder_is_painted_under_its_names_and_not_again(
     start: Start, command: Command, folder: Path, impasto: Impasto
 ) -> None:
     before = jobs_of(impasto)
-    code, out, said = ended(start(*command(*QUICK, "--json")))
-    assert code == 0, said
+    out, _ = done(start(*command(*QUICK, "--json")))
     assert list(paintings(folder)) == NAMES
     assert facts((folder.parent / "out" / "below" / "4.png").read_bytes()) == ("PNG", (32, 21))
     assert {
@@ -134,8 +140,7 @@ def test_a_folder_is_painted_under_its_names_and_not_again(
     first = paintings(folder)
     (folder.parent / "out" / "1.png").unlink()
     (folder / "5.png").write_bytes(picture(hue=210))
-    code, _, said = ended(start(*command(*QUICK)))
-    assert code == 0, said
+    done(start(*command(*QUICK)))
     assert paintings(folder).items() >= first.items()
     assert len(paintings(folder)) == 6
     assert len(jobs_of(impasto) - made) == 1
@@ -158,27 +163,69 @@ def test_a_run_that_was_killed_goes_on_without_painting_twice(
     assert again.stderr
     assert "5 pictures" in again.stderr.readline()
     os.kill(house.pids["api"], signal.SIGKILL)
-    code, _, said = ended(again)
-    assert code == 0, said
+    done(again)
     assert list(paintings(folder)) == NAMES
     assert paintings(folder).items() >= kept.items()
     assert len(jobs_of(impasto) - before) == 5
 
 
-def test_ctrl_c_leaves_the_jobs_going_and_says_how_to_go_on(
+@pytest.mark.parametrize("command", ["jobs", "batches"], indirect=True)
+@pytest.mark.parametrize("lost", ["succeeded", "painting"])
+def test_a_painting_that_a_killed_run_had_no_time_to_note_is_known_by_the_next(
+    start: Start, command: Command, folder: Path, impasto: Impasto, lost: str
+) -> None:
+    spec = (*QUICK, f"--seed={next(SEEDS)}")
+    done(start(*command(*spec)))
+    first, made = paintings(folder), jobs_of(impasto)
+    ledger = folder.parent / "out" / LEDGER
+    # What was noted of it is lost after the painting was in its place, or all that names the painting is.
+    kept = [line for line in ledger.read_text().splitlines() if '"succeeded"' not in line]
+    if lost == "painting":
+        kept = [line for line in kept if '"painting"' not in line]
+    ledger.write_text("".join(line + "\n" for line in kept))
+    _, said = done(start(*command(*spec)))
+    assert "5 succeeded" in said
+    assert paintings(folder) == first
+    assert jobs_of(impasto) == made
+
+
+def test_a_file_of_somebody_elses_is_not_painted_over_and_named(
     start: Start, command: Command, folder: Path, impasto: Impasto
 ) -> None:
-    before, spec = jobs_of(impasto), slow()
-    process = start(*command(*spec))
-    wait_for(lambda: len(jobs_of(impasto) - before) == 5, "the jobs", SECONDS)
-    process.send_signal(signal.SIGINT)
-    code, _, said = ended(process)
+    before = jobs_of(impasto)
+    mine = folder.parent / "out" / "2.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"somebody's own")
+    for _ in range(2):
+        code, _, said = ended(start(*command(*QUICK)))
+        assert code == 1
+        assert "2.png: refused: There is no room for its painting (in_the_way)" in said
+        assert mine.read_bytes() == b"somebody's own"
+        assert list(paintings(folder)) == NAMES
+        assert len(jobs_of(impasto) - before) == 4
+    mine.rename(folder.parent / "mine.png")
+    done(start(*command(*QUICK)))
+    assert list(paintings(folder)) == NAMES
+
+
+def test_ctrl_c_leaves_the_jobs_going_and_says_how_to_go_on(
+    start: Start, command: Command, folder: Path, impasto: Impasto, house: House
+) -> None:
+    before, spec, painter = jobs_of(impasto), slow(), house.pids["paint"]
+    os.kill(painter, signal.SIGSTOP)  # so that the jobs are going for as long as they have to be
+    try:
+        process = start(*command(*spec))
+        wait_for(lambda: len(jobs_of(impasto) - before) == 5, "the jobs", SECONDS)
+        process.send_signal(signal.SIGINT)
+        code, _, said = ended(process)
+    finally:
+        os.kill(painter, signal.SIGCONT)
     assert code == 130
     assert "The same command" in said or "the same command" in said
     assert "Traceback" not in said
     for job in jobs_of(impasto) - before:
         assert impasto.wait(job, SECONDS).succeeded
-    assert ended(start(*command(*spec)))[0] == 0
+    done(start(*command(*spec)))
     assert list(paintings(folder)) == NAMES
     assert len(jobs_of(impasto) - before) == 5
 
@@ -206,8 +253,7 @@ def test_what_fails_is_named_with_its_reason_and_the_rest_is_painted(
     assert "picture_unreadable" in said
     # Mended, it is painted by the next run, and the others are left alone.
     (folder / "2.png").write_bytes(picture(hue=5))
-    code, _, said = ended(start(*command(*QUICK)))
-    assert code == 0, said
+    done(start(*command(*QUICK)))
     assert list(paintings(folder)) == NAMES
 
 
@@ -238,13 +284,12 @@ def test_a_wrong_spec_ends_with_2_and_hands_nothing_in(
 def test_a_run_that_asks_for_something_else_is_refused_until_it_says_restart(
     start: Start, command: Command, folder: Path
 ) -> None:
-    assert ended(start(*command(*QUICK)))[0] == 0
+    done(start(*command(*QUICK)))
     first = paintings(folder)
     code, _, said = ended(start(*command(*QUICK, "--seed=8", "--init=noise")))
     assert (code, "--restart" in said) == (2, True)
     assert paintings(folder) == first
-    code, _, said = ended(start(*command(*QUICK, "--seed=8", "--init=noise", "--restart")))
-    assert code == 0, said
+    done(start(*command(*QUICK, "--seed=8", "--init=noise", "--restart")))
     assert paintings(folder) != first
 
 
@@ -260,4 +305,4 @@ def test_two_runs_into_one_folder_do_not_get_in_each_others_way(
     finally:
         os.kill(painter, signal.SIGCONT)
     assert (code, "another run" in said) == (1, True), said
-    assert ended(first)[0] == 0
+    done(first)

@@ -107,13 +107,13 @@ def test_a_purged_job_with_masks_leaves_nothing_behind(impasto: Impasto, house: 
     views = [job.raw["content"], shown, shown["mask"], shown["region"], job.raw["init"]]
     hashes = [view["sha256"] for view in views]
 
-    with connect(Settings(redis_url=house.redis_url)) as redis:
+    with connect(Settings(redis_url=house.redis_url, redis_timeout=20)) as redis:
         # One reference by the job, one by its upload, which lives on for its own time.
         assert redis.hmget(Key.REFS, hashes) == ["2"] * 5
         impasto.delete(job.id)
         assert redis.hmget(Key.REFS, hashes) == ["1"] * 5
         assert not [key for key in redis.scan_iter("*") if job.id in key]
-    wait_for(lambda: not [*(house.data_dir / "objects").rglob(f"*{job.id}*")], "the job's objects to be gone")
+    wait_for(lambda: not _kinds_of_objects(house, job.id), "the job's objects to be gone")
 
 
 @pytest.mark.parametrize("file_format", ["jpeg", "webp"])
@@ -144,7 +144,7 @@ def test_jobs_that_are_alike_share_one_painting_and_each_can_be_deleted(impasto:
     assert [job.raw["reused_from"] for job in others] == [first.id] * 2
     impasto.delete(first.id)
     impasto.delete(others[0].id)
-    with httpx.Client(base_url=house.url) as http:
+    with httpx.Client(base_url=house.url, timeout=60) as http:
         data = http.get(f"/v1/jobs/{others[1].id}/output").content
     assert hashlib.sha256(data).hexdigest() == first.output.sha256
     impasto.delete(others[1].id)
@@ -195,14 +195,10 @@ def test_an_ended_job_leaves_its_result_and_nothing_else_of_its_own(impasto: Imp
 
     impasto.wait(submitted.id, timeout=SECONDS)
 
-    objects = house.data_dir / "objects"
+    def only_a_result_is_left() -> bool:
+        return _kinds_of_objects(house, submitted.id) == {"outputs"}
 
-    def left() -> set[str]:
-        # Folders may go while they are looked at, which `os.walk` passes over.
-        found = (Path(folder, name) for folder, *names in os.walk(objects) for name in chain(*names))
-        return {path.relative_to(objects).parts[0] for path in found if submitted.id in str(path)}
-
-    wait_for(lambda: left() == {"outputs"}, "checkpoints and preview to be gone")
+    wait_for(only_a_result_is_left, "checkpoints and preview to be gone")
 
 
 def test_a_picture_of_one_pixel_is_painted(impasto: Impasto, tmp_path: Path):
@@ -241,6 +237,14 @@ def test_a_running_job_shows_progress_and_a_preview(impasto: Impasto):
         impasto.cancel(submitted.id)
 
 
+def _kinds_of_objects(house: House, job_id: str) -> set[str]:
+    """The folders in which something of a job lies."""
+    objects = house.data_dir / "objects"
+    # Folders may go while they are looked at, which `os.walk` passes over.
+    found = (Path(folder, name) for folder, *names in os.walk(objects) for name in chain(*names))
+    return {path.relative_to(objects).parts[0] for path in found if job_id in str(path)}
+
+
 def _failure(impasto: Impasto, job_id: str) -> JobError:
     with pytest.raises(JobFailed) as ended:
         impasto.wait(job_id, timeout=SECONDS)
@@ -249,7 +253,7 @@ def _failure(impasto: Impasto, job_id: str) -> JobError:
 
 
 def _get(url: str) -> bytes | None:
-    response = httpx.get(url)
+    response = httpx.get(url, timeout=60)
     return response.content if response.is_success else None
 
 
@@ -262,7 +266,7 @@ def test_a_receiver_is_told_of_a_job_and_finds_the_picture_that_it_is_told_of(ho
         "webhook": {"url": took.url},
         "fresh": True,
     }
-    with httpx.Client(base_url=house.url) as http:
+    with httpx.Client(base_url=house.url, timeout=60) as http:
         job = http.post("/v1/jobs", json=body).json()
         wait_for(lambda: len(took.got) >= 2, "the receiver to be told", SECONDS)
         secret = http.get("/v1/webhooks/secret").json()["secret"]

@@ -23,10 +23,10 @@ def test_a_result_on_s3_is_reached_by_a_presigned_address(s3: S3Server, tmp_path
     with running_house(tmp_path / "data", **settings) as house, Impasto(house.url) as impasto:
         job = impasto.wait(impasto.submit(picture(), [picture(hue=60)], spec=SMALL).id, timeout=SECONDS)
 
-        redirect = httpx.get(job.output.url)
+        redirect = httpx.get(job.output.url, timeout=60)
         assert redirect.status_code == httpx.codes.FOUND
         assert redirect.headers["location"].startswith(s3.endpoint)
-        served = httpx.get(redirect.headers["location"])
+        served = httpx.get(redirect.headers["location"], timeout=60)
         assert served.headers["content-type"] == "image/png"
         assert facts(served.content)[0] == "PNG"
         saved = impasto.download(job, tmp_path / "out.png")

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from shared.settings import Settings
 from tests.support.api import ApiServer, checked_client
 from tests.support.batches import chores, new_batch, work_off
 from tests.support.jobs import claim_paint, clean, output
-from tests.support.rig import Rig
+from tests.support.rig import SHORT_LEASE, Rig
 from tests.support.s3 import S3Server
 from tests.support.waiting import wait_for
 from worker.chores import archives as building
@@ -372,7 +373,7 @@ def test_a_download_that_broke_off_goes_on_to_the_same_bytes(house: House, http:
     assert http.get(address, headers={"Range": "bytes=5-9", "If-None-Match": tag}).status_code == 304
     refused = http.get(address, headers={"If-Match": '"another"'})
     assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
-    head = httpx.head(f"{http.base_url}{address}", headers={"Range": "bytes=5-9"})
+    head = httpx.head(f"{http.base_url}{address}", headers={"Range": "bytes=5-9"}, timeout=60)
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(whole)))
     beyond = http.get(address, headers={"Range": f"bytes={len(whole)}-"})
     assert beyond.status_code == 416
@@ -427,18 +428,24 @@ def test_on_s3_the_address_is_answered(
         answer = http.get(f"/v1/batches/{batch.id}/archive.zip")
         assert answer.status_code == 302
         assert answer.headers["Cache-Control"] == "no-store"
-    got = httpx.get(answer.headers["Location"], headers={"Range": "bytes=10-"})
+    got = httpx.get(answer.headers["Location"], headers={"Range": "bytes=10-"}, timeout=60)
     assert whole[:10] + got.content == whole
 
 
 def test_a_chores_worker_that_is_killed_while_it_builds_is_followed_by_another(tmp_path: Path) -> None:
-    with Rig(tmp_path, storage="local") as rig:
+    with Rig(tmp_path, storage="local", **SHORT_LEASE) as rig:
         house = House(rig.client, rig.config)
-        batch = house.ended(1200)
+        batch = house.ended(200)
+        [item] = house.batches.stretch(batch.uid, 150, 1)
+        assert item.job.output
+        picture, aside = rig.config.objects_dir / item.job.output.key, tmp_path / "aside"
+        picture.rename(aside)
+        os.mkfifo(picture)  # whoever reads it hangs
         first = rig.worker(Queue.CHORES)
         house.archives.want(batch)
         wait_for(lambda: house.archives.want(batch).done, "some of it to be built")
         first.kill()
+        aside.replace(picture)
         left = house.archives.want(batch)
         rig.worker(Queue.CHORES)
         ready = wait_for(

@@ -22,8 +22,10 @@ from shared.objects.s3 import S3Objects
 from shared.settings import Settings
 from tests.support.batches import chores, new_batch, work_off
 from tests.support.jobs import claim_paint, clean, output
-from tests.support.rig import Rig
+from tests.support.proxy import pass_on
+from tests.support.rig import SHORT_LEASE, Rig
 from tests.support.s3 import S3Server
+from tests.support.s3_faults import Holding
 from tests.support.waiting import wait_for
 from worker.chores import archives as building
 from worker.chores.archives import ArchiveWork
@@ -117,7 +119,7 @@ def test_an_archive_of_several_parts_can_be_gone_on_with_where_a_download_broke_
     )
     assert url
     have = PART_BYTES + 12_345
-    with httpx.stream("GET", url) as broken:
+    with httpx.stream("GET", url, timeout=60) as broken:
         assert int(broken.headers["Content-Length"]) == len(whole)
         tag = broken.headers["ETag"]
     assert not tag.startswith("W/")
@@ -125,9 +127,10 @@ def test_an_archive_of_several_parts_can_be_gone_on_with_where_a_download_broke_
     assert rest.status_code == 206
     assert rest.headers["Content-Range"] == f"bytes {have}-{len(whole) - 1}/{len(whole)}"
     assert whole[:have] + rest.content == whole
-    last = httpx.get(url, headers={"Range": "bytes=-22"})
+    last = httpx.get(url, headers={"Range": "bytes=-22"}, timeout=60)
     assert (last.status_code, last.content) == (206, whole[-22:])
-    assert httpx.get(url, headers={"Range": f"bytes={len(whole)}-"}).status_code == 416
+    beyond = httpx.get(url, headers={"Range": f"bytes={len(whole)}-"}, timeout=60)
+    assert beyond.status_code == 416
 
 
 def fence_of(house: House, batch: Batch) -> str:
@@ -162,15 +165,23 @@ def test_parts_of_whoever_is_never_followed_are_swept_and_those_under_way_are_no
     dead.finish()
 
 
+def second_parts(chunk: bytes) -> bool:
+    """Requests that send the second part of an upload."""
+    return chunk.startswith(b"PUT /") and b"partNumber=2" in chunk.partition(b"\r\n")[0]
+
+
 def test_parts_of_a_worker_that_is_killed_are_aborted_by_its_follower(tmp_path: Path, s3: S3Server) -> None:
-    with Rig(tmp_path, s3=s3) as rig:
+    with Rig(tmp_path, s3=s3, **SHORT_LEASE) as rig:
         house = House(rig.client, rig.config)
-        batch = house.ended(400)
+        batch = house.ended(200)
+        rig.s3_proxy.rule = hanging = Holding(second_parts)
         first = rig.worker(Queue.CHORES)
-        wait_for(lambda: house.unfinished, "the first part to be sent")
+        assert hanging.held.wait(60), "the first part was sent"
         first.freeze()
         left = house.unfinished
         first.kill()
+        rig.s3_proxy.cut_all()  # so that nothing of the first arrives later
+        rig.s3_proxy.rule = pass_on
         assert house.archives.want(batch).key is None, "it was killed too late for this test"
         assert len(left) == 1
         assert house.unfinished == left, "who is killed aborts nothing"
@@ -178,6 +189,6 @@ def test_parts_of_a_worker_that_is_killed_are_aborted_by_its_follower(tmp_path: 
         ready = wait_for(
             lambda: found if (found := house.archives.want(batch)).key else None, "the archive", 120
         )
-        check(house.objects, ready.key, 400)
+        check(house.objects, ready.key, 200)
         assert house.unfinished == []
         assert [stat.key for stat in house.objects.list(PREFIX)] == [ready.key] != left

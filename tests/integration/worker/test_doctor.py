@@ -23,7 +23,7 @@ from worker.chores.checkup import Checkup
 
 @pytest.fixture
 def config(valkey: str, tmp_path: Path) -> Settings:
-    return Settings(redis_url=valkey, data_dir=tmp_path, reap_seconds=0.1)
+    return Settings(redis_url=valkey, redis_timeout=20, data_dir=tmp_path, reap_seconds=0.1)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from worker.pictures import load
 
 @pytest.fixture
 def config(valkey: str, tmp_path: Path) -> Settings:
-    return Settings(redis_url=valkey, data_dir=tmp_path)
+    return Settings(redis_url=valkey, redis_timeout=20, data_dir=tmp_path)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import json
 import time
+from codecs import BOM_UTF8
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from shared.errors import InvalidRequest, MalformedRequest
 from shared.requests.bodies import parse
 from shared.requests.models import JobRequest
+from shared.settings import Settings
+from shared.spec import Spec
 
 A, B = "https://example.org/a.jpg", "https://example.org/b.jpg"
 
@@ -133,6 +136,7 @@ def test_the_forms_of_an_image_are_accepted(image: str) -> None:
         "http://a b/",
         "http://[::1/a",
         "http://h:0/a",
+        f"http://example.org/{'x' * 5000}",
     ],
 )
 def test_what_is_no_image_is_refused(image: str) -> None:
@@ -159,14 +163,23 @@ def test_what_is_not_json_is_refused_with_its_place(body: bytes, where: str) -> 
         parse(JobRequest, body)
 
 
+def test_a_byte_order_mark_in_front_is_ignored() -> None:
+    body = json.dumps({"content": A, "styles": [B]}).encode()
+    marked = parse(JobRequest, BOM_UTF8 + body)
+    assert marked.model == parse(JobRequest, body).model
+    assert marked.model is not None
+
+
 def test_the_same_request_written_differently_has_the_same_fingerprint() -> None:
     plain = fingerprint({"content": A, "styles": [B]})
     assert plain == fingerprint(
-        {"styles": [{"image": B, "weight": 1}], "content": A, "priority": 0, "spec": {}}
+        {"styles": [{"image": B, "weight": 1}], "content": A, "priority": 0, "fresh": False, "spec": {}}
     )
     assert plain == fingerprint({"content": A, "styles": [{"image": B}], "spec": {"preset": "painting"}})
     nothing = {"image": B, "mask": None, "region": None}
-    assert plain == fingerprint({"content": A, "styles": [nothing], "init": None})
+    assert plain == fingerprint({"content": A, "styles": [nothing], "init": None, "metadata": {}})
+    unsaid = {"spec": {"size": None}, "deadline_seconds": None}
+    assert plain == fingerprint({"content": A, "styles": [B], **unsaid})
 
 
 @pytest.mark.parametrize(
@@ -181,6 +194,9 @@ def test_the_same_request_written_differently_has_the_same_fingerprint() -> None
         {"metadata": {"a": "b"}},
         {"priority": 1},
         {"deadline_seconds": 60},
+        {"deadline_seconds": Settings().deadline_seconds},
+        {"retention_seconds": Settings().retention_seconds},
+        {"spec": {"tv_weight": Spec().tv_weight}},
     ],
 )
 def test_another_request_has_another_fingerprint(change: dict[str, Any]) -> None:

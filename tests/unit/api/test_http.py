@@ -78,6 +78,15 @@ def test_faults_of_a_query_come_together(http: FlaskClient) -> None:
     assert pointers == {"/query/status", "/query/limit", "/query/bach"}
 
 
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/batches", "/v1/webhooks/deliveries"])
+def test_a_parameter_that_is_given_twice_is_named(http: FlaskClient, path: str) -> None:
+    answer = http.get(f"{path}?limit=1&limit=2&page_token=a")
+    assert answer.json
+    [error] = answer.json["errors"]
+    assert error["pointer"] == "/query/limit"
+    assert "given 2 times" in error["detail"]
+
+
 def test_an_error_of_ours_tells_the_caller_nothing_but_its_name(
     make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
 ) -> None:

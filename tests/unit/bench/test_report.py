@@ -68,4 +68,4 @@ def test_seconds_keep_the_digits_that_matter() -> None:
 
 def test_every_benchmark_is_a_file() -> None:
     for bench in report.BENCHES:
-        assert (Path(report.__file__).parent / f"{bench.name}.py").is_file()
+        assert (Path(report.__file__).parent / f"{bench.module or bench.name}.py").is_file()

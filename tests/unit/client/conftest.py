@@ -5,9 +5,11 @@ A test that asks for `impasto` runs twice: with the blocking client, and with th
 
 import asyncio
 import inspect
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,6 +17,8 @@ import pytest
 from client import AsyncImpasto, Impasto, Retries
 from tests.support.web import Answer, Exchange, Web
 
+#: Of one request: none of these tests waits for it to run out.
+SECONDS = 30
 QUICK = Retries(attempts=3, first_seconds=0.001, longest_seconds=0.002, patience_seconds=1)
 TOKEN = "a-long-random-string"
 
@@ -28,10 +32,10 @@ def web() -> Iterator[Web]:
 @pytest.fixture(params=["blocking", "asyncio"])
 def impasto(web: Web, request: pytest.FixtureRequest) -> Iterator[Impasto]:
     if request.param == "blocking":
-        with Impasto(web.url, TOKEN, timeout=5, retries=QUICK) as client:
+        with Impasto(web.url, TOKEN, timeout=SECONDS, retries=QUICK) as client:
             yield client
     else:
-        with awaited(AsyncImpasto(web.url, TOKEN, timeout=5, retries=QUICK)) as client:
+        with awaited(AsyncImpasto(web.url, TOKEN, timeout=SECONDS, retries=QUICK)) as client:
             yield client
 
 
@@ -70,6 +74,12 @@ class _Awaited:
                 yield value
         finally:
             self._runner.run(end())
+
+
+def ticking(seconds: float) -> SimpleNamespace:
+    """Stands for the module `time`: so many seconds pass between two looks at the clock."""
+    ticks = itertools.count(0, seconds)
+    return SimpleNamespace(monotonic=lambda: next(ticks))
 
 
 def answer_json(data: Any, status: int = 200, **headers: str) -> Answer:

@@ -14,12 +14,13 @@ from client import (
     Retries,
     Style,
     UnfinishedError,
+    UnsendableError,
     WaitTimeoutError,
 )
 from client.models import AttemptError, Job, Progress
 from shared.spec import Spec, SpecRequest
 from tests.support.web import Exchange, Web, content, in_turn, status
-from tests.unit.client.conftest import QUICK, Inbox, answer_json, job, problem
+from tests.unit.client.conftest import QUICK, Inbox, answer_json, job, problem, ticking
 
 URL = "https://example.org/a.jpg"
 DONE = job(
@@ -96,6 +97,25 @@ def test_a_file_that_is_not_there_is_found_before_anything_is_sent(web: Web, imp
     assert web.seen == []
 
 
+def test_the_scheme_of_an_address_may_be_written_in_capitals(web: Web, impasto: Impasto) -> None:
+    inbox = Inbox(job())
+    web.route("/v1/jobs", inbox)
+    impasto.submit("HTTPS://Example.org/A.jpg", ["Upload:up_A", "Data:image/png;base64,AAAA"])
+    assert inbox.json == {
+        "content": "https://Example.org/A.jpg",
+        "styles": ["upload:up_A", "data:image/png;base64,AAAA"],
+    }
+
+
+@pytest.mark.parametrize("address", ["ftp://example.org/a.jpg", "FILE:///a.jpg", "s3://bucket/a.jpg"])
+def test_an_address_that_nobody_fetches_is_not_taken_for_a_file(
+    web: Web, impasto: Impasto, address: str
+) -> None:
+    with pytest.raises(UnsendableError, match="an http or https address, a file, or upload:ID"):
+        impasto.submit(URL, [address])
+    assert web.seen == []
+
+
 def test_a_single_picture_in_place_of_the_list_is_refused(impasto: Impasto) -> None:
     with pytest.raises(TypeError, match="in a list"):
         impasto.submit(URL, URL)
@@ -135,6 +155,13 @@ def test_a_key_of_the_callers_own_is_sent(web: Web, impasto: Impasto) -> None:
     web.route("/v1/jobs", answer_json(job(), 202))
     impasto.submit(URL, [URL], idempotency_key="order-17")
     assert web.seen[0].headers["Idempotency-Key"] == "order-17"
+
+
+@pytest.mark.parametrize("key", ["\u00e9", "order\n17", "order-17 "])
+def test_a_key_that_no_header_can_carry_is_named(web: Web, impasto: Impasto, key: str) -> None:
+    with pytest.raises(UnsendableError, match=r"^the Idempotency-Key "):
+        impasto.submit(URL, [URL], idempotency_key=key)
+    assert web.seen == []
 
 
 def test_an_id_of_the_callers_own_is_put(web: Web, impasto: Impasto) -> None:
@@ -265,9 +292,10 @@ def test_waiting_goes_on_while_the_service_is_away(web: Web, impasto: Impasto) -
     assert impasto.wait("job_1").succeeded
 
 
-def test_waiting_ends_when_the_service_stays_away(web: Web) -> None:
+def test_waiting_ends_when_the_service_stays_away(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.looking.time", ticking(0.1))
     web.route("/v1/jobs/job_1", status(503))
-    hasty = Retries(attempts=1, first_seconds=0.001, absence_seconds=0.05)
+    hasty = Retries(attempts=1, first_seconds=0.001, absence_seconds=1)
     with Impasto(web.url, retries=hasty) as impasto, pytest.raises(ApiError):
         impasto.wait("job_1")
     assert len(web.seen) > 1

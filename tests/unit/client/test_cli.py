@@ -139,6 +139,93 @@ def test_an_output_file_means_waiting(served: Web, here: Path) -> None:
     assert (here / "painted.png").read_bytes() == PICTURE
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("a.jpg", "jpeg"),
+        ("a.JPEG", "jpeg"),
+        ("a.webp", "webp"),
+        ("a.png", None),
+        ("a", None),
+        ("a.gif", None),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_submit_asks_for_the_format_that_its_file_is_called_after(
+    served: Web, name: str, asked: str | None
+) -> None:
+    inbox = Inbox(job(), 202)
+    served.route("/v1/jobs", inbox)
+    served.route("/v1/jobs/job_1", answer_json(job(status="canceled", stage=None)))
+    impasto("submit", URL, URL, "-o", name)
+    assert inbox.json.get("spec") == (asked and {"output_format": asked})
+
+
+@pytest.mark.usefixtures("here")
+def test_a_format_of_the_callers_own_goes_with_any_other_name(served: Web) -> None:
+    inbox = Inbox(job(), 202)
+    served.route("/v1/jobs", inbox)
+    served.route("/v1/jobs/job_1", answer_json(job(status="canceled", stage=None)))
+    for name in ("a.jpg", "a"):
+        impasto("submit", URL, URL, "-o", name, "--output-format=jpeg")
+        assert inbox.json["spec"] == {"output_format": "jpeg"}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_format_that_contradicts_the_name_of_the_file_is_refused(served: Web) -> None:
+    result = impasto("submit", URL, URL, "-o", "a.jpg", "--output-format=png")
+    assert result.exit_code == 2
+    assert "--output-format asks for png, and a.jpg is called like a file of the format jpeg" in result.stderr
+    assert served.seen == []
+
+
+def test_a_picture_of_another_format_than_its_name_says_is_told(served: Web, here: Path) -> None:
+    served.route("/v1/jobs/job_1", answer_json(done(served)))
+    served.file("/v1/jobs/job_1/output", PICTURE)
+    assert "a.webp holds a picture of the format png" in impasto("get", "job_1", "-o", "a.webp").stderr
+    assert (here / "a.webp").read_bytes() == PICTURE
+    assert impasto("get", "job_1", "-o", "a.PNG").stderr == ""
+
+
+@pytest.mark.parametrize("command", [("submit", URL, URL), ("get", "job_1")], ids=["submit", "get"])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("none/a.png", "there is no folder none: make it first, or name another"),
+        ("file/a.png", "there is no folder file"),
+        ("folder", "'folder' is a folder: name a file in it, such as folder/painting.png"),
+        ("none/", "'none/' is a folder"),
+        ("/proc/a.png", "the folder /proc takes no file a.png ("),
+        ("a" * 250 + ".png", "(File name too long)"),
+        ("a" * 400 + ".png", "(File name too long)"),
+        ("a" * 300 + "/a.png", "there is no folder aaa"),
+    ],
+    ids=[
+        "missing",
+        "below a file",
+        "folder",
+        "slash",
+        "not writable",
+        "too long on its way",
+        "too long",
+        "folder too long",
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(
+    served: Web, here: Path, command: tuple[str, ...], name: str, says: str
+) -> None:
+    touched = {here / "file", here / "folder"}
+    (here / "file").write_bytes(b"")
+    (here / "folder").mkdir()
+    result = impasto(*command, "-o", name)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "Invalid value for '-o' / '--output': " in said
+    assert says in said
+    assert served.seen == []
+    assert set(here.iterdir()) == touched
+
+
 def test_a_failed_job_ends_with_1_and_its_reason(served: Web) -> None:
     error = {"code": "fetch_failed", "title": "Not fetched", "detail": "answered 404", "pointer": "/styles/0"}
     served.route("/v1/jobs", answer_json(job(), 202))
@@ -182,6 +269,7 @@ def test_a_failing_service_ends_with_3(served: Web, answer: Answer) -> None:
         ("submit", URL, URL, "--init=picture"),
         ("submit", URL, URL, "--metadata=order"),
         ("submit", "no-such-file.jpg", URL),
+        ("submit", "ftp://example.org/a.jpg", URL),
         ("status", "job_1", "--url=ftp://example.org"),
         ("list", "--status=odd"),
         ("batch", ".", "-o", "out"),
@@ -197,6 +285,43 @@ def test_a_wrong_command_line_ends_with_2_and_sends_nothing(served: Web, argumen
     assert result.exit_code == 2
     assert result.stderr
     assert served.seen == []
+
+
+@pytest.mark.parametrize("token", ["\u00e9", "token\n", "to\nken"])
+def test_a_token_that_cannot_be_sent_ends_with_2_and_names_where_it_is_from(
+    served: Web, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("IMPASTO_TOKEN", token)
+    result = impasto("list")
+    assert result.exit_code == 2
+    assert "--token or IMPASTO_TOKEN: the token " in result.stderr
+    assert served.seen == []
+
+
+def test_an_address_that_nobody_fetches_is_named_as_it_was_written(served: Web) -> None:
+    result = impasto("submit", URL, "ftp://example.org/a.jpg")
+    assert result.stderr == (
+        "impasto: ftp://example.org/a.jpg: a picture is an http or https address, a file, or upload:ID\n"
+    )
+    assert served.seen == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "out"),
+    [(".", "."), ("q", "./q/"), ("q", "q/../q"), ("q", "link"), ("link", "q")],
+    ids=["here", "dot", "up and down", "link", "other link"],
+)
+def test_paintings_do_not_go_where_their_pictures_are(served: Web, here: Path, folder: str, out: str) -> None:
+    (here / "q").mkdir()
+    (here / "link").symlink_to("q")
+    (here / "q" / "a.png").write_bytes(PICTURE)
+    result = impasto("batch", folder, "--style", URL, "-o", out)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "'-o' / '--out'" in said
+    assert "is FOLDER itself, where paintings would take the place of pictures: name another" in said
+    assert served.seen == []
+    assert [path.name for path in (here / "q").iterdir()] == ["a.png"]
 
 
 def test_status_shows_a_job_for_people_and_for_programs(served: Web) -> None:
@@ -277,7 +402,7 @@ def test_the_program_itself_ends_with_3_and_no_traceback_where_nobody_listens() 
             env={**os.environ, "IMPASTO_URL": address},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
     assert done.returncode == 3

@@ -10,7 +10,7 @@ from client import ApiError, Impasto, Retries, UnreachableError
 from client.errors import ImpastoError
 from client.events import EventReader
 from tests.support.web import Exchange, Web, in_turn, status
-from tests.unit.client.conftest import answer_json, batch, job, problem, stream
+from tests.unit.client.conftest import answer_json, batch, job, problem, stream, ticking
 
 PATH = "/v1/jobs/job_1/events"
 
@@ -111,12 +111,14 @@ def test_a_refusal_ends_the_events(web: Web, impasto: Impasto) -> None:
     assert len(web.seen) == 1
 
 
-def test_a_service_that_stays_away_ends_the_events(web: Web) -> None:
+def test_a_service_that_stays_away_ends_the_events(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.events.time", ticking(0.1))
+
     def drop(exchange: Exchange) -> None:
         exchange.close_connection = True
 
     web.route(PATH, drop)
-    hasty = Retries(first_seconds=0.01, absence_seconds=0.05)
+    hasty = Retries(first_seconds=0.01, absence_seconds=1)
     with Impasto(web.url, retries=hasty) as impasto, pytest.raises(UnreachableError):
         list(impasto.events("job_1"))
     assert len(web.seen) > 1

@@ -1,5 +1,6 @@
 """Which files of a folder are painted, what the paintings are called, and what is remembered of it."""
 
+import hashlib
 import json
 import resource
 import subprocess
@@ -15,9 +16,12 @@ from client.folder import Walk, folded, painting_of, stem_of
 from client.folder_report import in_words, shown, summary
 from client.folder_run import Asked, Fate, FolderRun
 from client.ledger import Ledger
-from client.models import JobError, Style
+from client.models import Job, JobError, Output, Style
+from client.paintings import Paintings
 
 ROOT = Path(__file__).parents[3]
+#: SHA-256 of what `touch` writes.
+X = hashlib.sha256(b"x").hexdigest()
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -53,24 +57,24 @@ def test_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "media", "painting"),
+    ("name", "file_format", "painting"),
     [
-        ("a.png", "image/png", "a.png"),
-        ("a.PNG", "image/png", "a.PNG"),
-        ("below/a.jpeg", "image/jpeg", "below/a.jpeg"),
-        ("a.jpg", "image/png", "a.png"),
-        ("a.b.tif", "image/jpeg", "a.b.jpg"),
-        ("a.png", "image/avif", "a.avif"),
+        ("a.png", "png", "a.png"),
+        ("a.PNG", "png", "a.PNG"),
+        ("below/a.jpeg", "jpeg", "below/a.jpeg"),
+        ("a.jpg", "png", "a.png"),
+        ("a.b.tif", "jpeg", "a.b.jpg"),
+        ("a.png", "avif", "a.avif"),
     ],
 )
-def test_a_painting_is_called_like_its_picture(name: str, media: str, painting: str) -> None:
-    assert painting_of(name, stem_of(name, set()), media) == painting
+def test_a_painting_is_called_like_its_picture(name: str, file_format: str, painting: str) -> None:
+    assert painting_of(name, stem_of(name, set()), file_format) == painting
 
 
 def test_two_pictures_of_one_name_have_two_paintings() -> None:
     taken = {stem_of("a.jpg", set())}
     stem = stem_of("A.png", taken)
-    assert painting_of("A.png", stem, "image/png") == "A.png.png"
+    assert painting_of("A.png", stem, "png") == "A.png.png"
     assert stem_of("b.png", taken) == "b"
 
 
@@ -95,7 +99,7 @@ def test_no_two_paintings_are_one_where_case_and_normal_form_are_no_difference(
     for name in names:
         stem = stem_of(name, taken)
         taken.add(folded(stem))
-        paintings.append(painting_of(name, stem, "image/png"))
+        paintings.append(painting_of(name, stem, "png"))
     assert len({normalize("NFC", one).casefold() for one in paintings}) == len(names), paintings
 
 
@@ -187,6 +191,62 @@ def test_a_file_that_cannot_be_read_is_refused_and_the_others_go_on(tmp_path: Pa
         assert run.begin() == ["a.png", "b.png", "c.png"]
 
 
+def test_a_file_that_no_run_has_made_refuses_its_picture_and_the_others_go_on(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "a.png", "b.png", "below/c.gif")
+    out = touch(tmp_path / "out", "a.png", "b.jpg", "below/c.png")
+    for _ in range(2):
+        with (
+            Impasto("http://127.0.0.1:9") as nobody,
+            FolderRun(nobody, Walk(folder), out, Asked([Style("upload:up_1")]), Told()) as run,
+        ):
+            assert run.begin() == ["b.png"]
+            first, _, third = run.finish()
+        for fate, painting in ((first, "a.png"), (third, "below/c.png")):
+            assert fate.error
+            assert (fate.status, fate.error.code) == ("refused", "in_the_way")
+            assert f"{out / painting} is in the way" in fate.error.detail
+            assert "Move it elsewhere" in fate.error.detail
+    (out / "a.png").unlink()
+    jpeg = Asked([Style("upload:up_1")], spec={"output_format": "jpeg"})
+    with (
+        Impasto("http://127.0.0.1:9") as nobody,
+        FolderRun(nobody, Walk(folder), out, jpeg, Told(), restart=True) as run,
+    ):
+        assert run.begin() == ["a.png", "below/c.gif"]
+
+
+def test_a_file_that_came_while_its_picture_was_painted_stays_as_it_is(tmp_path: Path) -> None:
+    folder, out = touch(tmp_path / "in", "a.png"), tmp_path / "out"
+    output = Output("http://127.0.0.1:9/a", hashlib.sha256(b"painted").hexdigest(), "image/png")
+    with (
+        Impasto("http://127.0.0.1:9") as nobody,
+        FolderRun(nobody, Walk(folder), out, Asked([Style("upload:up_1")]), Told()) as run,
+    ):
+        assert run.begin() == ["a.png"]
+        touch(out, "a.png")
+        run.ended("a.png", Job(id="job_1", status="succeeded", output=output))
+        [fate] = run.finish()
+        assert fate.error
+        assert (fate.status, fate.error.code) == ("painted", "not_stored")
+        assert "a.png is in the way" in fate.error.detail
+    assert (out / "a.png").read_bytes() == b"x"
+
+
+def test_a_run_that_begins_all_anew_knows_its_paintings(tmp_path: Path) -> None:
+    folder, out = touch(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+    with (
+        Impasto("http://127.0.0.1:9") as nobody,
+        FolderRun(nobody, Walk(folder), out, Asked([Style("upload:up_1")]), Told()) as run,
+    ):
+        Paintings(out, run.ledger).store("a.png", X, lambda target: target.write_bytes(b"x"))
+    touch(out, "b.png")
+    with (
+        Impasto("http://127.0.0.1:9") as nobody,
+        FolderRun(nobody, Walk(folder), out, Asked([Style("upload:up_2")]), Told(), restart=True) as run,
+    ):
+        assert run.begin() == ["a.png"]
+
+
 def test_a_name_obeys_no_terminal_and_keeps_to_its_line() -> None:
     assert shown("e\u0301 é.png") == "e\u0301 é.png"
     assert shown("\x1b[31m\n\udcff") == "\\x1b[31m\\n\\udcff"
@@ -200,6 +260,17 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ImpastoError):
             Ledger(path)
         assert path.read_bytes() == data
+
+
+def test_one_kind_alone_can_be_kept_of_a_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with Ledger(path) as ledger:
+        ledger.note("file", "a", size=1)
+        ledger.note("painting", "a.png", coming=X)
+    Ledger(path, only="painting").close()
+    with Ledger(path) as ledger:
+        assert ledger.get("painting", "a.png") == {"coming": X}
+        assert list(ledger.all("file")) == []
 
 
 def test_one_process_has_the_ledger_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:

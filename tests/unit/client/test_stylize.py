@@ -48,7 +48,7 @@ def test_without_the_engine_it_says_what_to_install(tmp_path: Path) -> None:
         [sys.executable, "-c", BLOCKED, picture, picture, "-o", tmp_path / "b.png"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert (done.returncode, done.stderr) == (

@@ -46,12 +46,11 @@ def test_a_changed_body_is_refused(body: bytes) -> None:
         webhooks.verify(signed(), body, SECRET)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"Webhook_Id": "msg_2"}, {"Webhook_Timestamp": str(int(time.time()) + 7)}]
-)
-def test_a_changed_id_or_time_is_refused(changes: dict[str, str]) -> None:
-    with pytest.raises(WebhookError, match="no signature"):
-        webhooks.verify(signed(**changes), BODY, SECRET)
+def test_a_changed_id_or_time_is_refused() -> None:
+    later = str(int(time.time()) + 7)
+    for changes in {"Webhook_Id": "msg_2"}, {"Webhook_Timestamp": later}:
+        with pytest.raises(WebhookError, match="no signature"):
+            webhooks.verify(signed(**changes), BODY, SECRET)
 
 
 def test_another_secret_is_refused_and_one_of_several_is_enough() -> None:

@@ -254,6 +254,31 @@ def test_requests_of_another_shape_or_step_are_refused(shipped: Engine, requests
         shipped.stylize_batch([requests[0], replace(requests[1], resume=resume)])
 
 
+def test_a_refused_batch_is_told_what_differs(shipped: Engine, requests: list[Request]) -> None:
+    other = requests[1].spec.model_copy(update={"steps": 9, "optimizer": "adam"})
+    with pytest.raises(ValueError, match=r"share: steps, optimizer$"):
+        shipped.stylize_batch([requests[0], replace(requests[1], spec=other)])
+
+
+def test_pictures_of_one_size_at_the_end_have_one_size_all_the_way(
+    shipped: Engine, make_spec: MakeSpec
+) -> None:
+    # Given two that would be of 128 x 85 and 128 x 86 at the first level, going by themselves
+    spec = make_spec(size=512, steps=3, pyramid=3)
+    styles = [Style(waves(40, 60, 0.5))]
+    pair = [Request(waves(height, 1500, 0.1), styles, spec) for height in (1001, 1003)]
+    kept: list[Checkpoint] = []
+    shipped.stylize_batch(
+        [replace(one, on_progress=lambda told: kept.append(told.checkpoint())) for one in pair]
+    )
+    ways = [checkpoint for checkpoint in kept if checkpoint.step == 1]
+    assert [tuple(one.image.shape) for one in ways] == [(3, 86, 128), (3, 86, 128)]
+    resumed = shipped.stylize_batch(
+        [replace(one, resume=checkpoint) for one, checkpoint in zip(pair, ways, strict=True)]
+    )
+    assert [one.image.shape for one in outcomes(resumed)] == [(3, 342, 512)] * 2
+
+
 def test_an_unsound_request_gets_its_error_in_its_place(shipped: Engine, requests: list[Request]) -> None:
     requests = alike(requests, steps=3)
     spoilt = requests[1].content.clone()

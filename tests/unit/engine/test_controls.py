@@ -207,6 +207,37 @@ def test_outside_all_regions_the_content_stays(paint: Paint, content: Tensor) ->
     assert float(change[48:].mean()) < 0.4 * float(change[:32].mean())
 
 
+def test_outside_all_regions_the_content_stays_sharp(paint: Paint) -> None:
+    # Given a content of fine stripes, the defaults, and a style for its left quarter
+    fine = stripes(5, 192, colour=(0.8, 0.8, 0.8))
+    left = torch.zeros(64, 64)
+    left[:, :16] = 1
+    style = Style(dots(), region=left)
+    painted = paint(style, shown=fine, size=192, steps=60, pyramid=0, tv_weight=None).image
+    assert float((painted - fine)[:, :, 128:].abs().mean()) < 0.02
+
+
+def test_a_region_that_is_everything_is_none(paint: Paint) -> None:
+    everywhere = torch.ones(5, 7)
+    plain = paint(Style(dots()), Style(stripes(8)), steps=8)
+    for first, second in ((None, everywhere), (everywhere, torch.ones(3, 3))):
+        found = paint(Style(dots(), region=first), Style(stripes(8), region=second), steps=8)
+        assert torch.equal(found.image, plain.image)
+
+
+def test_how_faint_a_mask_is_as_a_whole_does_not_count(paint: Paint) -> None:
+    mask = torch.zeros(400, 400)
+    mask[100:103, 200:203] = 1
+    clear, faint = (paint(Style(dots(), mask=mask * part), steps=8).image for part in (1, 1e-3))
+    torch.testing.assert_close(clear, faint, rtol=0, atol=2e-3)
+
+
+def test_without_style_the_content_is_painted_as_it_is(paint: Paint, content: Tensor) -> None:
+    large = images.resize(content, (200, 200))
+    painted = paint(shown=large, size=200, steps=30, pyramid=0, style_weight=0, tv_weight=0).image
+    torch.testing.assert_close(painted, large, rtol=0, atol=2e-3)
+
+
 def test_of_a_masked_style_only_the_part_counts(shipped: Engine, paint: Paint) -> None:
     # Given a style picture of which the left half is stripes and the right half dots
     both = torch.cat((stripes(8), dots()), dim=2)

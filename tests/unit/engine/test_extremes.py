@@ -147,6 +147,25 @@ def test_photorealism_on_flat_grey_and_narrow_pictures(
         paint(content, waves(56, 56, 0.9), photorealism=weight, optimizer=optimizer, steps=5)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"photorealism": 1e6},
+        {"photorealism": 1e9},
+        {"photorealism": 1e9, "content_weight": 0},
+        {"tv_weight": 1e6},
+    ],
+    ids=str,
+)
+def test_a_flat_content_that_nothing_may_change_stays(
+    shipped: Engine, make_spec: MakeSpec, fields: dict[str, float]
+) -> None:
+    flat = torch.full((3, 20, 20), 0.3)
+    spec = make_spec(size=64, steps=40, style_weight=0, **fields)
+    painted = shipped.stylize(flat, [Style(waves(56, 56, 0.9))], spec).image
+    torch.testing.assert_close(painted, torch.full((3, 64, 64), 0.3), rtol=0, atol=2e-3)
+
+
 def test_a_style_mask_that_leaves_next_to_nothing(shipped: Engine, make_spec: MakeSpec) -> None:
     mask = torch.zeros(200, 200)
     mask[0, 0] = 1e-3

@@ -166,6 +166,16 @@ def test_what_the_machine_has_no_room_for_is_refused_before_it_is_begun(
     engine.stylize(photograph, [Style(photograph)], make_spec(steps=3))
 
 
+def test_a_style_that_there_is_no_room_to_look_at_is_refused_before_it_is_begun(
+    engine: Engine, make_spec: MakeSpec, photograph: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(steps=1, style_scale=8)
+    monkeypatch.setattr(memory, "free", lambda _: 16 * 2**20)
+    engine.stylize(photograph, [Style(photograph)], make_spec(steps=1))
+    with pytest.raises(torch.OutOfMemoryError, match="a style looked at with 512 x 384 px takes"):
+        engine.stylize(photograph, [Style(photograph)], spec)
+
+
 def test_a_lost_device_is_told_by_every_door(
     engine: Engine, make_spec: MakeSpec, photograph: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,28 @@ def test_resizing_overshoots_neither_range_nor_size() -> None:
         assert 0 <= float(resized.min()) <= float(resized.max()) <= 1
 
 
+def test_enlarging_with_its_own_detail_gives_a_picture_back() -> None:
+    fine = 0.3 + 0.4 * torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(1))
+    coarse = images.resize(fine, (24, 32))
+    assert torch.allclose(images.enlarge(coarse, coarse, fine, 1), fine, atol=1e-6)
+    assert torch.equal(images.enlarge(coarse, coarse, fine, 0), images.resize(coarse, (48, 64)))
+
+
+def test_enlarging_adds_nothing_that_was_to_be_seen_at_the_smaller_size() -> None:
+    slope = torch.linspace(0.2, 0.8, 64).expand(3, 48, 64)
+    grey = torch.full((3, 24, 32), 0.5)
+    middle = images.enlarge(grey, images.resize(slope, (24, 32)), slope, 1)[:, 8:-8, 8:-8]
+    assert torch.allclose(middle, torch.full_like(middle, 0.5), atol=1e-3)
+
+
+def test_enlarging_overshoots_neither_range_nor_size() -> None:
+    checks = (torch.arange(40) // 2 % 2).float().expand(3, 40, 40)
+    coarse = images.resize(checks, (20, 20))
+    enlarged = images.enlarge(coarse, coarse, checks, 3)
+    assert enlarged.shape == (3, 40, 40)
+    assert 0 <= float(enlarged.min()) <= float(enlarged.max()) <= 1
+
+
 def test_covering_keeps_the_aspect_and_the_middle() -> None:
     # Given a wide picture whose middle third is white, a square cut of a third of its width is white.
     wide = torch.zeros(3, 30, 90)
@@ -67,6 +89,7 @@ def test_noise_is_the_seed_s_and_white() -> None:
         torch.zeros(3, 0, 4),
         torch.zeros(3, 4, 4, dtype=torch.uint8),
         torch.full((3, 4, 4), float("nan")),
+        torch.full((3, 4, 4), 255.0),
     ],
 )
 def test_what_is_no_picture_is_refused_by_name(image: torch.Tensor) -> None:

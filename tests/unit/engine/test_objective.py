@@ -79,7 +79,7 @@ def test_the_total_and_its_gradient_are_those_of_the_formulas(
     style_loss: str,
 ) -> None:
     layers = {"content_layers": {"conv4_2": 1.0, "conv3_1": 0.5}}
-    spec = make_spec(weighting=weighting, style_loss=style_loss, **layers)
+    spec = make_spec(weighting=weighting, style_loss=style_loss, style_weight=15, tv_weight=60, **layers)
     request = Request(waves(48, 64, 0.15), [Style(waves(56, 56, 0.9))], spec)
     x = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))
     found = objective_of([request], SIZE)(x[None])

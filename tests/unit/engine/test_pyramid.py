@@ -32,10 +32,17 @@ def test_left_open_the_levels_begin_near_128_pixels_at_every_size() -> None:
 
 
 def test_the_content_counts_more_the_smaller_the_picture_is_below_the_size_where_most_is_settled() -> None:
-    assert [level.content for level in plan(512, 320, 0)] == [256, 16, 1]
-    assert [level.content for level in plan(2048, 320, 0)] == [256, 16, 1, 1, 1]
+    assert [level.content for level in plan(512, 320, 0)] == [256, 64, 1]
+    assert [level.content for level in plan(1280, 320, 0)] == [256, 64, 1, 1]
     assert [level.content for level in plan(2048, 320, 2)] == [1, 1]
     assert [level.content for level in plan(200, 320, 1)] == [1]
+
+
+@pytest.mark.parametrize("size", [640, 900, 1279])
+def test_a_pixel_more_changes_little(size: int) -> None:
+    for one, more in zip(plan(size, 320, 4), plan(size + 1, 320, 4), strict=True):
+        assert more.content == pytest.approx(one.content, rel=0.02)
+        assert abs(more.end - one.end) <= 2
 
 
 def test_levels_that_would_be_too_small_are_left_out() -> None:

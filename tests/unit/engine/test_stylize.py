@@ -21,6 +21,7 @@ from worker.engine import (
     images,
 )
 from worker.engine.contract import Request
+from worker.engine.pyramid import DETAIL
 from worker.engine.resumption import fingerprint
 from worker.engine.vgg import LAYOUTS, VGG, Widths
 
@@ -42,6 +43,28 @@ def test_white_noise_with_content_loss_alone_becomes_the_content(
     reference = images.resize(photograph, (48, 64))
     assert psnr(pictures[0], reference) < 10
     assert psnr(outcome.image, reference) > 16
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({}, DETAIL),
+        ({"alpha_beta": 1e-3, "content_weight": 0}, DETAIL),
+        ({"init": "style"}, 0),
+        ({"content_weight": 0}, 0),
+    ],
+    ids=["from the content", "by the ratio", "from another picture", "not towards the content"],
+)
+def test_a_level_that_is_painted_from_the_content_begins_with_its_detail(
+    engine: Engine, make_spec: MakeSpec, texture: Tensor, fields: dict[str, object], detail: float
+) -> None:
+    # One evaluation a level: each ends as it began.
+    content = 0.25 + texture / 2
+    spec = make_spec(size=128, pyramid=2, steps=2, **fields)
+    begun = images.resize(content, (64, 64)) if "init" not in fields else images.cover(texture, (64, 64))
+    coarse, fine = (images.resize(content, size) for size in ((64, 64), (128, 128)))
+    expected = images.enlarge(begun, coarse, fine, detail)
+    assert torch.allclose(engine.stylize(content, [Style(texture)], spec).image, expected, atol=1e-6)
 
 
 def test_the_content_itself_has_no_content_loss_and_the_style_itself_no_style_loss(

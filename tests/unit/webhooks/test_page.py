@@ -74,7 +74,7 @@ def in_a_shell(headers: dict[str, str], body: bytes, secret: str, folder: Path) 
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "SECRET": secret, **given},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return done.stdout == "verified\n"

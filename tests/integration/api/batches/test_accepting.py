@@ -1,5 +1,6 @@
 """Batches are taken over HTTP in any shape that is right; what is wrong with one is told with its place."""
 
+from codecs import BOM_UTF8
 from typing import Any
 
 import httpx
@@ -8,7 +9,7 @@ import redis
 
 from tests.support.api import CONTENT, STYLE
 from tests.support.audit import audit
-from tests.support.batch_requests import DEFAULTS, ITEMS, NDJSON, Listed, faults, ndjson
+from tests.support.batch_requests import DEFAULTS, ITEMS, LATER, NDJSON, Listed, faults, ndjson
 
 
 def test_a_batch_is_accepted_with_its_address_and_all_its_items_queued(http: httpx.Client) -> None:
@@ -51,6 +52,16 @@ def test_items_have_the_defaults_unless_they_say_otherwise(
     assert (changed["spec"]["size"], changed["spec"]["seed"], changed["priority"]) == (256, 7, 2)
     assert changed["metadata"] == {"order": "A-17", "page": "3"}
     assert plain["batch"] == changed["batch"] == answer.json()["id"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_byte_order_mark_in_front_of_ndjson_is_ignored(
+    http: httpx.Client, listed: Listed, later: bool
+) -> None:
+    lines = BOM_UTF8 + ndjson({"defaults": DEFAULTS}, *ITEMS)
+    answer = http.post("/v1/batches", content=lines, headers=LATER if later else NDJSON)
+    assert answer.status_code == 202, answer.text
+    assert [job["styles"][0]["image"] for job in listed(answer.json())] == [STYLE] * len(ITEMS)
 
 
 def test_ndjson_needs_no_first_line_of_its_own_and_no_last_newline(

@@ -24,11 +24,9 @@ def test_pictures_of_items_that_never_became_jobs_are_kept_to_be_tried_again_unt
     http.post(deleted["urls"]["cancel"])
     work_off(work)
     [sha256] = redis_client.hkeys(Key.REFS)
-    again = http.post(deleted["urls"]["retry"]).json()
-    http.delete(deleted["urls"]["self"])
+    assert http.delete(deleted["urls"]["self"]).status_code == 204
     work_off(work)
-    assert redis_client.hget(Key.REFS, sha256) is None, "both batches are over"
-    assert http.get(again["urls"]["self"]).json()["status"] == "failed"
+    assert redis_client.hget(Key.REFS, sha256) is None
     batch = post({"content": inside, "styles": [inside]})
     http.post(batch["urls"]["cancel"])
     again = http.post(batch["urls"]["retry"]).json()
@@ -84,13 +82,51 @@ def test_items_that_never_became_jobs_are_tried_again_too(
     ]
 
 
-def test_the_retry_of_a_batch_that_is_deleted_meanwhile_fails(
+def test_a_batch_is_not_deleted_before_its_retries_have_read_it(
     http: httpx.Client, work: BatchWork, post: Post
 ) -> None:
     batch = post()
     http.post(batch["urls"]["cancel"])
+    first, second = (http.post(batch["urls"]["retry"]).json() for _ in range(2))
+    refused = http.delete(batch["urls"]["self"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert first["id"] in refused.json()["detail"]
+    http.post(first["urls"]["cancel"])
+    assert second["id"] in http.delete(batch["urls"]["self"]).json()["detail"], "the other has yet to read it"
+    work_off(work)
+    assert http.delete(batch["urls"]["self"]).status_code == 204
+    work_off(work)
+    now = http.get(second["urls"]["self"]).json()
+    assert (now["status"], now["error"], now["counts"]["queued"]) == ("processing", None, len(ITEMS))
+
+
+def test_a_job_is_not_deleted_before_the_retries_of_its_batch_have_read_it(
+    http: httpx.Client, work: BatchWork, store: JobStore, objects: ObjectStore, post: Post
+) -> None:
+    batch = post()
+    work_off(work)
+    finish(store, objects, start_painting(store), b"picture", "0" * 64)
+    http.post(batch["urls"]["cancel"])
+    work_off(work)
+    done, *others = http.get(batch["urls"]["items"]).json()["items"]
     again = http.post(batch["urls"]["retry"]).json()
-    http.delete(batch["urls"]["self"])
+    assert http.delete(done["urls"]["self"]).status_code == 204, "what has succeeded is not tried again"
+    refused = http.delete(others[0]["urls"]["self"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert again["id"] in refused.json()["detail"]
+    work_off(work)
+    assert http.delete(others[0]["urls"]["self"]).status_code == 204
+    made = http.get(again["urls"]["items"]).json()["items"]
+    assert [job["retry_of"] for job in made] == [job["id"] for job in others]
+
+
+def test_the_retry_of_a_batch_whose_record_is_gone_fails(
+    http: httpx.Client, work: BatchWork, post: Post, redis_client: redis.Redis
+) -> None:
+    batch = post()
+    http.post(batch["urls"]["cancel"])
+    again = http.post(batch["urls"]["retry"]).json()
+    redis_client.hset(Key.BATCH + batch["id"], "deleted", 1)
     work_off(work)
     now = http.get(again["urls"]["self"]).json()
     assert (now["status"], len(now["errors"])) == ("failed", 1)

@@ -1,16 +1,17 @@
 """Whether the counters say what is counted, and whether a bell is out for what waits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain, product
 
 from shared.audit.findings import Code, Finding
 from shared.audit.reader import LOOK_SECONDS, Reader
 from shared.jobs.keys import Key
 from shared.jobs.record import Queue
 
-#: Looks at a sum that does not agree: with others at work it may lack a set that has only just come.
-LOOKS = 3
-#: Sets that are summed up at one moment, at most; a store with more owners is not checked for its sums.
-MAX_SETS = 10_000
+#: Looks at a sum that does not agree: with others at work it may lack an owner who has only just come.
+LOOKS = 5
+#: Sets that are summed up at one moment, at most; a store with more is not checked for its sums.
+MAX_SETS = 25_000
 
 
 def check(reader: Reader, reap_seconds: float) -> Iterator[Finding]:
@@ -26,22 +27,15 @@ def check(reader: Reader, reap_seconds: float) -> Iterator[Finding]:
 
 
 def _counts(reader: Reader) -> Iterator[Finding]:
-    for status, kept, counted in _sums(reader, Key.COUNTS, lambda: _sets(reader, Key.LIST)):
+    for status, kept, counted in _sums(reader, Key.COUNTS, Key.LIST):
         detail = f"it says {kept} for {status}, but the lists have {counted}"
         yield Finding(Code.COUNT_DISAGREES, Key.COUNTS, detail, _added(Key.COUNTS, status, counted - kept))
 
 
 def _waiting(reader: Reader) -> Iterator[Finding]:
-    for lane, kept, counted in _sums(reader, Key.WAITING, lambda: _sets(reader, Key.WAIT)):
+    for lane, kept, counted in _sums(reader, Key.WAITING, Key.WAIT):
         detail = f"it says {kept} for {lane}, but {counted} wait there"
         yield Finding(Code.WAITING_DISAGREES, Key.WAITING, detail, _added(Key.WAITING, lane, counted - kept))
-
-
-def _sets(reader: Reader, prefix: Key) -> Iterator[tuple[str, str]]:
-    """The sets of a kind, each with what it is counted under: the first part of its name."""
-    for names in reader.keys(prefix):
-        for name in names:
-            yield name.partition(":")[0], prefix + name
 
 
 def _added(key: str, field: str, by: int) -> dict[str, object]:
@@ -49,26 +43,32 @@ def _added(key: str, field: str, by: int) -> dict[str, object]:
     return {"kind": "counter", "key": key, "field": field, "by": by}
 
 
-def _sums(
-    reader: Reader, counter: str, sets: Callable[[], Iterator[tuple[str, str]]]
-) -> Iterator[tuple[str, int, int]]:
+def _sums(reader: Reader, counter: Key, prefix: Key) -> Iterator[tuple[str, int, int]]:
     """Each field of a counter whose number is not that of the members in its sets: field, number, members.
 
-    Number and members are read at one moment. Which sets there are is not: one that came meanwhile is known
-    at the next look, since the sets of every look are kept, so that only a difference that stays is a fault.
+    A field has a set for each owner, which comes with its first member and goes with its last: between the
+    scan and the sum, too. So every field is summed up over all owners that were ever met in any set, there or
+    not, and number and members are read at one moment. What a sum can lack then is an owner of whom nothing
+    was there before; such owners are met in the next look, and only a difference that stays is a fault.
     """
-    known: set[tuple[str, str]] = set()
+    fields: set[str] = set()
+    owners: set[str] = set()
     stays: dict[str, tuple[int, int]] = {}
     for look in range(LOOKS):
         if look:
             reader.pause(LOOK_SECONDS)
-        known.update(sets())
-        if len(known) > MAX_SETS:
+        met = set(_names(reader, prefix))
+        [flat] = reader.at_once(("HGETALL", counter))
+        fields |= flat.keys() | {field for field, _ in met}
+        owners |= {owner for _, owner in chain(met, _names(reader, Key.LIST))}
+        sets = sorted(product(fields, owners))
+        if len(sets) > MAX_SETS:
             return
-        ordered = sorted(known)
-        flat, *sizes = reader.at_once(("HGETALL", counter), *(("ZCARD", key) for _, key in ordered))
-        sums = dict.fromkeys(flat, 0) | {field: 0 for field, _ in ordered}
-        for (field, _), size in zip(ordered, sizes, strict=True):
+        flat, *sizes = reader.at_once(
+            ("HGETALL", counter), *(("ZCARD", f"{prefix}{field}:{owner}") for field, owner in sets)
+        )
+        sums = dict.fromkeys(fields | flat.keys(), 0)
+        for (field, _), size in zip(sets, sizes, strict=True):
             sums[field] += size
         differ = {
             field: (int(flat.get(field, 0)), counted)
@@ -84,6 +84,13 @@ def _sums(
             return
     for field, (kept, counted) in sorted(stays.items()):
         yield field, kept, counted
+
+
+def _names(reader: Reader, prefix: Key) -> Iterator[tuple[str, str]]:
+    """The sets of a kind that are there: what each is counted under, and its owner."""
+    for name in chain.from_iterable(reader.keys(prefix)):
+        field, _, owner = name.partition(":")
+        yield field, owner
 
 
 def _bells(reader: Reader, reap_seconds: float) -> Iterator[Finding]:

@@ -169,6 +169,25 @@ def test_an_input_that_is_let_go_and_named_again_in_each_look_is_not_miscounted(
     assert house.found() == {(Code.REFS_DISAGREE, Key.REFS)}
 
 
+@pytest.mark.parametrize("missed", [f"{Key.LIST}processing:", Key.WAIT])
+def test_sets_that_come_and_go_between_the_looks_are_counted(
+    house: House, monkeypatch: pytest.MonkeyPatch, missed: str
+) -> None:
+    passed = Reader.keys
+
+    def without(reader: Reader, prefix: str) -> Iterator[list[str]]:
+        # Each of these sets is gone whenever the keys are gone through, and there when it is counted
+        for names in passed(reader, prefix):
+            yield [name for name in names if not f"{prefix}{name}".startswith(missed)]
+
+    monkeypatch.setattr(Reader, "keys", without)
+    assert house.found() == set()
+    for status in ("queued", "processing"):
+        house.client.hincrby(Key.COUNTS, status, 1)
+    house.client.hincrby(Key.WAITING, "paint.compact", 1)
+    assert house.found() == {(Code.COUNT_DISAGREES, Key.COUNTS), (Code.WAITING_DISAGREES, Key.WAITING)}
+
+
 @pytest.mark.parametrize("wrong", [1, -1])
 def test_a_count_is_put_right_only_as_far_as_it_is_still_known_what_it_should_be(
     house: House, wrong: int

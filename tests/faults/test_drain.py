@@ -56,7 +56,8 @@ def test_a_worker_told_to_leave_goes_within_a_step_and_an_upload(rig: Rig, size:
     assert (back.status, back.stage, back.attempt) == (Status.QUEUED, Stage.WAITING, 0)
     assert back.checkpoint is not None
     assert before.progress is not None
-    assert back.checkpoint.step >= before.progress.step
+    # A large picture's accepted evaluation is made once more (`worker.engine.resumption`).
+    assert back.checkpoint.step >= before.progress.step - 1
     assert rig.client.llen(Queue.PAINT) >= 1, "the bell was rung"
     assert seconds < MARGIN_SECONDS
     rig.audit()

@@ -11,11 +11,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import httpx
 
-from client.core import Call, Core, OnChunk, Refused, pages, read_json
+from client.core import Call, Core, OnChunk, Refused, pages, read_json, segment
 from client.errors import BatchFailed, BatchTimeoutError, FieldError, UnreachableError
 from client.looking import Watch
 from client.models import Batch, Job, Request, Result, WebhookLike
@@ -269,7 +268,7 @@ class FileStream(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 def path_of(id: str, action: str = "") -> str:  # noqa: A002
     """A batch's address below the service's."""
-    path = f"v1/batches/{quote(id, safe='')}"
+    path = f"v1/batches/{segment(id)}"
     return f"{path}/{action}" if action else path
 
 

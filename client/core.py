@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -241,6 +242,20 @@ def _carried(what: str, value: str) -> str:
     else:
         fault = "has a line break or another control character in it"
     raise UnsendableError(f"the {what} {fault}, which no HTTP header can carry")
+
+
+def segment(name: str) -> str:
+    """An ID as one segment of a path, percent-encoded (RFC 3986, 3.3).
+
+    Raises:
+        UnsendableError: no path can name it: it is empty, `.` or `..`, or is no text.
+    """
+    if name in ("", ".", ".."):
+        raise UnsendableError(f"{name!r} is no ID: a path cannot name it")
+    try:
+        return quote(name, safe="")
+    except UnicodeEncodeError:
+        raise UnsendableError(f"{name!r} is no ID: it is not Unicode text") from None
 
 
 #: Faults of a request of which the service has not seen a byte.

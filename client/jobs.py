@@ -3,9 +3,8 @@
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
-from client.core import Call, Core, OnChunk, pages, read_json
+from client.core import Call, Core, OnChunk, pages, read_json, segment
 from client.errors import ApiError, JobFailed, UnfinishedError, WaitTimeoutError
 from client.looking import Watch
 from client.models import BackboneInfo, Job, PresetInfo, Request
@@ -119,5 +118,5 @@ class Jobs:
 
 def path_of(id: str, action: str = "") -> str:  # noqa: A002
     """A job's address below the service's."""
-    path = f"v1/jobs/{quote(id, safe='')}"
+    path = f"v1/jobs/{segment(id)}"
     return f"{path}/{action}" if action else path

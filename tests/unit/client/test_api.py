@@ -170,6 +170,14 @@ def test_an_id_of_the_callers_own_is_put(web: Web, impasto: Impasto) -> None:
     assert (web.seen[0].method, web.seen[0].path) == ("PUT", "/v1/jobs/order%2017")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "caf\udce9"])
+def test_an_id_that_no_path_can_name_is_not_sent(web: Web, impasto: Impasto, name: str) -> None:
+    for call in (impasto.get, impasto.cancel, impasto.delete, impasto.batches.get, impasto.batches.delete):
+        with pytest.raises(UnsendableError, match="is no ID"):
+            call(name)
+    assert web.seen == []
+
+
 def test_the_token_is_sent_as_a_bearer(web: Web, impasto: Impasto) -> None:
     web.route("/v1/jobs/job_1", answer_json(job()))
     impasto.get("job_1")

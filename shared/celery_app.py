@@ -5,10 +5,13 @@ So the settings here aim at a worker that always comes back, not at exactly-once
 consumes writes nothing to Redis, so that a full server does not stop it. Bells are rung by `shared.bells`.
 """
 
+from typing import Any
+
 from celery import Celery
 from kombu.entity import Queue as BrokerQueue
 
 from shared.jobs.record import Queue
+from shared.redis import connection
 from shared.settings import Settings, settings
 
 #: A frozen or half-open connection to Redis is noticed after about twice this long.
@@ -24,7 +27,8 @@ def task_name(queue: Queue) -> str:
 
 def make_app(config: Settings) -> Celery:
     """A Celery application on the configured Redis."""
-    app = Celery("impasto", broker=config.redis_url, set_as_current=False)
+    # Kombu has another notion of such URLs: it refuses most options, and does not verify a TLS server.
+    app = Celery("impasto", broker="redis://localhost", set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -47,13 +51,22 @@ def make_app(config: Settings) -> Celery:
         broker_transport_options={
             # A bell in hand is not noted in Redis: if its worker dies, the reaper rings for what waits.
             "ack_emulation": False,
-            "socket_timeout": BRPOP_SECONDS + config.redis_timeout,
-            "socket_connect_timeout": config.redis_timeout,
-            "socket_keepalive": True,
             "health_check_interval": HEALTH_CHECK_SECONDS,
+            "connection": _connection(config),
         },
     )
     return app
+
+
+def _connection(config: Settings) -> tuple[type[Any], dict[str, Any]]:
+    """What bells come over, for `worker.hearing`: connections as all others, that wait for a bell besides."""
+    kind, options = connection(config)
+    waits = {
+        "socket_timeout": BRPOP_SECONDS + config.redis_timeout,
+        "health_check_interval": HEALTH_CHECK_SECONDS,
+        "decode_responses": False,
+    }
+    return kind, options | waits
 
 
 app = make_app(settings())

@@ -30,22 +30,32 @@ def connect(settings: Settings) -> redis.Redis:
     that the server closed while idle is replaced before the command is sent, so a restarted server is not
     noticed.
 
-    No wait is longer than `redis_timeout`, nor than what `shared.patience` leaves. What the URL says beside
-    that (`?name=value`) holds, but for what this code relies on.
+    No wait is longer than `redis_timeout`, nor than what `shared.patience` leaves.
+    """
+    kind, options = connection(settings)
+    pool = redis.ConnectionPool(connection_class=_patient(kind), **(options | {"decode_responses": True}))
+    return redis.Redis.from_pool(pool)
+
+
+def connection(settings: Settings) -> tuple[type[Any], dict[str, Any]]:
+    """The kind of connection that `redis_url` asks for (TCP, TLS, Unix socket), and what it is made with.
+
+    What the URL says beside the address (`?name=value`) holds, but for what this code relies on, and for the
+    timeouts, which are `redis_timeout`.
     """
     given: dict[str, Any] = parse_url(settings.redis_url)  # type: ignore[no-untyped-call]
     kind = given.pop("connection_class", redis.Connection)
-    usual: dict[str, Any] = {
-        "socket_connect_timeout": settings.redis_timeout,
-        "socket_timeout": settings.redis_timeout,
-        "retry": Retry(NoBackoff(), 0),
-    }
+    usual: dict[str, Any] = {"db": 0, "retry": Retry(NoBackoff(), 0)}
     if not issubclass(kind, redis.UnixDomainSocketConnection):
         usual["socket_keepalive"] = True
-    # As many connections as threads ask for: `Repeatable` keeps its own, and a limit would leave others none.
-    relied_on = {"decode_responses": True, "protocol": 2, "max_connections": _MOST_CONNECTIONS}
-    pool = redis.ConnectionPool(connection_class=_patient(kind), **(usual | given | relied_on))
-    return redis.Redis.from_pool(pool)
+    relied_on = {
+        "protocol": 2,
+        # As many as threads ask for: `Repeatable` keeps its own, and a limit would leave others none.
+        "max_connections": _MOST_CONNECTIONS,
+        "socket_connect_timeout": settings.redis_timeout,
+        "socket_timeout": settings.redis_timeout,
+    }
+    return kind, usual | given | relied_on
 
 
 class translated(waiting):  # noqa: N801 - as `waiting`, which it is

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis import ConnectionPool, RedisError
 
 PREFIX = "IMPASTO_"
 #: Variables with our prefix that belong to the client and to the test suite, not to the service.
@@ -29,7 +30,12 @@ class UnknownSettingError(ValueError):
 class Settings(BaseSettings):
     """The service's settings. Each is the environment variable `IMPASTO_` + its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # keys, tokens and passwords are among it
+    )
 
     data_dir: Path = Path("var")
     """Folder for everything kept on this machine: embedded Valkey, local objects, fetched weights."""
@@ -257,6 +263,15 @@ class Settings(BaseSettings):
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_an_address_of_redis(cls, url: str) -> str:
+        try:
+            ConnectionPool.from_url(url).make_connection()
+        except (ValueError, TypeError, RedisError) as error:
+            raise ValueError(f"{PREFIX}REDIS_URL is no address of Redis: {error}") from None
+        return url
 
     @model_validator(mode="after")
     def _leases_outlast_a_wait(self) -> Self:

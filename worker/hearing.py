@@ -1,4 +1,4 @@
-"""Bells as they come off their lists: what is none is thrown away with a line, and the worker listens on.
+"""How bells come to a worker: over connections like all others, and what is none is thrown away with a line.
 
 Anyone who can write to Redis can put anything on a list. Celery refuses a message that it can read and does
 not know; one that it cannot read ends its whole process, at Kombu's first look. So they are looked at before.
@@ -26,6 +26,18 @@ _UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
 
 
 class _Channel(transport.Channel):
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Kombu's
+        """What the channel's connections are made with (`shared.celery_app`), in place of Kombu's reading."""
+        kind, options = self.connection.client.transport_options["connection"]
+        if asynchronous:
+            kind = type("Watched", (_Watched, kind), {"channel": self})
+        return {**options, "connection_class": kind}
+
+    def let_go(self, connection: "_Watched") -> None:
+        """Have the event loop let go of a connection that is closed."""
+        if self._registered:
+            self._on_connection_disconnect(connection)  # type: ignore[no-untyped-call]
+
     def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401 - Kombu's
         self.connection.read = False
         try:
@@ -35,6 +47,16 @@ class _Channel(transport.Channel):
                 raise
             log.warning("thrown away, it is no bell: %r", error)
             return True
+
+
+class _Watched:
+    """Mixed into a kind of connection that Kombu's event loop looks after: it is told when one is closed."""
+
+    channel: _Channel
+
+    def disconnect(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
+        super().disconnect(*arguments, **options)  # type: ignore[misc]
+        self.channel.let_go(self)
 
 
 class Transport(transport.Transport):
@@ -57,8 +79,7 @@ class Transport(transport.Transport):
 
 def listen_carefully() -> None:
     """Let Celery's connections to Redis in this process be of this transport."""
-    for scheme in ("redis", "rediss"):
-        TRANSPORT_ALIASES[scheme] = f"{__name__}:{Transport.__name__}"
+    TRANSPORT_ALIASES["redis"] = f"{__name__}:{Transport.__name__}"
 
 
 def is_bell(message: object, queue: str) -> bool:

@@ -56,8 +56,14 @@ class Authority:
 
     def trusting(self) -> ssl.SSLContext:
         """A client's context that verifies with this authority only."""
-        pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
+        return ssl.create_default_context(cafile=self.bundle)
+
+    @property
+    def bundle(self) -> Path:
+        """A file with its certificate."""
+        path = self._folder / "authority.pem"
+        path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        return path
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)

@@ -63,6 +63,22 @@ def test_a_lease_that_a_wait_for_redis_outlasts_is_refused_by_both_names(
     assert Settings(lease_seconds=timeout + 0.1, redis_timeout=timeout).redis_timeout == timeout
 
 
+@pytest.mark.parametrize(
+    "url", ["http://host:1/0", "localhost:6379", "redis://host/0?colour=red", "redis://host:x/0"]
+)
+def test_what_is_no_address_of_redis_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ValidationError, match="IMPASTO_REDIS_URL is no address of Redis"):
+        Settings(redis_url=url)
+
+
+def test_no_refusal_shows_what_was_given() -> None:
+    given = {"redis_url": "http://:secret@host/0", "s3_secret_key": "secret", "lease_seconds": 1}
+    for refused in (given, given | {"redis_url": "redis://:secret@host/0"}):
+        with pytest.raises(ValidationError) as caught:
+            Settings.model_validate(refused)
+        assert "secret" not in str(caught.value).replace("s3_secret_key", "")
+
+
 def test_networks_are_read_from_a_comma_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMPASTO_TRUSTED_NETWORKS", "127.0.0.0/8, ::1/128,")
     assert Settings().trusted_networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))

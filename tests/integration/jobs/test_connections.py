@@ -35,7 +35,9 @@ def polled(config: Settings) -> None:
         assert [one.id for one in store.list("ann").jobs] == [job.id]
 
 
-@pytest.mark.parametrize("options", ["protocol=3", "decode_responses=no", "max_connections=1"])
+@pytest.mark.parametrize(
+    "options", ["protocol=3", "decode_responses=no", "max_connections=1", "socket_timeout=0"]
+)
 def test_what_the_code_relies_on_is_not_for_the_url_to_say(server: ValkeyServer, options: str) -> None:
     polled(Settings(redis_url=f"{server.url}?{options}", redis_timeout=20))
 

@@ -3,10 +3,12 @@
 import logging
 import threading
 import time
+from contextlib import suppress
 
 import redis
 
 from shared.audit import AuditStoppedError, audit
+from shared.errors import StorageUnavailable, StoreUnavailable
 from shared.objects import ObjectStore
 from shared.redis import translated
 from shared.settings import Settings
@@ -19,6 +21,8 @@ CHECKUP_SECONDS = 6 * 3600.0
 MAX_SECONDS = 300.0
 #: Findings that are logged one by one.
 MAX_LOGGED = 100
+#: Seconds until another worker begins anew what a drain or an outage has broken off.
+AGAIN_SECONDS = 60.0
 LOCK = "im:lock:checkup"
 
 
@@ -61,5 +65,14 @@ class Checkup:
                     )
         except AuditStoppedError:
             log.info("audit stopped before its end: %d found; `impasto doctor` looks at everything", found)
+            if self._draining.is_set():
+                self._again_soon()
             return
+        except (StoreUnavailable, StorageUnavailable):
+            self._again_soon()
+            raise
         log.log(logging.WARNING if found else logging.INFO, "audit: %d found", found)
+
+    def _again_soon(self) -> None:
+        with suppress(StoreUnavailable), translated():
+            self._client.pexpire(LOCK, int(AGAIN_SECONDS * 1000))

@@ -3,14 +3,17 @@
 import logging
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import redis
 
+from shared.errors import StorageUnavailable
 from shared.jobs.keys import Key
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
 from shared.objects import open_objects
+from shared.objects.local import LocalObjects
 from shared.redis import connect
 from shared.settings import Settings
 from tests.support.busy import Studio
@@ -64,12 +67,32 @@ def test_a_drain_and_the_end_of_its_time_stop_it(
     draining = threading.Event()
     draining.set()
     chore(config, draining).work()
+    assert begins_anew_within(config, checkup.AGAIN_SECONDS)
     monkeypatch.setattr(checkup, "MAX_SECONDS", -1)
     connect(config).delete(checkup.LOCK)
     chore(config).work()
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "audit stopped before its end"
     ] * 2
+
+
+def test_one_that_an_outage_breaks_off_is_begun_anew_soon(
+    studio: Studio, config: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> NoReturn:
+        raise StorageUnavailable("away")
+
+    lose_a_result(studio)
+    monkeypatch.setattr(LocalObjects, "list", away)
+    monkeypatch.setattr(LocalObjects, "stat", away)
+    with pytest.raises(StorageUnavailable):
+        chore(config).work()
+    assert begins_anew_within(config, checkup.AGAIN_SECONDS)
+
+
+def begins_anew_within(config: Settings, seconds: float) -> bool:
+    with connect(config) as client:
+        return 0 < client.pttl(checkup.LOCK) <= seconds * 1000
 
 
 def test_a_chores_worker_audits_by_itself(tmp_path: Path) -> None:

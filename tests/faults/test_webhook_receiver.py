@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from deploy.valkey import free_port
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import Delivery, DeliveryState
 from shared.jobs.record import Job, Queue, Webhook
 from tests.support.proxy import black_hole, pass_on
 from tests.support.receiver import Receiver
 from tests.support.rig import SHORT_LEASE, Rig
-from tests.support.valkey import free_port
 from tests.support.waiting import wait_for
 from tests.support.web import Exchange, Web, hang, in_turn, redirect, status
 

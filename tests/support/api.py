@@ -19,11 +19,11 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from api.openapi import document
+from deploy.valkey import free_port
 from shared.jobs.record import Output, PaintProgress, Queue, Stage
 from shared.jobs.results import Claim
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
-from tests.support.valkey import free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90.0

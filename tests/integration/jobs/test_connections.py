@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from deploy.valkey import free_port
 from shared.errors import StoreUnavailable
 from shared.jobs.store import JobStore
 from shared.patience import patience
 from shared.redis import connect, translated
 from shared.settings import Settings
 from tests.support.jobs import claim_paint, new_job
-from tests.support.valkey import ValkeyServer, free_port, start_valkey
+from tests.support.valkey import ValkeyServer, start_valkey
 
 
 @pytest.fixture

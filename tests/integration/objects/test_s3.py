@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.valkey import free_port
 from shared.errors import StorageUnavailable
 from shared.objects import ObjectMissingError, open_objects
 from shared.objects.s3 import Patience, S3Objects
 from tests.support.s3 import S3Server
-from tests.support.valkey import free_port
 from tests.support.web import Exchange, Web, content, drip, hang, in_turn, status
 
 BUSY = status(

@@ -17,9 +17,9 @@ from werkzeug.serving import make_server
 
 from client import Impasto
 from deploy.local import House
+from deploy.valkey import free_port
 from tests.integration.service.support import SECONDS, facts, picture
 from tests.support.generators import python_generator, typescript_generator
-from tests.support.valkey import free_port
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]

@@ -47,7 +47,7 @@ class Patience:
 
     Attributes:
         read_seconds: for it to go on sending or taking; connecting has 3 s.
-        tries: in all, with growing pauses of at most 1, 2 and 4 s: three 503 in a row pass unnoticed.
+        tries: in all, with botocore's pauses between them: three 503 in a row pass unnoticed.
         transfer_seconds: wall clock for one object to go out or come in, retries included. The read timeout
             alone would let a server that sends a byte now and then hold a worker for ever.
     """

@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,8 @@ def test_bells_that_ring_again_and_again_start_nothing_twice(tmp_path: Path) -> 
             done = rig.ended(job)
             assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
             rig.has_its_one_result(done)
-        assert rig.store.tally() == Tally(finished=len(jobs))
+        # A checkpoint may be overtaken by its job's end, and is stale then.
+        assert replace(rig.store.tally(), stale=0) == Tally(finished=len(jobs))
         rig.audit()
 
 

@@ -8,7 +8,7 @@ import pytest
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Status
 from tests.integration.service.support import picture
-from tests.support.rig import SHORT_LEASE, SMALL, Process, Rig
+from tests.support.rig import SHORT_LEASE, SMALL, SUCCESSOR, Process, Rig
 from tests.support.web import Web
 
 pytestmark = pytest.mark.fault(19)
@@ -85,7 +85,7 @@ def test_the_job_of_a_skewed_worker_that_dies_waits_for_its_lease_to_end(rig: Ri
     rig.painting(job, step=20)
     worker.kill()
     lease_ends = rig.client.zscore(Key.LEASES, job.uid)
-    rig.worker(Queue.PAINT, altered=[AHEAD], **SHORT_LEASE)
+    rig.worker(Queue.PAINT, altered=[AHEAD], **SUCCESSOR)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
     (error,) = done.attempt_errors

@@ -33,7 +33,7 @@ def test_one_that_never_began_expires(rig: Rig) -> None:
 
 def test_one_that_is_painted_is_canceled_within_a_second_of_its_deadline(rig: Rig) -> None:
     at_work(rig)
-    job = rig.submit(spec={**SMALL, "steps": 20_000}, deadline_seconds=6)
+    job = rig.submit(spec={**SMALL, "steps": 20_000}, deadline_seconds=12)
     rig.painting(job)
     done = rig.ended(job)
     assert done.status is Status.CANCELED
@@ -50,7 +50,7 @@ def test_one_that_is_painted_is_canceled_within_a_second_of_its_deadline(rig: Ri
 
 def test_one_that_was_put_back_is_canceled_and_not_expired(rig: Rig) -> None:
     worker = at_work(rig)
-    job = rig.submit(spec={**SMALL, "steps": 20_000}, deadline_seconds=10)
+    job = rig.submit(spec={**SMALL, "steps": 20_000}, deadline_seconds=25)
     rig.painting(job)
     worker.terminate()
     worker.wait()

@@ -11,7 +11,7 @@ from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Stage, Status
 from tests.integration.service.support import HeldPicture, picture
 from tests.support.proxy import Connection, Fate, FaultProxy, Way, pass_on
-from tests.support.rig import SHORT_LEASE, SMALL, Process, Rig
+from tests.support.rig import SHORT_LEASE, SMALL, SUCCESSOR, Process, Rig
 from tests.support.waiting import wait_for
 from tests.support.web import Web
 
@@ -85,7 +85,7 @@ def test_a_painter_frozen_in_mid_painting_gives_way_and_goes_on_with_other_jobs(
     job = rig.submit(spec=LONG)
     rig.painting(job, step=20)
     frozen.freeze()
-    other = rig.worker(Queue.PAINT)
+    other = rig.worker(Queue.PAINT, **SUCCESSOR)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
     lost_by(done, frozen)
@@ -137,7 +137,7 @@ def test_a_fetcher_frozen_in_mid_fetch_gives_way_and_goes_on_with_other_jobs(rig
     assert held.asked.wait(60)
     frozen.freeze()
     held.go_on.set()
-    other = rig.worker(Queue.INTAKE)
+    other = rig.worker(Queue.INTAKE, **SUCCESSOR)
     fetched = rig.fetched(job)
     assert fetched.stage is Stage.WAITING
     lost_by(fetched, frozen)

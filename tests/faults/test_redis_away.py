@@ -70,7 +70,7 @@ OUTAGES: dict[str, tuple[Callable[[Rig], Any], bool]] = {
     "frozen": (frozen, True),
     "black hole": (ruled(black_hole), False),
     "cut": (ruled(cut), False),
-    "slow": (ruled(delayed(0.7)), False),
+    "slow": (ruled(delayed(1.5)), False),
 }
 
 
@@ -100,6 +100,10 @@ def longest(answers: list[Timed]) -> float:
     return max(seconds for _, seconds in answers)
 
 
+def median(answers: list[Timed]) -> float:
+    return statistics.median(seconds for _, seconds in answers)
+
+
 def asked_meanwhile(rig: Rig, kind: str, *, pooled: bool) -> tuple[list[Timed], list[Timed]]:
     """What an API answers while Redis is away: to callers one by one, and to many at once."""
     outage, direct = OUTAGES[kind]
@@ -127,11 +131,13 @@ def test_whoever_asks_is_told_within_two_seconds_that_redis_is_away(
     rig: Rig, kind: str, pooled: bool
 ) -> None:
     one_by_one, at_once = asked_meanwhile(rig, kind, pooled=pooled)
-    if longest(one_by_one) >= BOUND_SECONDS:  # a machine that stood still may be why, but not twice
+    if (
+        max(longest(one_by_one), median(at_once)) >= BOUND_SECONDS
+    ):  # a machine that stood still may be why, but not twice
         one_by_one, at_once = asked_meanwhile(rig, kind, pooled=pooled)
     in_time(one_by_one, slack=0)
     in_time(at_once)
-    assert statistics.median(seconds for _, seconds in at_once) < BOUND_SECONDS
+    assert median(at_once) < BOUND_SECONDS
     rig.audit()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.bells import message
 from shared.jobs.record import Queue, Status
-from tests.support.rig import SHORT_LEASE, SMALL, Process, Rig
+from tests.support.rig import SHORT_LEASE, SMALL, SUCCESSOR, Process, Rig
 from tests.support.waiting import wait_for
 
 RESTARTS = 5
@@ -23,14 +23,17 @@ def restart(rig: Rig, number: int) -> None:
 
 
 def told_it_once_each_time(worker: Process) -> None:
-    """Assert that the worker lived through all outages, and said of each it noticed that it came and went."""
+    """Assert that the worker lived through all outages, and said of each it noticed that it came and went.
+
+    Once, or twice where one part of it finds out only when another has found Redis back.
+    """
     assert worker.status is None
     # What has asked Redis may have been answered before what says so has.
     wait_for(lambda: told(worker, "away") == told(worker, "back"), "the last outage to be over")
     said = worker.log.read_text()
     assert "Traceback" not in said
     assert "celery" not in said.lower(), "one line is enough"
-    assert told(worker, "back") <= RESTARTS
+    assert told(worker, "back") <= 2 * RESTARTS
 
 
 def told(worker: Process, what: str) -> int:
@@ -72,7 +75,7 @@ def test_a_painting_goes_on_through_five_restarts(tmp_path: Path) -> None:
         rig.has_its_one_result(done)
         assert rig.ended(rig.submit(1)).status is Status.SUCCEEDED, "it consumes again"
         tally = rig.store.tally()
-        assert (tally.finished, tally.lost, tally.stale) == (2, 0, 0)
+        assert (tally.finished, tally.lost) == (2, 0)
         told_it_once_each_time(worker)
         rig.audit()
 
@@ -101,7 +104,7 @@ def test_a_worker_that_dies_is_charged_unless_redis_was_away_too(rig: Rig, with_
         rig.valkey.kill()
         time.sleep(SHORT_LEASE["lease_seconds"])  # so long it is away: what is shorter costs nobody a lease
         rig.valkey.restart()
-    rig.worker(Queue.PAINT, **SHORT_LEASE)
+    rig.worker(Queue.PAINT, **SUCCESSOR)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1 if with_redis else 2)
     assert [error.code for error in done.attempt_errors] == [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.jobs.record import Job, Status
-from tests.support.rig import SHORT_LEASE, Process, Rig
+from tests.support.rig import SHORT_LEASE, SUCCESSOR, Process, Rig
 
 #: Long enough that a second, the shortest time between two checkpoints, is less than a tenth of it.
 SPEC = {"size": 128, "pyramid": 2, "steps": 1000}
@@ -53,7 +53,7 @@ def test_a_job_killed_at_80_percent_resumes_at_70_or_later_and_ends_within_2_per
         rig.store.cancel(job.owner, job.id)
         job = killed_at_80_percent(rig, rig.spoilt_painter(**options))
     assert kept_step(job) >= least
-    other = rig.spoilt_painter(**options)
+    other = rig.spoilt_painter(**options, **SUCCESSOR)
     resumed = rig.ended(job, seconds=200)
     assert (resumed.status, resumed.attempt) == (Status.SUCCEEDED, 2)
     assert other.said("going on from step")

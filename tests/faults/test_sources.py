@@ -12,7 +12,7 @@ from PIL import Image
 from shared.jobs.record import Job, Queue, Stage, Status
 from shared.pictures import PictureLimits, clean
 from tests.integration.service.support import HeldPicture, picture
-from tests.support.rig import SHORT_LEASE, SMALL, Process, Rig
+from tests.support.rig import SHORT_LEASE, SMALL, SUCCESSOR, Process, Rig
 from tests.support.waiting import wait_for
 from tests.support.web import Answer, Exchange, Web, content, drip, in_turn, redirect, status
 from tests.unit.pictures.files import decoded, encoded
@@ -194,7 +194,7 @@ def test_a_source_that_changes_before_the_job_is_painted_again_does_not_change_t
     painter = rig.worker(Queue.PAINT, **SHORT_LEASE)
     rig.painting(job, step=20)
     painter.kill()
-    rig.worker(Queue.PAINT, **SHORT_LEASE)
+    rig.worker(Queue.PAINT, **SUCCESSOR)
     done = rig.ended(job)
 
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
@@ -220,7 +220,7 @@ def test_a_picture_that_was_in_when_its_worker_died_is_not_fetched_again(rig: Ri
 
     worker.kill()
     held.go_on.set()
-    rig.worker(Queue.INTAKE, **SHORT_LEASE)
+    rig.worker(Queue.INTAKE, **SUCCESSOR)
 
     fetched = rig.fetched(job)
     assert fetched.content == first.content

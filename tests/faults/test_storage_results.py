@@ -7,7 +7,7 @@ import pytest
 
 from shared.jobs.record import Job, Queue, Status
 from tests.support.proxy import pass_on
-from tests.support.rig import SHORT_LEASE, Process, Rig
+from tests.support.rig import SHORT_LEASE, SUCCESSOR, Process, Rig
 from tests.support.s3 import S3Server
 from tests.support.s3_faults import Holding, gets
 from tests.support.waiting import wait_for
@@ -36,7 +36,7 @@ def test_the_result_of_a_worker_that_was_killed_before_it_finished_is_removed(ri
     worker.kill()
     rig.s3_proxy.rule = pass_on
     (lost,) = rig.output_keys(job)
-    rig.worker(Queue.PAINT)
+    rig.worker(Queue.PAINT, **SUCCESSOR)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
     wait_for(lambda: lost not in rig.output_keys(job), "the lost result to be removed")
@@ -50,7 +50,7 @@ def test_a_worker_that_wakes_after_another_has_finished_takes_its_own_result_awa
     (stale,) = rig.output_keys(job)
     worker.freeze()
     rig.s3_proxy.rule = pass_on
-    second = rig.worker(Queue.PAINT)
+    second = rig.worker(Queue.PAINT, **SUCCESSOR)
     done = rig.ended(job)
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 2)
     wait_for(lambda: rig.output_keys(job) == [done.output and done.output.key], "the result to be alone")

@@ -151,6 +151,9 @@ class FaultProxy:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._connections.add(connection)
+        if self._closing.is_set():  # all that were known by then have been cut
+            self._end(connection)
+            return
         ways = ((Way.ASKED, client, server), (Way.ANSWERED, server, client))
         for way, source, sink in ways:
             threading.Thread(target=self._pump, args=(connection, way, source, sink), daemon=True).start()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from shared.errors import FetchFailed, FetchUnreachable
 from shared.ids import new_id
+from shared.jobs import flights
 from shared.jobs.flights import LEASE_SECONDS, Awaiting, Fetching, Flight
 from shared.jobs.keys import Key
 from shared.jobs.pictures import Picture
@@ -38,8 +39,10 @@ def config(valkey: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No job is put aside while others fetch what it names, however slow this machine is."""
+    """No job is put aside, and none fetches again, while others fetch, however slow they are."""
     monkeypatch.setattr(preparing, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(flights, "LEASE_SECONDS", 60.0)
+    monkeypatch.setattr(flights, "PASSING_SECONDS", 60.0)
 
 
 def picture(colour: str) -> bytes:

@@ -90,7 +90,7 @@ def test_an_answer_that_comes_too_late_is_nobody_elses(config: Settings, server:
             started = time.monotonic()
             with pytest.raises(StoreUnavailable), translated():
                 asker.ask("ECHO", "too late")
-            assert time.monotonic() - started < 2 * TIMEOUT
+            assert time.monotonic() - started < 20
         finally:
             server.thaw()
         assert asker.ask("ECHO", "after") == "after"

@@ -3,6 +3,7 @@
 import io
 import threading
 
+import httpx
 from PIL import Image
 
 from client import Impasto, Job
@@ -13,6 +14,8 @@ SMALL = {"size": 64, "steps": 12, "pyramid": 1}
 #: Runs until it is stopped, so that a test can act meanwhile.
 LONG = {"size": 128, "steps": 5000, "pyramid": 1}
 SECONDS = 90
+#: A connection for each request: the server may close one that was kept just as it is used again.
+NOT_KEPT = httpx.Limits(max_keepalive_connections=0)
 
 
 class HeldPicture:

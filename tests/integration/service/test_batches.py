@@ -5,8 +5,6 @@ import os
 import re
 import signal
 
-import pytest
-
 from client import Impasto, Job
 from deploy.local import House
 from tests.integration.service.support import LONG, SECONDS, picture, wait_until_painting
@@ -18,7 +16,7 @@ THIRTY_TWO = {"size": 32, "steps": 100, "pyramid": 1}
 
 
 def test_jobs_of_a_batch_survive_a_cancel_and_a_kill_among_them(
-    impasto: Impasto, house: House, capfd: pytest.CaptureFixture[str]
+    impasto: Impasto, house: House, house_says: list[str]
 ):
     holding = impasto.submit(picture(), [picture(hue=1)], spec=LONG)
     wait_until_painting(impasto, holding.id)
@@ -43,15 +41,13 @@ def test_jobs_of_a_batch_survive_a_cancel_and_a_kill_among_them(
     for job in ended:
         assert outputs(house, job) == [job.output.sha256]
     assert outputs(house, canceled) == []
-    log = ""
 
-    def told() -> bool:
+    def told() -> str | None:
         # A worker tells of it after it is so.
-        nonlocal log
-        log += capfd.readouterr().err
-        return all(f"job {job.id}: succeeded" in log for job in jobs)
+        log = "\n".join(house_says)
+        return log if all(f"job {job.id}: succeeded" in log for job in jobs) else None
 
-    wait_for(told, "every success to be told")
+    log = wait_for(told, "every success to be told")
     assert f"job {jobs[0].id}: painted as one batch with 3 others" in log
     assert [len(re.findall(f"job {job.id}: succeeded", log)) for job in jobs] == [1] * 5
     assert f"job {canceled.id}: succeeded" not in log

@@ -3,8 +3,6 @@
 import os
 import signal
 
-import pytest
-
 from client import Impasto
 from deploy.local import House
 from tests.integration.service.support import SECONDS, SMALL, HeldPicture, picture
@@ -13,21 +11,15 @@ from tests.support.web import Web
 
 
 def test_an_intake_told_to_leave_in_mid_fetch_puts_its_job_back(
-    impasto: Impasto, house: House, web: Web, capfd: pytest.CaptureFixture[str]
+    impasto: Impasto, house: House, web: Web, house_says: list[str]
 ):
     held = HeldPicture()
     submitted = impasto.submit(web.route("/slow.png", held), [picture(hue=6)], spec=SMALL)
     assert held.asked.wait(SECONDS)
 
     os.kill(house.pids["intake"], signal.SIGTERM)
-    log = ""
-
-    def told() -> bool:
-        nonlocal log
-        log += capfd.readouterr().err
-        return f"job {submitted.id}: put back" in log
-
-    wait_for(told, "the job to be put back")
+    told = f"job {submitted.id}: put back"
+    wait_for(lambda: any(told in line for line in house_says), "the job to be put back")
     held.go_on.set()
 
     job = impasto.wait(submitted.id, timeout=SECONDS)

@@ -14,7 +14,7 @@ from shared.bells import message
 from shared.jobs.flights import BATCH_SECONDS, COPY_SECONDS
 from shared.jobs.keys import Key
 from shared.jobs.record import Job, Queue, Status
-from tests.integration.service.support import LONG, SMALL, mask, picture
+from tests.integration.service.support import LONG, NOT_KEPT, SMALL, mask, picture
 from tests.support.rig import SHORT_LEASE, Rig
 from tests.support.traces import traces
 from tests.support.waiting import wait_for
@@ -166,7 +166,7 @@ def test_of_what_is_deleted_or_has_expired_nothing_is_left(rig: Rig, web: Web) -
     _, url = rig.api()
     rig.worker(Queue.INTAKE)
     painter = rig.worker(Queue.PAINT)
-    with httpx.Client(base_url=url, timeout=60) as http:
+    with httpx.Client(base_url=url, timeout=60, limits=NOT_KEPT) as http:
         deleter = Guest(rig, http, web, "deleter", 0)
         leaver = Guest(rig, http, web, "leaver", 100, {"retention_seconds": 1})
         deleter.bring_small_ones()
@@ -193,7 +193,7 @@ def test_of_what_is_deleted_or_has_expired_nothing_is_left(rig: Rig, web: Web) -
     for guest in (deleter, leaver):
         _wait_until_gone(rig, guest)
 
-    with httpx.Client(base_url=url, timeout=60) as http:
+    with httpx.Client(base_url=url, timeout=60, limits=NOT_KEPT) as http:
         batcher = Guest(rig, http, web, "batcher", 200)
         batch = batcher.bring_batch()
         assert len(batcher.traces()) > 20

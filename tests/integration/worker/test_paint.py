@@ -354,7 +354,10 @@ def test_one_whose_lease_is_lost_publishes_nothing(
     wait_for_none(objects, f"outputs/{lost.uid}")
     paint.work()
     assert (now(store, lost).status, now(store, lost).attempt) == ("succeeded", 1)
-    assert [stat.key for stat in objects.list(f"outputs/{lost.uid}")] == [now(store, lost).output.key]
+    only = [now(store, lost).output.key]
+    wait_for(
+        lambda: [stat.key for stat in objects.list(f"outputs/{lost.uid}")] == only, "one result to be left"
+    )
     audit(redis_client)
 
 

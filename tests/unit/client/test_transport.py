@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -241,11 +242,12 @@ def test_a_delete_that_was_done_before_its_answer_was_lost_is_done(web: Web, tra
         transport.remove("x")
 
 
-def test_a_retry_after_may_be_a_date(web: Web, transport: Caller) -> None:
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+def test_a_retry_after_may_be_a_date(web: Web) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)  # at least one from now
     web.route("/x", in_turn(status(503, Retry_After=later), answer_json({})))
     began = time.monotonic()
-    transport.request("GET", "x")
+    with closing(Caller(web.url, TOKEN, replace(QUICK, patience_seconds=5))) as patient:
+        patient.request("GET", "x")
     assert time.monotonic() - began > 10 * QUICK.longest_seconds
 
 

@@ -87,7 +87,7 @@ def test_nothing_is_undone_while_another_try_may_succeed(lease: HandLease) -> No
 def test_a_call_that_hangs_is_left_when_the_time_is_up_and_undone_when_it_ends(lease: HandLease) -> None:
     calls, undone = Calls(0, hang=True), threading.Event()
     with pytest.raises(StorageUnavailable):
-        patient(calls, lease, seconds=0.1, undo=undone.set)
+        patient(calls, lease, seconds=2, undo=undone.set)
     assert not undone.is_set()
     calls.let_go.set()
     assert undone.wait(10)

@@ -248,9 +248,10 @@ def segment(name: str) -> str:
     """An ID as one segment of a path, percent-encoded (RFC 3986, 3.3).
 
     Raises:
-        UnsendableError: no path can name it: it is empty, `.` or `..`, or is no text.
+        UnsendableError: no path can name it: it is empty, `.` or `..`, is no text, or has a slash, which
+            servers decode before they look for the resource.
     """
-    if name in ("", ".", ".."):
+    if name in ("", ".", "..") or "/" in name:
         raise UnsendableError(f"{name!r} is no ID: a path cannot name it")
     try:
         return quote(name, safe="")

@@ -104,12 +104,13 @@ class Jobs:
         return (answer["secret"], *(one["secret"] for one in answer.get("previous", ())))
 
     def _submit(self, request: Request, key: str) -> Plan[Job]:
+        path = None if request.id is None else path_of(request.id)  # refused before anything is uploaded
         body = yield from self._pictures.body(request)
         body.setdefault("styles", [])
-        if request.id is None:
+        if path is None:
             call = Call("POST", "v1/jobs", {"Idempotency-Key": key}, json=body)
         else:
-            call = Call("PUT", path_of(request.id), json=body)
+            call = Call("PUT", path, json=body)
         return (yield from self._job(call))
 
     def _job(self, call: Call) -> Plan[Job]:

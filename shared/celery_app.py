@@ -27,7 +27,8 @@ def task_name(queue: Queue) -> str:
 
 def make_app(config: Settings) -> Celery:
     """A Celery application on the configured Redis."""
-    # Kombu has another notion of such URLs: it refuses most options, and does not verify a TLS server.
+    # The URL stands for `connection` below, which tells `worker.hearing` where Redis is: Kombu itself refuses
+    # most options of such URLs, and verifies no TLS server.
     app = Celery("impasto", broker="redis://localhost", set_as_current=False)
     app.conf.update(
         accept_content=["json"],

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from pydantic import SecretStr
+from redis.connection import parse_url
 
 from shared.settings import Settings
 
@@ -96,7 +97,9 @@ class Redaction:
     def of(cls, config: Settings) -> "Redaction":
         """That of the service: every secret among its settings, and Redis' password."""
         found = [value.get_secret_value() for value in _secret_values(config)]
-        found.append(urlsplit(config.redis_url).password or "")
+        redis = parse_url(config.redis_url)  # type: ignore[no-untyped-call]
+        found += [redis.get(name) or "" for name in ("password", "ssl_password")]
+        found += [quote(one, safe="") for one in found]
         return cls(found)
 
     def __call__(self, text: str) -> str:

@@ -5,15 +5,17 @@ an error, so that a typing mistake cannot pass for a default.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from redis import ConnectionPool, RedisError
+from redis import ConnectionPool
 
 PREFIX = "IMPASTO_"
 #: Variables with our prefix that belong to the client and to the test suite, not to the service.
@@ -21,6 +23,24 @@ CLIENTS = ("IMPASTO_URL", "IMPASTO_TOKEN")
 TESTS_PREFIX = "IMPASTO_TEST_"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+#: What the URL of Redis may say after `?`, beside `ssl_...`.
+REDIS_OPTIONS = frozenset(
+    {
+        "client_name",
+        "db",
+        "decode_responses",
+        "health_check_interval",
+        "max_connections",
+        "password",
+        "protocol",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "socket_timeout",
+        "username",
+    }
+)
 
 
 class UnknownSettingError(ValueError):
@@ -267,10 +287,13 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_an_address_of_redis(cls, url: str) -> str:
-        try:
-            ConnectionPool.from_url(url).make_connection()
-        except (ValueError, TypeError, RedisError) as error:
-            raise ValueError(f"{PREFIX}REDIS_URL is no address of Redis: {error}") from None
+        # What is wrong with it in particular may be a part of its password, and is not told.
+        if not _is_redis(url):
+            raise ValueError(
+                f"{PREFIX}REDIS_URL is no address of Redis: redis://[[user]:password@]host[:port][/number], "
+                "rediss://... for TLS, or unix:///path; / # ? [ ] @ % in a password are percent-encoded; "
+                f"options are {', '.join(sorted(REDIS_OPTIONS))}, and ssl_... of redis-py's"
+            )
         return url
 
     @model_validator(mode="after")
@@ -292,6 +315,20 @@ class Settings(BaseSettings):
     def weights_path(self) -> Path:
         """Folder with backbone weights."""
         return self.weights_dir or self.data_dir / "weights"
+
+
+def _is_redis(url: str) -> bool:
+    """Whether redis-py makes a connection of it, and the one that is meant."""
+    try:
+        address = urlsplit(url)
+        options = parse_qsl(address.query, keep_blank_values=True, strict_parsing=bool(address.query))
+        ConnectionPool.from_url(url).make_connection()
+        tcp = address.scheme != "unix"
+        names_a_server = address.hostname and re.fullmatch(r"/?\d*", address.path) if tcp else address.path
+    except Exception:  # noqa: BLE001 - of any kind, from redis-py
+        return False
+    known = all(name in REDIS_OPTIONS or (tcp and name.startswith("ssl_")) for name, _ in options)
+    return bool(known and names_a_server and not address.fragment)
 
 
 def check_names(environ: Mapping[str, str]) -> None:

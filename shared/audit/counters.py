@@ -1,7 +1,7 @@
 """Whether the counters say what is counted, and whether a bell is out for what waits."""
 
 from collections.abc import Iterator
-from itertools import chain, product
+from itertools import chain
 
 from shared.audit.findings import Code, Finding
 from shared.audit.reader import LOOK_SECONDS, Reader
@@ -9,9 +9,11 @@ from shared.jobs.keys import Key
 from shared.jobs.record import Queue
 
 #: Looks at a sum that does not agree: with others at work it may lack an owner who has only just come.
-LOOKS = 5
-#: Sets that are summed up at one moment, at most; a store with more is not checked for its sums.
+SUM_LOOKS = 5
+#: Sets that are summed up at one moment, at most; a store with more owners is not checked for its sums.
 MAX_SETS = 25_000
+#: Looks at bells that are not out while jobs wait.
+BELL_LOOKS = 3
 
 
 def check(reader: Reader, reap_seconds: float) -> Iterator[Finding]:
@@ -54,36 +56,35 @@ def _sums(reader: Reader, counter: Key, prefix: Key) -> Iterator[tuple[str, int,
     fields: set[str] = set()
     owners: set[str] = set()
     stays: dict[str, tuple[int, int]] = {}
-    for look in range(LOOKS):
+    for look in range(SUM_LOOKS):
         if look:
             reader.pause(LOOK_SECONDS)
-        met = set(_names(reader, prefix))
-        [flat] = reader.at_once(("HGETALL", counter))
-        fields |= flat.keys() | {field for field, _ in met}
-        owners |= {owner for _, owner in chain(met, _names(reader, Key.LIST))}
-        sets = sorted(product(fields, owners))
-        if len(sets) > MAX_SETS:
+        [kept] = reader.at_once(("HKEYS", counter))
+        fields.update(kept)
+        for kind in {prefix, Key.LIST}:
+            for field, owner in _names(reader, kind):
+                owners.add(owner)
+                if kind is prefix:
+                    fields.add(field)
+        if len(owners) > MAX_SETS:
             return
-        flat, *sizes = reader.at_once(
-            ("HGETALL", counter), *(("ZCARD", f"{prefix}{field}:{owner}") for field, owner in sets)
-        )
-        sums = dict.fromkeys(fields | flat.keys(), 0)
-        for (field, _), size in zip(sets, sizes, strict=True):
-            sums[field] += size
-        differ = {
-            field: (int(flat.get(field, 0)), counted)
-            for field, counted in sums.items()
-            if int(flat.get(field, 0)) != counted
-        }
+        sums = {field: _sum(reader, counter, field, f"{prefix}{field}:", owners) for field in fields}
         stays = {
-            field: (kept, counted)
-            for field, (kept, counted) in differ.items()
-            if not look or (field in stays and stays[field][0] - stays[field][1] == kept - counted)
+            field: (number, members)
+            for field, (number, members) in sums.items()
+            if number != members
+            and (not look or (field in stays and stays[field][0] - stays[field][1] == number - members))
         }
         if not stays:
             return
-    for field, (kept, counted) in sorted(stays.items()):
-        yield field, kept, counted
+    for field, (number, members) in sorted(stays.items()):
+        yield field, number, members
+
+
+def _sum(reader: Reader, counter: Key, field: str, sets: str, owners: set[str]) -> tuple[int, int]:
+    """A field's number, and how many members its sets have, at one moment."""
+    number, *sizes = reader.at_once(("HGET", counter, field), *(("ZCARD", sets + owner) for owner in owners))
+    return int(number or 0), sum(sizes)
 
 
 def _names(reader: Reader, prefix: Key) -> Iterator[tuple[str, str]]:
@@ -101,7 +102,7 @@ def _bells(reader: Reader, reap_seconds: float) -> Iterator[Finding]:
     """
     silent = {Queue.INTAKE: True, Queue.PAINT: True}
     turns = set()
-    for look in range(LOOKS):
+    for look in range(BELL_LOOKS):
         if look:
             reader.pause(reap_seconds + LOOK_SECONDS)
         waiting, turn, live, *bells = reader.at_once(

@@ -103,11 +103,12 @@ def test_no_line_shows_what_nobody_may_see(form: str, text: str, shown: str) -> 
 
 def test_every_secret_of_the_settings_is_known_and_rediss_password() -> None:
     config = Settings(
-        redis_url="redis://:redis-password@localhost/0",
+        redis_url="rediss://:redis-p%40ssword@localhost/0?ssl_password=key-password",
         s3_secret_key="s3-secret-key",
         metrics_token="metrics-token",
         api_tokens={"ann": "first-token", "ben": "second-token"},
     )
     redact = logs.Redaction.of(config)
-    for secret in ("redis-password", "s3-secret-key", "metrics-token", "first-token", "second-token"):
+    redis = ("redis-p@ssword", "redis-p%40ssword", "key-password")
+    for secret in (*redis, "s3-secret-key", "metrics-token", "first-token", "second-token"):
         assert redact(f"it is {secret}.") == "it is [secret]."

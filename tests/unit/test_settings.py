@@ -64,7 +64,36 @@ def test_a_lease_that_a_wait_for_redis_outlasts_is_refused_by_both_names(
 
 
 @pytest.mark.parametrize(
-    "url", ["http://host:1/0", "localhost:6379", "redis://host/0?colour=red", "redis://host:x/0"]
+    "url",
+    [
+        "redis://host",
+        "redis://user:p%40ss@[::1]:6379/3",
+        "rediss://host/0?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=none",
+        "unix:///run/redis.sock?db=2",
+        "redis://host:1/?protocol=3&health_check_interval=7",
+    ],
+)
+def test_addresses_of_redis_are_taken(url: str) -> None:
+    assert Settings(redis_url=url).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://host:1/0",
+        "localhost:6379",
+        "redis://",
+        "redis://host/first",
+        "redis://host:x/0",
+        "redis://host/0?colour=red",
+        "redis://host/0?retry=3",
+        "redis://host/0?db",
+        "redis://host/0?db=x",
+        "redis://host/0?ssl_ca_certs=/etc/ca.pem",
+        "redis://host/0#1",
+        "unix://?db=1",
+    ],
 )
 def test_what_is_no_address_of_redis_is_refused_by_name(url: str) -> None:
     with pytest.raises(ValidationError, match="IMPASTO_REDIS_URL is no address of Redis"):
@@ -72,10 +101,11 @@ def test_what_is_no_address_of_redis_is_refused_by_name(url: str) -> None:
 
 
 def test_no_refusal_shows_what_was_given() -> None:
-    given = {"redis_url": "http://:secret@host/0", "s3_secret_key": "secret", "lease_seconds": 1}
-    for refused in (given, given | {"redis_url": "redis://:secret@host/0"}):
+    urls = ["http://:secret@host/0", "redis://:a[secret]b@host/0", "redis://:secret/1@host/0"]
+    urls += ["redis://:1?secret=x@host", "redis://:a\uff03secret@host/0", "redis://:secret@host/0"]
+    for url in urls:
         with pytest.raises(ValidationError) as caught:
-            Settings.model_validate(refused)
+            Settings.model_validate({"redis_url": url, "s3_secret_key": "secret", "lease_seconds": 1})
         assert "secret" not in str(caught.value).replace("s3_secret_key", "")
 
 

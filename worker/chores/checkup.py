@@ -3,12 +3,10 @@
 import logging
 import threading
 import time
-from contextlib import suppress
 
 import redis
 
 from shared.audit import AuditStoppedError, audit
-from shared.errors import StorageUnavailable, StoreUnavailable
 from shared.objects import ObjectStore
 from shared.redis import translated
 from shared.settings import Settings
@@ -21,8 +19,9 @@ CHECKUP_SECONDS = 6 * 3600.0
 MAX_SECONDS = 300.0
 #: Findings that are logged one by one.
 MAX_LOGGED = 100
-#: Seconds until another worker begins anew what a drain or an outage has broken off.
-AGAIN_SECONDS = 60.0
+#: Seconds for which one that is being made keeps others from beginning; longer than it may take. Where a
+#: drain, an outage or its worker's death has broken it off, another begins after these.
+TURN_SECONDS = 2 * MAX_SECONDS
 LOCK = "im:lock:checkup"
 
 
@@ -45,7 +44,7 @@ class Checkup:
             StorageUnavailable: the object store does not answer.
         """
         with translated():
-            mine = self._client.set(LOCK, "", nx=True, px=int(CHECKUP_SECONDS * 1000))
+            mine = self._client.set(LOCK, "", nx=True, px=int(TURN_SECONDS * 1000))
         if not mine:
             return
         until = time.monotonic() + MAX_SECONDS
@@ -66,13 +65,8 @@ class Checkup:
         except AuditStoppedError:
             log.info("audit stopped before its end: %d found; `impasto doctor` looks at everything", found)
             if self._draining.is_set():
-                self._again_soon()
-            return
-        except (StoreUnavailable, StorageUnavailable):
-            self._again_soon()
-            raise
-        log.log(logging.WARNING if found else logging.INFO, "audit: %d found", found)
-
-    def _again_soon(self) -> None:
-        with suppress(StoreUnavailable), translated():
-            self._client.pexpire(LOCK, int(AGAIN_SECONDS * 1000))
+                return
+        else:
+            log.log(logging.WARNING if found else logging.INFO, "audit: %d found", found)
+        with translated():
+            self._client.pexpire(LOCK, int(CHECKUP_SECONDS * 1000))

@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 import redis
 
-from shared.errors import StorageUnavailable
+from shared.errors import StorageUnavailable, StoreUnavailable
 from shared.jobs.keys import Key
 from shared.jobs.record import Queue
 from shared.jobs.store import JobStore
@@ -19,6 +19,7 @@ from shared.settings import Settings
 from tests.support.busy import Studio
 from tests.support.jobs import claim_paint
 from tests.support.rig import Rig
+from tests.support.valkey import start_valkey
 from tests.support.waiting import wait_for
 from worker.chores import checkup
 from worker.chores.checkup import Checkup
@@ -67,10 +68,11 @@ def test_a_drain_and_the_end_of_its_time_stop_it(
     draining = threading.Event()
     draining.set()
     chore(config, draining).work()
-    assert begins_anew_within(config, checkup.AGAIN_SECONDS)
+    assert begins_anew_within(config, checkup.TURN_SECONDS)
     monkeypatch.setattr(checkup, "MAX_SECONDS", -1)
     connect(config).delete(checkup.LOCK)
     chore(config).work()
+    assert not begins_anew_within(config, checkup.TURN_SECONDS)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "audit stopped before its end"
     ] * 2
@@ -87,12 +89,32 @@ def test_one_that_an_outage_breaks_off_is_begun_anew_soon(
     monkeypatch.setattr(LocalObjects, "stat", away)
     with pytest.raises(StorageUnavailable):
         chore(config).work()
-    assert begins_anew_within(config, checkup.AGAIN_SECONDS)
+    assert begins_anew_within(config, checkup.TURN_SECONDS)
+
+
+def test_one_that_redis_breaks_off_is_begun_anew_soon(tmp_path: Path) -> None:
+    server = start_valkey(tmp_path / "valkey")
+    config = Settings(redis_url=server.url, redis_timeout=20, data_dir=tmp_path)
+    try:
+        with connect(config) as client:
+            client.hincrby(Key.COUNTS, "succeeded", 1)
+
+        class Draining(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - between two looks
+                server.kill()
+                return False
+
+        with pytest.raises(StoreUnavailable):
+            chore(config, Draining()).work()
+        server.restart()
+        assert begins_anew_within(config, checkup.TURN_SECONDS)
+    finally:
+        server.kill()
 
 
 def begins_anew_within(config: Settings, seconds: float) -> bool:
     with connect(config) as client:
-        return 0 < client.pttl(checkup.LOCK) <= seconds * 1000
+        return -1 != client.pttl(checkup.LOCK) <= seconds * 1000  # -1: it never ends
 
 
 def test_a_chores_worker_audits_by_itself(tmp_path: Path) -> None:

@@ -170,11 +170,13 @@ def test_an_id_of_the_callers_own_is_put(web: Web, impasto: Impasto) -> None:
     assert (web.seen[0].method, web.seen[0].path) == ("PUT", "/v1/jobs/order%2017")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "caf\udce9"])
+@pytest.mark.parametrize("name", ["", ".", "..", "job_1/output", "caf\udce9"])
 def test_an_id_that_no_path_can_name_is_not_sent(web: Web, impasto: Impasto, name: str) -> None:
     for call in (impasto.get, impasto.cancel, impasto.delete, impasto.batches.get, impasto.batches.delete):
         with pytest.raises(UnsendableError, match="is no ID"):
             call(name)
+    with pytest.raises(UnsendableError, match="is no ID"):
+        impasto.submit(b"a picture to be uploaded", [URL], id=name)
     assert web.seen == []
 
 

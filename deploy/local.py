@@ -20,7 +20,8 @@ from typing import IO, Self
 from urllib.error import URLError
 
 from deploy.children import Child, python_environ, say
-from deploy.valkey import NoValkeyError, embedded_valkey, free_port
+from deploy.ports import free_port
+from deploy.valkey import NoValkeyError, embedded_valkey
 from shared.errors import StoreUnavailable
 from shared.jobs.record import Queue
 from shared.jobs.workers import Workers

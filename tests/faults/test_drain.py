@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 
 from client import Impasto, Job
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.jobs.record import Job as Record
 from shared.jobs.record import Queue, Stage, Status
 from tests.integration.service.support import LONG, SECONDS, picture, wait_until_painting

@@ -19,7 +19,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from api.openapi import document
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.jobs.record import Output, PaintProgress, Queue, Stage
 from shared.jobs.results import Claim
 from shared.jobs.store import JobStore

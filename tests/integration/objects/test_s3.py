@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.errors import StorageUnavailable
 from shared.objects import ObjectMissingError, open_objects
 from shared.objects.s3 import Patience, S3Objects

@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from client import Impasto
 from deploy.local import House
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from tests.integration.service.support import SECONDS, facts, picture
 from tests.support.generators import python_generator, typescript_generator
 from tests.support.waiting import wait_for

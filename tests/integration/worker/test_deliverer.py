@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from deploy.valkey import free_port
+from deploy.ports import free_port
 from shared.jobs.deliveries import DeliveryStore
 from shared.jobs.delivery import Delivery, DeliveryState
 from shared.jobs.record import Job, Webhook

@@ -4,4 +4,4 @@ It is part of a job's recipe (`shared.jobs.recipes`), by which pictures are made
 with a change of the engine that alters pictures, so that none from before passes for one of after.
 """
 
-ENGINE_VERSION = 5
+ENGINE_VERSION = 6

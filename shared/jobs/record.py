@@ -22,9 +22,13 @@ from shared.spec import Spec
 #: 2: `attempt_errors` do not say when and by which worker; no `recipe`.
 #: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`; nothing is left out of a spec or of a picture.
 #: 4: what a spec does not say is what was the default then: 370 `steps`.
-#: 5: the present one. What a spec does not say is the default of now: a default that changes needs a new
+#: 5: likewise: 320 `steps`.
+#: 6: the present one. What a spec does not say is the default of now: a default that changes needs a new
 #: version, and `_spec` to say what it was (a test knows the defaults).
-SCHEMA = 5
+SCHEMA = 6
+
+#: The default `steps` of schemas whose specs leave defaults out.
+_STEPS = {3: 370, 4: 370, 5: 320}
 
 #: Specs kept as read: those of many records are the same, and polls come again and again.
 _KEPT_AS_READ = 2048
@@ -256,7 +260,7 @@ def _spec(text: str, schema: int) -> Spec:
         return Spec.model_validate(
             {name: value for name, value in plain.items() if name in Spec.model_fields}
         )
-    if schema in (3, 4):
-        return Spec.model_validate({"steps": 370, **plain})
+    if schema in _STEPS:
+        return Spec.model_validate({"steps": _STEPS[schema], **plain})
     # Gram matrices were all that could be matched before a spec named its style loss.
     return Spec.model_validate({"style_loss": "gram", **plain})

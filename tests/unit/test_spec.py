@@ -68,6 +68,26 @@ def test_the_papers_terms_come_with_its_ratio_and_no_total_variation_unless_aske
     assert resolve({"weighting": "normalized"}, COMPACT).alpha_beta is None
 
 
+@pytest.mark.parametrize(
+    ("request_", "weight"),
+    [
+        ({}, 15),
+        ({"size": 512}, 15),
+        ({"size": 2048}, 15),
+        ({"size": 256}, 7.5),
+        ({"preset": "fast"}, 7.5),
+        ({"preset": "abstract", "size": 128}, 15),
+        ({"style_loss": "gram"}, 195),
+        ({"style_loss": "gram", "size": 256}, 97.5),
+        ({"style_weight": 15, "size": 256}, 15),
+    ],
+)
+def test_a_style_weight_that_nobody_gives_fits_the_size_and_the_style_loss(
+    request_: dict[str, object], weight: float
+) -> None:
+    assert resolve(request_, COMPACT).style_weight == weight
+
+
 @EVERY_BACKBONE
 def test_a_backbones_own_layers_are_layers_that_it_has(backbone: Backbone) -> None:
     assert {*backbone.content_layers, *backbone.style_layers} <= set(backbone.layers)

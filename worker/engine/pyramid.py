@@ -15,10 +15,10 @@ COARSEST = 96
 """Longest side below which no level begins when their number is left open, so that at every size the first
 one is of 96 to 191 pixels and the style's forms are as large in proportion."""
 
-FINER_SHARE, LARGE, LARGE_SHARE = 1.3, 640, 0.5
+FINER_SHARE, LARGE, LARGE_SHARE = 1.8, 640, 0.5
 """Each level's evaluations, as a share of those of the next coarser one: up to a longest side of `LARGE`
-pixels, and from twice that on, with a slope between. With 320 evaluations and 512 pixels the loss comes
-within a twentieth of what 500 evaluations at full size reach, in a sixth of their time
+pixels, and from twice that on, with a slope between. With 256 evaluations and 512 pixels the loss comes
+within a twentieth of what 500 evaluations at full size reach, in a seventh of their time
 (docs/benchmarks.md)."""
 
 COARSE_CONTENT, COARSER_CONTENT = 64.0, 4.0
@@ -26,7 +26,7 @@ COARSE_CONTENT, COARSER_CONTENT = 64.0, 4.0
 sizes above `LARGE` px these are counted from `LARGE` down, which is large enough. In a small picture the
 style moves whole forms as readily as it paints them; so, it paints them where they are (docs/engine.md)."""
 
-DETAIL = 1.5
+DETAIL = 2.0
 """How much of the content's own detail is added to a level's picture when it is enlarged to the next size.
 The level could not know it, and the next begins with contours instead of a blur (docs/engine.md)."""
 

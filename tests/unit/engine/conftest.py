@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from shared.backbones import BACKBONES
-from shared.spec import Spec, resolve
+from shared.spec import FULL_STRENGTH_SIZE, Spec, resolve
 from worker.engine import Engine, backbones
 from worker.engine.chain import Chain
 from worker.engine.contract import Request
@@ -63,7 +63,9 @@ def engine(weights_dir: Path) -> Engine:
 def make_spec() -> Callable[..., Spec]:
     def make(backbone: str = "compact", **fields: Any) -> Spec:
         request: Mapping[str, Any] = {"size": 64, "steps": 20, "pyramid": 1, **fields}
-        return resolve(request, BACKBONES[backbone])
+        # Small pictures stand for large ones here: with their style weight.
+        spec = resolve({**request, "size": FULL_STRENGTH_SIZE}, BACKBONES[backbone])
+        return spec.model_copy(update={"size": request["size"]})
 
     return make
 

@@ -46,10 +46,9 @@ def dots(size: int = 96) -> Tensor:
 
 
 @pytest.fixture
-def paint(shipped: Engine, content: Tensor) -> Paint:
+def paint(shipped: Engine, make_spec: Callable[..., Spec], content: Tensor) -> Paint:
     def make(*styles: Style, shown: Tensor = content, begin: Tensor | None = None, **fields: Any) -> Outcome:
-        request = {"size": 64, "steps": 40, "pyramid": 1, "tv_weight": 1, **fields}
-        spec = resolve(request, BACKBONES["compact"])
+        spec = make_spec(**{"steps": 40, "tv_weight": 1, **fields})
         return shipped.stylize(shown, styles or [Style(stripes(8))], spec, init=begin)
 
     return make

@@ -6,9 +6,9 @@ from worker.engine.pyramid import SMALLEST_LEVEL, plan
 
 
 def test_levels_double_up_to_the_size_and_spend_all_evaluations() -> None:
-    levels = plan(size=512, steps=320, levels=3)
+    levels = plan(size=512, steps=256, levels=3)
     assert [level.longest for level in levels] == [128, 256, 512]
-    assert levels[-1].end == 320
+    assert levels[-1].end == 256
 
 
 def spent(size: int, steps: int, levels: int) -> list[int]:
@@ -21,7 +21,7 @@ def test_finer_levels_have_more_evaluations_up_to_the_size_where_most_is_settled
 
 
 def test_levels_of_large_pictures_have_fewer_the_larger_they_are() -> None:
-    levels = spent(4096, 600, 0)
+    levels = spent(4096, 480, 0)
     assert levels[3:] == sorted(levels[3:], reverse=True)
     assert levels[-1] < 30
 

@@ -64,8 +64,8 @@ def test_a_record_of_before_masks_and_new_fields_of_the_spec_is_read_as_having_n
     assert job.spec.style_loss == "gram"  # all that there was, whatever the default is now
 
 
-#: What a record of schema 5 means where its spec says nothing.
-DEFAULTS_OF_SCHEMA_5 = {
+#: What a record of schema 6 means where its spec says nothing.
+DEFAULTS_OF_SCHEMA_6 = {
     "backbone": "auto",
     "content_layers": None,
     "style_layers": None,
@@ -81,7 +81,7 @@ DEFAULTS_OF_SCHEMA_5 = {
     "init": "content",
     "seed": 0,
     "size": 512,
-    "steps": 320,
+    "steps": 256,
     "optimizer": "lbfgs",
     "pyramid": 0,
     "pooling": "avg",
@@ -92,15 +92,15 @@ DEFAULTS_OF_SCHEMA_5 = {
 
 def test_a_spec_is_kept_without_its_defaults_which_are_those_of_the_schema() -> None:
     """When a default changes, `SCHEMA` goes up, and `_spec` says what the default was before."""
-    assert (SCHEMA, Spec().model_dump(mode="json")) == (5, DEFAULTS_OF_SCHEMA_5)
+    assert (SCHEMA, Spec().model_dump(mode="json")) == (6, DEFAULTS_OF_SCHEMA_6)
     spec = Spec(backbone="compact", size=768)
     assert json.loads(new_record(new_job(spec=spec))["spec"]) == {"backbone": "compact", "size": 768}
     assert Job.from_hash(stored(spec='{"backbone":"compact","size":768}')).spec == spec
 
 
-@pytest.mark.parametrize("schema", ["3", "4"])
-def test_a_spec_that_was_kept_without_its_defaults_means_those_of_its_time(schema: str) -> None:
-    assert Job.from_hash(stored(schema=schema, spec='{"size":768}')).spec == Spec(size=768, steps=370)
+@pytest.mark.parametrize(("schema", "steps"), [("3", 370), ("4", 370), ("5", 320)])
+def test_a_spec_that_was_kept_without_its_defaults_means_those_of_its_time(schema: str, steps: int) -> None:
+    assert Job.from_hash(stored(schema=schema, spec='{"size":768}')).spec == Spec(size=768, steps=steps)
     assert Job.from_hash(stored(schema=schema, spec='{"steps":99}')).spec == Spec(steps=99)
 
 

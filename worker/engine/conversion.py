@@ -8,7 +8,7 @@ the layer's features, and one constant each, found by painting the paper's sweep
 from shared.spec import GRAM_STRENGTH, Spec
 
 NORMALIZED = 0.015
-"""`normalized`: beta = NORMALIZED / ratio at alpha = 1, so that the default style weight, 15, is the ratio
+"""`normalized`: beta = NORMALIZED / ratio at alpha = 1, so that the default style weight of 512 px, 15, is the ratio
 1e-3 which the paper uses most; for Gram matrices it is `GRAM_STRENGTH` times as much."""
 
 PAPER = 8.0

@@ -10,7 +10,7 @@ from api.views import BackboneList, BackboneView, PresetList, PresetView
 from shared.backbones import BACKBONES, Backbone
 from shared.jobs.workers import WorkerInfo
 from shared.requests.choosing import best, offered
-from shared.spec import DEFAULT_PRESET, PRESET_DESCRIPTIONS, PRESETS, Spec
+from shared.spec import DEFAULT_PRESET, PRESET_DESCRIPTIONS, PRESETS, Spec, fitted
 
 blueprint = Blueprint("catalogue", __name__)
 
@@ -34,7 +34,11 @@ def presets() -> Response:
         PresetList(
             default=DEFAULT_PRESET,
             presets=[
-                PresetView(name=name, description=PRESET_DESCRIPTIONS[name], spec=Spec.model_validate(values))
+                PresetView(
+                    name=name,
+                    description=PRESET_DESCRIPTIONS[name],
+                    spec=fitted(Spec.model_validate(values)),
+                )
                 for name, values in PRESETS.items()
             ],
         )

@@ -61,7 +61,8 @@ class Spec(BaseModel):
     style_weight: float = Field(default=15.0, ge=0, le=1e12, allow_inf_nan=False)
     """Weight of the style loss: the paper's beta. More of it paints more freely. Where nobody says it, it is
     13 times as much for `style_loss` `gram`, whose normalized loss is so much smaller, and below a `size` of
-    512 less in proportion: half at 256, where the style would take more of the content's forms away."""
+    512 less in proportion: half at 256, where the style would take more of the content's forms away. Left
+    open, it fits every size."""
 
     tv_weight: float = Field(default=60.0, ge=0, le=1e6, allow_inf_nan=False)
     """Weight of the total variation (mean squared difference of neighbouring pixels): removes noise. With
@@ -69,7 +70,7 @@ class Spec(BaseModel):
 
     weighting: Literal["normalized", "paper"] = "normalized"
     """How the loss terms are scaled: `normalized` divides each by its target's own energy, so that one
-    style weight serves every backbone, size and style; `paper` takes the formulas as they stand. They need a
+    style weight serves every backbone and style; `paper` takes the formulas as they stand. They need a
     ratio: where nobody says `alpha_beta`, `content_weight` or `style_weight`, it is the paper's 1e-3."""
 
     alpha_beta: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
@@ -201,13 +202,14 @@ def resolve(request: Mapping[str, Any], backbone: Backbone) -> Spec:
     values.setdefault("content_layers", backbone.content_layers)
     values.setdefault("style_layers", backbone.style_layers)
     spec = Spec.model_validate(values)
-    return spec if "style_weight" in given else spec.model_copy(update={"style_weight": _fitted(spec)})
+    return spec if "style_weight" in given else fitted(spec)
 
 
-def _fitted(spec: Spec) -> float:
-    """The style weight that nobody gave, a preset's or the default, fitted to the style loss and the size."""
+def fitted(spec: Spec) -> Spec:
+    """`spec` with its style weight, a preset's or the default, fitted to its style loss and size."""
     strength = GRAM_STRENGTH if spec.style_loss == "gram" else 1.0
-    return spec.style_weight * strength * min(spec.size / FULL_STRENGTH_SIZE, 1.0)
+    share = min(spec.size / FULL_STRENGTH_SIZE, 1.0)
+    return spec.model_copy(update={"style_weight": spec.style_weight * strength * share})
 
 
 #: Longest side in pixels at which a style is looked at, at most: twice the largest result's.

@@ -60,12 +60,14 @@ class NewJob:
 
 def new_record(job: NewJob) -> dict[str, str]:
     """A new job's hash, but for what the submitting script adds: its state, times and order."""
+    # `steps` always: their default has changed more than once, and an earlier Impasto may read the record.
+    spec = {"steps": job.spec.steps, **job.spec.model_dump(mode="json", exclude_defaults=True)}
     record = {
         "uid": job.uid,
         "id": job.id,
         "owner": job.owner,
         "schema": str(SCHEMA),
-        "spec": job.spec.model_dump_json(exclude_defaults=True),
+        "spec": to_json(spec),
         "content": to_json(job.content),
         "styles": to_json(job.styles),
         "metadata": to_json(job.metadata),

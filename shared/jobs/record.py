@@ -23,8 +23,8 @@ from shared.spec import Spec
 #: 3: no `batch_id`, `custom_id`, `webhook` or `fresh`; nothing is left out of a spec or of a picture.
 #: 4: what a spec does not say is what was the default then: 370 `steps`.
 #: 5: likewise: 320 `steps`.
-#: 6: the present one. What a spec does not say is the default of now: a default that changes needs a new
-#: version, and `_spec` to say what it was (a test knows the defaults).
+#: 6: the present one. A spec says its `steps`; what else it does not say is the default of now: a default
+#: that changes needs a new version, and `_spec` to say what it was (a test knows the defaults).
 SCHEMA = 6
 
 #: The default `steps` of schemas whose specs leave defaults out.

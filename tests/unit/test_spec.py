@@ -88,6 +88,13 @@ def test_a_style_weight_that_nobody_gives_fits_the_size_and_the_style_loss(
     assert resolve(request_, COMPACT).style_weight == weight
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [64, 300, 1024])
+def test_a_resolved_spec_means_itself(preset: str, size: int) -> None:
+    spec = resolve({"preset": preset, "size": size}, COMPACT)
+    assert resolve(spec.model_dump(), COMPACT) == spec
+
+
 @EVERY_BACKBONE
 def test_a_backbones_own_layers_are_layers_that_it_has(backbone: Backbone) -> None:
     assert {*backbone.content_layers, *backbone.style_layers} <= set(backbone.layers)

@@ -8,8 +8,8 @@ the layer's features, and one constant each, found by painting the paper's sweep
 from shared.spec import GRAM_STRENGTH, Spec
 
 NORMALIZED = 0.015
-"""`normalized`: beta = NORMALIZED / ratio at alpha = 1, so that the default style weight of 512 px, 15, is the ratio
-1e-3 which the paper uses most; for Gram matrices it is `GRAM_STRENGTH` times as much."""
+"""`normalized`: beta = NORMALIZED / ratio at alpha = 1, so that the default style weight of 512 px and more,
+15, is the ratio 1e-3 which the paper uses most; for Gram matrices it is `GRAM_STRENGTH` times as much."""
 
 PAPER = 8.0
 """`paper`: a content layer counts alpha = PAPER * ratio / (N M) at beta = 1."""

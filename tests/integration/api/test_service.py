@@ -15,6 +15,7 @@ import redis
 from shared.backbones import BACKBONES
 from shared.jobs.record import Queue
 from shared.jobs.workers import WorkerInfo, Workers
+from shared.spec import PRESETS, resolve
 from tests.support.api import BODY, ROOT, ApiServer, checked_client, environment, gunicorn, picture_bytes
 from tests.support.valkey import ValkeyServer, start_valkey
 from tests.support.waiting import wait_for
@@ -100,7 +101,12 @@ def test_what_workers_offer_beyond_the_catalogue_is_listed_without_layers(
 def test_presets_show_every_value(http: httpx.Client) -> None:
     presets = http.get("/v1/presets").json()
     assert presets["default"] == "painting"
-    assert {one["name"]: one["spec"]["size"] for one in presets["presets"]}["fast"] == 256
+    shown = {one["name"]: one["spec"] for one in presets["presets"]}
+    assert shown.keys() == PRESETS.keys()
+    open_ = {"backbone": "auto", "content_layers": None, "style_layers": None}
+    for name, spec in shown.items():
+        meant = resolve({"preset": name}, BACKBONES["compact"]).model_dump(mode="json")
+        assert spec == meant | open_, name
 
 
 def test_the_service_is_ready_when_both_stores_answer(http: httpx.Client) -> None:

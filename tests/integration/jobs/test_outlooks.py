@@ -8,7 +8,7 @@ import redis
 from shared.jobs.changes import BEGINNING, ChangeLog
 from shared.jobs.keys import Key
 from shared.jobs.outlooks import Outlooks
-from shared.jobs.record import Job, PaintProgress, Queue
+from shared.jobs.record import SCHEMA, Job, PaintProgress, Queue
 from shared.jobs.store import JobStore
 from shared.jobs.workers import WorkerInfo, Workers
 from tests.support.clock import Clock
@@ -276,7 +276,7 @@ def test_a_record_that_cannot_be_read_here_keeps_no_other_from_its_forecast(
     submit(steps=200)
     painted(store, clock, 10.0)
     later, other = submit(steps=100), submit(steps=200)
-    redis_client.hset(Key.JOB + later.uid, mapping={"schema": 5, "spec": '{"size": "auto"}'})
+    redis_client.hset(Key.JOB + later.uid, mapping={"schema": SCHEMA + 1, "spec": '{"size": "auto"}'})
     assert ends(store, outlooks, other)[0] is not None
 
 

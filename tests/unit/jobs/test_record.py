@@ -94,7 +94,8 @@ def test_a_spec_is_kept_without_its_defaults_which_are_those_of_the_schema() -> 
     """When a default changes, `SCHEMA` goes up, and `_spec` says what the default was before."""
     assert (SCHEMA, Spec().model_dump(mode="json")) == (6, DEFAULTS_OF_SCHEMA_6)
     spec = Spec(backbone="compact", size=768)
-    assert json.loads(new_record(new_job(spec=spec))["spec"]) == {"backbone": "compact", "size": 768}
+    kept = {"backbone": "compact", "size": 768, "steps": 256}
+    assert json.loads(new_record(new_job(spec=spec))["spec"]) == kept
     assert Job.from_hash(stored(spec='{"backbone":"compact","size":768}')).spec == spec
 
 
@@ -102,6 +103,12 @@ def test_a_spec_is_kept_without_its_defaults_which_are_those_of_the_schema() -> 
 def test_a_spec_that_was_kept_without_its_defaults_means_those_of_its_time(schema: str, steps: int) -> None:
     assert Job.from_hash(stored(schema=schema, spec='{"size":768}')).spec == Spec(size=768, steps=steps)
     assert Job.from_hash(stored(schema=schema, spec='{"steps":99}')).spec == Spec(steps=99)
+
+
+@pytest.mark.parametrize("weight", [7.5, 15.0, 30.0])
+def test_a_style_weight_that_was_given_is_not_fitted_when_it_is_read(weight: float) -> None:
+    spec = Spec(backbone="compact", size=256, style_weight=weight)
+    assert Job.from_hash({**stored(), **new_record(new_job(spec=spec))}).spec == spec
 
 
 def test_a_picture_is_kept_without_what_follows_from_the_rest() -> None:

@@ -99,7 +99,7 @@ Taken by hand, not by `make bench`.
 
 | what | figure | how |
 | --- | --- | --- |
-| Redis memory a job | 1909 bytes waiting, 2902 ended | `pytest -s tests/integration/jobs/test_memory.py` |
+| Redis memory a job | 2.1 kB waiting, 3.0 ended | `pytest -s tests/integration/jobs/test_memory.py` |
 | `make run` until ready | 5 s | log of a fresh clone, torch installed |
 | cleaning a 12 Mpx JPEG | 2.6 s of processor time | `shared.pictures.clean` |
 | images | light 324 MB, paint 6.05 GB | [operations](operations.md) |

@@ -18,7 +18,7 @@ one is of 96 to 191 pixels and the style's forms are as large in proportion."""
 FINER_SHARE, LARGE, LARGE_SHARE = 1.8, 640, 0.5
 """Each level's evaluations, as a share of those of the next coarser one: up to a longest side of `LARGE`
 pixels, and from twice that on, with a slope between. With 256 evaluations and 512 pixels the loss comes
-within a twentieth of what 500 evaluations at full size reach, in a seventh of their time
+within a twentieth of what 500 evaluations at full size reach, in less than a sixth of their time
 (docs/benchmarks.md)."""
 
 COARSE_CONTENT, COARSER_CONTENT = 64.0, 4.0

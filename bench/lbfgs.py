@@ -1,42 +1,47 @@
 """Our L-BFGS beside `torch.optim.LBFGS`: where each gets to, and what its own step costs.
 
-    python -m bench.lbfgs [--size 256] [--evaluations 200]
+    python -m bench.lbfgs [--sizes 256 512] [--evaluations 200]
 
-Same objective, start, evaluations and history, float32, full size only. Both run through the engine's door,
-on the engine's own evaluations; both results are judged by the reference objective. The step's cost is
-measured apart, on gradients that come for nothing: those of a random quadratic.
+Same objective, start, evaluations and history, float32, full size only: the engine's own loop, once with its
+optimiser and once with torch's. The two go on in turns, evaluation by evaluation, so that whatever else the
+machine does meanwhile slows both; both results are judged by the reference objective. The step's cost is
+measured apart, likewise in turns, on gradients that come for nothing: those of a random quadratic.
 """
 
 import argparse
-import statistics
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from unittest.mock import patch
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from bench import machine
 from bench.inputs import Pair, pairs
+from bench.painting import one_level
 from bench.reference import Objective, shipped
 from bench.section import Section, Table, ratio, seconds
 from bench.stopwatch import Stopwatch
-from shared.backbones import BACKBONES
-from shared.spec import Spec, resolve
-from worker.engine import Engine, Progress, Style, painting
+from worker.engine import Engine, Style, images
+from worker.engine.contract import Request
+from worker.engine.features import Features
 from worker.engine.lbfgs import LBFGS
-from worker.engine.optimizers import State
+from worker.engine.level import Level, Subject
+from worker.engine.loop import Loop
+from worker.engine.optimizers import Optimizer
+from worker.engine.statistics import Statistics
 
 NETWORK, HISTORY = "compact", 10
-STEPS = 40
-"""Steps in one turn of the step's own measurement: the history is full for most of them."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One pair: the least float32 loss that each reached, and its loop's seconds, medians over the rounds."""
+    """One pair at one size: the least float32 loss that each reached, and its loop's seconds."""
 
     pair: str
+    size: int
     ours: float
     torch: float
     our_seconds: float
@@ -45,7 +50,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class StepFigure:
-    """Seconds of one step of each optimiser alone, at one size; medians over the rounds."""
+    """Seconds of one step of each optimiser alone, at one size."""
 
     height: int
     width: int
@@ -59,10 +64,9 @@ class Torchs:
     It has as much of `Optimizer` as one picture without trouble asks for.
     """
 
-    def __init__(self, x: Tensor, history: int, _dtype: torch.dtype) -> None:
+    def __init__(self, x: Tensor, history: int) -> None:
         """Start at `x`, (1, 3, H, W)."""
         self.x = x
-        self.rejections, self.lost = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool)
         self._optimizer = torch.optim.LBFGS(
             [x], max_iter=1, history_size=history, tolerance_grad=-1, tolerance_change=-1
         )
@@ -72,100 +76,81 @@ class Torchs:
         self.x.grad = gradient
         self._optimizer.step(lambda: losses[0])
 
-    def restore(self, states: Sequence[State]) -> None:
-        """See `Optimizer.restore`; there is nothing to take over."""
-        assert not any(states)
+
+def take_turns(contestants: Sequence[Callable[[], float]], turns: int) -> list[float]:
+    """Let each go on so many times; the sums of the seconds that they give.
+
+    Who is first is drawn each time: it may be worth something to find a cache as the other one left it.
+    """
+    draw = random.Random(0)
+    sums = [0.0] * len(contestants)
+    for _ in range(turns):
+        for place in draw.sample(range(len(contestants)), len(contestants)):
+            sums[place] += contestants[place]()
+    return sums
 
 
-def compare(engine: Engine, pair: Pair, size: int, evaluations: int, rounds: int) -> Figure:
-    """Run both on a pair, in turns."""
-    spec = resolve({"size": size, "steps": evaluations, "pyramid": 1}, BACKBONES[NETWORK])
+def compare(features: Features, pair: Pair, size: int, evaluations: int) -> Figure:
+    """Run both on a pair."""
+    spec = one_level(NETWORK, size, evaluations)
+    subject = Subject(Request(pair.content, [Style(pair.style)], spec))
+    pixels = images.size_for(pair.content, size)
+    level = Level(features, NETWORK, pixels, size, None, Statistics())
+    loops = []
+    for optimizer in (LBFGS, Torchs):
+        start = subject.content_at(pixels)[None].clone()
+        loops.append(Loop(level.objective([subject]), cast("Optimizer", optimizer(start, HISTORY))))
+
+    def turn(loop: Loop) -> float:
+        clock = Stopwatch()
+        loop.advance()
+        return clock.seconds()
+
+    our_seconds, their_seconds = take_turns([partial(turn, loop) for loop in loops], evaluations)
     objective = Objective(shipped(NETWORK), spec, pair.content, pair.style)
-    ours, theirs = [], []
-    for _ in range(rounds):
-        ours.append(_run(engine, pair, spec))
-        with patch.object(painting, "LBFGS", Torchs):
-            theirs.append(_run(engine, pair, spec))
-    return Figure(
-        pair.name,
-        objective.judge(ours[0][0]),
-        objective.judge(theirs[0][0]),
-        statistics.median(seconds for _, seconds in ours),
-        statistics.median(seconds for _, seconds in theirs),
-    )
-
-
-def _run(engine: Engine, pair: Pair, spec: Spec) -> tuple[Tensor, float]:
-    """The best picture as the optimiser has it, which the last checkpoint holds, and the loop's seconds."""
-    clock = Stopwatch()
-    marks: list[float] = []
-    last: list[Tensor] = []
-
-    def watch(progress: Progress) -> None:
-        marks.append(clock.seconds())
-        if progress.step == progress.steps:
-            last.append(progress.checkpoint().image.clone())
-
-    engine.stylize(pair.content, [Style(pair.style)], spec, on_progress=watch)
-    return last[-1], marks[-1] - marks[0]
+    our_loss, their_loss = (objective.judge(loop.best[0]) for loop in loops)
+    return Figure(pair.name, size, our_loss, their_loss, our_seconds, their_seconds)
 
 
 def quadratic(shape: tuple[int, int, int]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Loss and gradient of a random diagonal quadratic: cheap, and curved along every line."""
+    """Losses (1,) and gradient (1, *shape) of a random diagonal quadratic: cheap, curved along every line.
+
+    Its curvatures span four orders of magnitude, so that hundreds of steps do not come to its bottom: there,
+    differences of gradients are noise, and neither optimiser does its usual work any more.
+    """
     generator = torch.Generator().manual_seed(0)
-    stiffness = torch.rand(shape, generator=generator) + 0.1
-    centre = torch.rand(shape, generator=generator)
+    stiffness = 10 ** (-4 * torch.rand(1, *shape, generator=generator))
+    centre = torch.rand(1, *shape, generator=generator)
 
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
         gradient = stiffness * (x - centre)
-        return (gradient * (x - centre)).sum() / 2, gradient
+        return (gradient * (x - centre)).sum()[None] / 2, gradient
 
     return evaluate
 
 
-def our_steps(start: Tensor, evaluate: Callable[[Tensor], tuple[Tensor, Tensor]]) -> float:
-    """Seconds of one step of the engine's optimiser, the evaluation left out."""
-    optimizer = LBFGS(start[None].clone(), HISTORY)
-    clock = Stopwatch()
-    for _ in range(STEPS):
-        with clock.paused():
-            loss, gradient = evaluate(optimizer.x[0])
-        optimizer.step(loss[None], gradient[None])
-    return clock.seconds() / STEPS
-
-
-def torch_steps(start: Tensor, evaluate: Callable[[Tensor], tuple[Tensor, Tensor]]) -> float:
-    """The same of torch's."""
-    x = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([x], max_iter=1, history_size=HISTORY)
-    clock = Stopwatch()
-
-    def closure() -> Tensor:
-        with clock.paused():
-            loss, x.grad = evaluate(x.detach())
-        return loss
-
-    for _ in range(STEPS):
-        optimizer.step(closure)
-    return clock.seconds() / STEPS
-
-
-def steps(size: int, rounds: int) -> StepFigure:
-    """Measure both in turns."""
+def steps(size: int, count: int) -> StepFigure:
+    """Measure so many steps of both."""
     shape = (3, size * 2 // 3, size)
-    start, evaluate = torch.zeros(shape), quadratic(shape)
-    ours, theirs = [], []
-    for _ in range(rounds):
-        ours.append(our_steps(start, evaluate))
-        theirs.append(torch_steps(start, evaluate))
-    return StepFigure(*shape[1:], statistics.median(ours), statistics.median(theirs))
+    evaluate = quadratic(shape)
+
+    def turn(optimizer: LBFGS | Torchs) -> float:
+        found = evaluate(optimizer.x)
+        clock = Stopwatch()
+        optimizer.step(*found)
+        return clock.seconds()
+
+    both = [optimizer(torch.zeros(1, *shape), HISTORY) for optimizer in (LBFGS, Torchs)]
+    our_seconds, their_seconds = take_turns([partial(turn, one) for one in both], count)
+    return StepFigure(*shape[1:], our_seconds / count, their_seconds / count)
 
 
 PROSE = """
 `compact`, one level, float32, history 10, the same number of the engine's evaluations from the same start.
 Losses are the least that each run reached, by the float32 reference objective; seconds are those of the
 engine's whole loop, evaluations included, with its own optimiser and with torch's in its place. The last
-table is the optimiser's step alone, on the gradients of a quadratic. All in turns, medians over the rounds.
+table is the optimiser's step alone, on the gradients of a quadratic. In each, both take turns, evaluation by
+evaluation, so that whatever else the machine does slows both.
 """
 
 
@@ -174,6 +159,7 @@ def tables(figures: Sequence[Figure], step_figures: Sequence[StepFigure]) -> lis
     runs = [
         [
             one.pair,
+            str(one.size),
             f"{one.torch:.4f}",
             f"{one.ours:.4f}",
             ratio(one.ours / one.torch),
@@ -193,7 +179,7 @@ def tables(figures: Sequence[Figure], step_figures: Sequence[StepFigure]) -> lis
         for one in step_figures
     ]
     return [
-        Table(("pair", "torch's loss", "ours", "ratio", "torch's s", "ours", "ratio"), runs),
+        Table(("pair", "px", "torch's loss", "ours", "ratio", "torch's s", "ours", "ratio"), runs),
         Table(("px", "torch's step, ms", "ours", "ratio"), alone),
     ]
 
@@ -201,13 +187,13 @@ def tables(figures: Sequence[Figure], step_figures: Sequence[StepFigure]) -> lis
 def section(options: argparse.Namespace) -> Section:
     """Measure."""
     with machine.threads(options.threads):
-        engine = Engine(device="cpu", dtype="float32", threads=options.threads)
-        engine.warm(NETWORK)
+        features = Engine(device="cpu", dtype="float32", threads=options.threads).features(NETWORK)
         figures = [
-            compare(engine, pair, options.size, options.evaluations, options.rounds)
+            compare(features, pair, size, options.evaluations)
+            for size in options.sizes
             for pair in pairs(options.pairs)
         ]
-        step_figures = [steps(size, options.rounds) for size in options.step_sizes]
+        step_figures = [steps(size, options.steps) for size in options.step_sizes]
     return Section(
         "L-BFGS",
         machine.command("bench.lbfgs"),
@@ -222,10 +208,10 @@ def main() -> None:
     """Measure and print."""
     parser = machine.options(__doc__)
     parser.add_argument("--pairs", nargs="+", metavar="CONTENT:STYLE", help="three sample pairs by default")
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--evaluations", type=int, default=200)
-    parser.add_argument("--step-sizes", type=int, nargs="+", default=[256, 512, 1024])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="in pixels, of whole runs")
+    parser.add_argument("--evaluations", type=int, default=200, help="of a run")
+    parser.add_argument("--step-sizes", type=int, nargs="+", default=[256, 512, 1024], help="of steps alone")
+    parser.add_argument("--steps", type=int, default=120, help="at each of those")
     options = parser.parse_args()
     section(options).publish(as_json=options.json)
 

@@ -65,7 +65,7 @@ class Adam:
         """See `Optimizer.step`."""
         x, accepted = self.x.view(self.x.shape[0], -1), self._accepted
         gradient = gradient.flatten(1)
-        good = accepted.judge(losses, gradient)
+        good = accepted.judge(losses, gradient.sum(dim=-1))
         accepted.update(good, x, losses, gradient)
         kept = good.to(self.rate.dtype)
         recovered = (self.rate * RECOVERY).clamp_max(self._learning_rate)

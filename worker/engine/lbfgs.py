@@ -110,17 +110,24 @@ class LBFGS:
         """Where to look at a number costs nothing, so that masks are applied only where they change some."""
         return self.x.is_cpu
 
+    @property
+    def _in_place(self) -> bool:
+        """Where a new pair is found in its place in the ring."""
+        return self._on_cpu and self._pairs.dtype is torch.float32
+
     @torch.no_grad()
     def step(self, losses: Tensor, gradient: Tensor) -> None:
         """See `Optimizer.step`."""
         x, gradient, accepted = self.x.flatten(1), gradient.flatten(1), self._accepted
-        good = accepted.judge(losses, gradient)
-        paired = good & accepted.begun
         self._newest.add_(1).remainder_(self._history)
-        own = self._remember(paired, x, gradient)
+        move, change = self._pair(x, gradient)
+        own = _own_products(move, change)
+        good = accepted.judge(losses, own[:, 1])
+        paired = good & accepted.begun
+        self._remember(paired, move, change)
         accepted.update(good, x, losses, gradient)
         self._valid.logical_and_(good[:, None])
-        self._learn(paired, own)
+        self._learn(paired, torch.where(paired[:, None], own, 0.0).to(self._inner.dtype))
         self._move(good, self._retreat(good, x))
 
     def _retreat(self, good: Tensor, x: Tensor) -> Tensor | None:
@@ -129,25 +136,24 @@ class LBFGS:
             return None
         return torch.lerp(self._accepted.x, x, DAMPING)
 
-    def _remember(self, paired: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
-        """Write the new pair (s, y) into the ring; returns s.y and y.y, (B, 2), or zeros."""
-        accepted, kept = self._accepted, self._pairs.dtype
-        if self._on_cpu and kept is torch.float32:
-            newest = int(self._newest)
-            move, change = self._pairs[:, newest], self._pairs[:, newest + self._history]
-            torch.sub(x, accepted.x, out=move)
-            torch.sub(gradient, accepted.gradient, out=change)
+    def _pair(self, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """How far `x` moved, and how much the gradient changed: s and y, (B, n) each."""
+        accepted = self._accepted
+        if not self._in_place:
+            return x - accepted.x, gradient - accepted.gradient
+        newest = int(self._newest)
+        move, change = self._pairs[:, newest], self._pairs[:, newest + self._history]
+        return torch.sub(x, accepted.x, out=move), torch.sub(gradient, accepted.gradient, out=change)
+
+    def _remember(self, paired: Tensor, move: Tensor, change: Tensor) -> None:
+        """Write the new pair into the ring, or zeros."""
+        if self._in_place:
             if not bool(paired.all()):
-                self._pairs[~paired, newest :: self._history] = 0
-            found = [torch.stack((s.dot(y), y.dot(y))) for s, y in zip(move, change, strict=True)]
-            return torch.stack(found).to(self._inner.dtype)
-        nothing = x.new_zeros(())
-        move = torch.where(paired[:, None], x - accepted.x, nothing)
-        change = torch.where(paired[:, None], gradient - accepted.gradient, nothing)
-        self._pairs.index_copy_(1, self._newest, move[:, None].to(kept))
-        self._pairs.index_copy_(1, self._newest + self._history, change[:, None].to(kept))
-        own = torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1)
-        return own.to(self._inner.dtype)
+                self._pairs[~paired, int(self._newest) :: self._history] = 0
+            return
+        nothing, kept = move.new_zeros(()), self._pairs.dtype
+        for place, new in ((self._newest, move), (self._newest + self._history, change)):
+            self._pairs.index_copy_(1, place, torch.where(paired[:, None], new, nothing)[:, None].to(kept))
 
     def _multiply(self, vectors: Tensor) -> Tensor:
         """The memory's dot products with vectors (B, n): (B, 2 m)."""
@@ -290,6 +296,13 @@ class LBFGS:
     def _places(self) -> Tensor:
         """Where in the ring the pairs lie, the newest first, (m,)."""
         return (self._newest - self._ages).remainder(self._history)
+
+
+def _own_products(move: Tensor, change: Tensor) -> Tensor:
+    """s.y and y.y of pairs (B, n) each: (B, 2)."""
+    if move.is_cpu:
+        return torch.stack([torch.stack((s.dot(y), y.dot(y))) for s, y in zip(move, change, strict=True)])
+    return torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1)
 
 
 def _dots(rows: Tensor, vector: Tensor) -> Tensor:

@@ -108,10 +108,12 @@ class Accepted:
         # torch's norms of order one and infinity take four to thirty times as long on a CPU.
         return self.gradient.abs().mean(dim=-1)
 
-    def judge(self, loss: Tensor, gradient: Tensor) -> Tensor:
-        """Which evaluations are of use, (B,)."""
-        # A sum is finite where every summand is, and is found in one pass.
-        finite = torch.isfinite(loss) & torch.isfinite(gradient.sum(dim=-1))
+    def judge(self, loss: Tensor, sums: Tensor) -> Tensor:
+        """Which evaluations are of use, (B,).
+
+        Sums, (B,), hold every value of the gradients: they are finite where these are.
+        """
+        finite = torch.isfinite(loss + sums)
         good = finite & (loss <= GROWTH * self.loss)
         if good.is_cpu and bool(good.all()):
             self.rejections.zero_()
@@ -129,7 +131,7 @@ class Accepted:
     @property
     def begun(self) -> Tensor:
         """Which pictures have one, (B,)."""
-        return torch.isfinite(self.loss)
+        return self.loss < torch.inf
 
     def update(self, good: Tensor, x: Tensor, loss: Tensor, gradient: Tensor) -> None:
         """Take over the evaluations just judged, those that are of use."""

@@ -26,7 +26,7 @@ from shared.backbones import BACKBONES
 from shared.spec import resolve
 from worker.engine import Engine
 
-CASES = ("compact:4096", "compact:4096:4", "vgg19:2048", "vgg19:2048:4")
+CASES = ("compact:4096", "compact:4096:4", "vgg19:2048", "vgg19:2048:3")
 EVALUATIONS = 2
 
 

@@ -1,18 +1,16 @@
-"""Our L-BFGS beside `torch.optim.LBFGS`: where each gets to, and what its own step costs.
+"""Our L-BFGS beside `torch.optim.LBFGS`: where each gets to, how soon, and what its steps cost.
 
     python -m bench.lbfgs [--sizes 256 512] [--evaluations 200]
 
 Same objective, start, evaluations and history, float32, full size only: the engine's own loop, once with its
 optimiser and once with torch's. The two go on in turns, evaluation by evaluation, so that whatever else the
-machine does meanwhile slows both; both results are judged by the reference objective. The step's cost is
-measured apart, likewise in turns, on gradients that come for nothing: those of a random quadratic.
+machine does meanwhile slows both; both results are judged by the reference objective.
 """
 
 import argparse
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import cast
 
 import torch
@@ -34,28 +32,35 @@ from worker.engine.optimizers import Optimizer
 from worker.engine.statistics import Statistics
 
 NETWORK, HISTORY = "compact", 10
+CLOSE = 1.001
+"""A loss of at most this multiple of torch's last is as good as torch's."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one optimiser's run.
+
+    Attributes:
+        loss: the least that it reached, by the float32 reference objective.
+        seconds: its loop took, evaluations included. step_seconds: those of them in the optimiser's steps.
+        until_close: seconds until its loss was as good as torch's last; None where it never was.
+    """
+
+    loss: float
+    seconds: float
+    step_seconds: float
+    until_close: float | None
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One pair at one size: the least float32 loss that each reached, and its loop's seconds."""
+    """One pair at one size."""
 
     pair: str
     size: int
-    ours: float
-    torch: float
-    our_seconds: float
-    torch_seconds: float
-
-
-@dataclass(frozen=True)
-class StepFigure:
-    """Seconds of one step of each optimiser alone, at one size."""
-
-    height: int
-    width: int
-    ours: float
-    torch: float
+    evaluations: int
+    ours: Run
+    torch: Run
 
 
 class Torchs:
@@ -77,111 +82,100 @@ class Torchs:
         self._optimizer.step(lambda: losses[0])
 
 
-def take_turns(contestants: Sequence[Callable[[], float]], turns: int) -> list[float]:
-    """Let each go on so many times; the sums of the seconds that they give.
+class Timed:
+    """A loop with its clocks.
 
-    Who is first is drawn each time: it may be worth something to find a cache as the other one left it.
+    Attributes:
+        seconds: taken so far. step_seconds: those of them in the optimiser's steps.
+        curve: seconds and the least loss, after each evaluation.
     """
-    draw = random.Random(0)
-    sums = [0.0] * len(contestants)
-    for _ in range(turns):
-        for place in draw.sample(range(len(contestants)), len(contestants)):
-            sums[place] += contestants[place]()
-    return sums
+
+    def __init__(self, level: Level, subject: Subject, make: Callable[[Tensor, int], LBFGS | Torchs]) -> None:
+        start = subject.content_at(level.size)[None].clone()
+        self.x = start
+        self._optimizer = make(start, HISTORY)
+        self.loop = Loop(level.objective([subject]), cast("Optimizer", self))
+        self.seconds = self.step_seconds = 0.0
+        self.curve: list[tuple[float, float]] = []
+
+    def step(self, losses: Tensor, gradient: Tensor) -> None:
+        """See `Optimizer.step`."""
+        clock = Stopwatch()
+        self._optimizer.step(losses, gradient)
+        self.step_seconds += clock.seconds()
+
+    def advance(self) -> None:
+        """One evaluation and one step."""
+        clock = Stopwatch()
+        self.loop.advance()
+        self.seconds += clock.seconds()
+        self.curve.append((self.seconds, float(self.loop.best_terms[0, 0])))
+
+    def run(self, goal: float, objective: Objective) -> Run:
+        """What came of it; `goal` is a loss of the engine's."""
+        until_close = next((second for second, loss in self.curve if loss <= goal), None)
+        return Run(objective.judge(self.loop.best[0]), self.seconds, self.step_seconds, until_close)
 
 
 def compare(features: Features, pair: Pair, size: int, evaluations: int) -> Figure:
     """Run both on a pair."""
     spec = one_level(NETWORK, size, evaluations)
     subject = Subject(Request(pair.content, [Style(pair.style)], spec))
-    pixels = images.size_for(pair.content, size)
-    level = Level(features, NETWORK, pixels, size, None, Statistics())
-    loops = []
-    for optimizer in (LBFGS, Torchs):
-        start = subject.content_at(pixels)[None].clone()
-        loops.append(Loop(level.objective([subject]), cast("Optimizer", optimizer(start, HISTORY))))
-
-    def turn(loop: Loop) -> float:
-        clock = Stopwatch()
-        loop.advance()
-        return clock.seconds()
-
-    our_seconds, their_seconds = take_turns([partial(turn, loop) for loop in loops], evaluations)
+    level = Level(features, NETWORK, images.size_for(pair.content, size), size, None, Statistics())
+    ours, theirs = both = [Timed(level, subject, make) for make in (LBFGS, Torchs)]
+    draw = random.Random(0)
+    for _ in range(evaluations):
+        # To find the caches as the other one left them may be worth something.
+        for one in draw.sample(both, len(both)):
+            one.advance()
+    goal = CLOSE * theirs.curve[-1][1]
     objective = Objective(shipped(NETWORK), spec, pair.content, pair.style)
-    our_loss, their_loss = (objective.judge(loop.best[0]) for loop in loops)
-    return Figure(pair.name, size, our_loss, their_loss, our_seconds, their_seconds)
+    return Figure(pair.name, size, evaluations, ours.run(goal, objective), theirs.run(goal, objective))
 
 
-def quadratic(shape: tuple[int, int, int]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Losses (1,) and gradient (1, *shape) of a random diagonal quadratic: cheap, curved along every line.
-
-    Its curvatures span four orders of magnitude, so that hundreds of steps do not come to its bottom: there,
-    differences of gradients are noise, and neither optimiser does its usual work any more.
-    """
-    generator = torch.Generator().manual_seed(0)
-    stiffness = 10 ** (-4 * torch.rand(1, *shape, generator=generator))
-    centre = torch.rand(1, *shape, generator=generator)
-
-    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-        gradient = stiffness * (x - centre)
-        return (gradient * (x - centre)).sum()[None] / 2, gradient
-
-    return evaluate
-
-
-def steps(size: int, count: int) -> StepFigure:
-    """Measure so many steps of both."""
-    shape = (3, size * 2 // 3, size)
-    evaluate = quadratic(shape)
-
-    def turn(optimizer: LBFGS | Torchs) -> float:
-        found = evaluate(optimizer.x)
-        clock = Stopwatch()
-        optimizer.step(*found)
-        return clock.seconds()
-
-    both = [optimizer(torch.zeros(1, *shape), HISTORY) for optimizer in (LBFGS, Torchs)]
-    our_seconds, their_seconds = take_turns([partial(turn, one) for one in both], count)
-    return StepFigure(*shape[1:], our_seconds / count, their_seconds / count)
-
-
-PROSE = """
-`compact`, one level, float32, history 10, the same number of the engine's evaluations from the same start.
-Losses are the least that each run reached, by the float32 reference objective; seconds are those of the
-engine's whole loop, evaluations included, with its own optimiser and with torch's in its place. The last
-table is the optimiser's step alone, on the gradients of a quadratic. In each, both take turns, evaluation by
-evaluation, so that whatever else the machine does slows both.
+PROSE = f"""
+`compact`, one level, float32, history {HISTORY}, the same number of the engine's evaluations from the same
+start, torch's optimiser and ours in turns, evaluation by evaluation, so that whatever else the machine does
+slows both. Losses are the least that each run reached, by the float32 reference objective; seconds are those
+of the engine's whole loop, evaluations included. As soon: seconds until a loss within {CLOSE - 1:.1%} of
+torch's last, ours over torch's. A step is the optimiser's alone, within that loop.
 """
 
 
-def tables(figures: Sequence[Figure], step_figures: Sequence[StepFigure]) -> list[Table]:
-    """Where each got to, and the step alone."""
-    runs = [
-        [
-            one.pair,
-            str(one.size),
-            f"{one.torch:.4f}",
-            f"{one.ours:.4f}",
-            ratio(one.ours / one.torch),
-            seconds(one.torch_seconds),
-            seconds(one.our_seconds),
-            ratio(one.our_seconds / one.torch_seconds),
-        ]
-        for one in figures
-    ]
-    alone = [
-        [
-            f"{one.width} x {one.height}",
-            f"{1e3 * one.torch:.2f}",
-            f"{1e3 * one.ours:.2f}",
-            ratio(one.ours / one.torch),
-        ]
-        for one in step_figures
-    ]
+def tables(figures: Sequence[Figure]) -> list[Table]:
+    """Where each got to and how soon; the steps."""
+    runs, steps = [], []
+    for one in figures:
+        where, ours, theirs = [one.pair, str(one.size)], one.ours, one.torch
+        count = one.evaluations
+        runs.append(
+            [
+                *where,
+                f"{theirs.loss:.4f}",
+                f"{ours.loss:.4f}",
+                ratio(ours.loss / theirs.loss),
+                seconds(theirs.seconds),
+                seconds(ours.seconds),
+                ratio(ours.seconds / theirs.seconds),
+                ratio(_over(ours.until_close, theirs.until_close)),
+            ]
+        )
+        steps.append(
+            [
+                *where,
+                f"{1e3 * theirs.step_seconds / count:.2f}",
+                f"{1e3 * ours.step_seconds / count:.2f}",
+                ratio(ours.step_seconds / theirs.step_seconds),
+            ]
+        )
     return [
-        Table(("pair", "px", "torch's loss", "ours", "ratio", "torch's s", "ours", "ratio"), runs),
-        Table(("px", "torch's step, ms", "ours", "ratio"), alone),
+        Table(("pair", "px", "torch's loss", "ours", "ratio", "torch's s", "ours", "ratio", "as soon"), runs),
+        Table(("pair", "px", "torch's step, ms", "ours", "ratio"), steps),
     ]
+
+
+def _over(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one / other
 
 
 def section(options: argparse.Namespace) -> Section:
@@ -193,14 +187,13 @@ def section(options: argparse.Namespace) -> Section:
             for size in options.sizes
             for pair in pairs(options.pairs)
         ]
-        step_figures = [steps(size, options.steps) for size in options.step_sizes]
     return Section(
         "L-BFGS",
         machine.command("bench.lbfgs"),
         PROSE,
         machine.describe(options.threads),
-        tables(figures, step_figures),
-        {"runs": [asdict(one) for one in figures], "steps": [asdict(one) for one in step_figures]},
+        tables(figures),
+        {"runs": [asdict(one) for one in figures]},
     )
 
 
@@ -208,10 +201,8 @@ def main() -> None:
     """Measure and print."""
     parser = machine.options(__doc__)
     parser.add_argument("--pairs", nargs="+", metavar="CONTENT:STYLE", help="three sample pairs by default")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="in pixels, of whole runs")
-    parser.add_argument("--evaluations", type=int, default=200, help="of a run")
-    parser.add_argument("--step-sizes", type=int, nargs="+", default=[256, 512, 1024], help="of steps alone")
-    parser.add_argument("--steps", type=int, default=120, help="at each of those")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--evaluations", type=int, default=200)
     options = parser.parse_args()
     section(options).publish(as_json=options.json)
 

@@ -63,7 +63,7 @@ BENCHES = (
         ("--spec", '{"size": 32, "steps": 2, "pyramid": 1}', *_ONE_PAIR),
         options=("--spec", '{"size": 512}'),
     ),
-    Bench("lbfgs", ("--sizes", "64", "--evaluations", "4", "--step-sizes", "64", "--steps", "4")),
+    Bench("lbfgs", ("--sizes", "64", "--evaluations", "4")),
     Bench("batches", ("--size", "64", "--steps", "2", "--batches", "1", "2", "--rounds", "1")),
     Bench("large", ("--cases", "compact:64", "vgg19:64:0.1")),
     Bench("durability", ("--rounds", "1", "--seconds", "0.2", "--submitters", "1")),

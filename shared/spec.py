@@ -59,10 +59,9 @@ class Spec(BaseModel):
     """Weight of the content loss: the paper's alpha."""
 
     style_weight: float = Field(default=15.0, ge=0, le=1e12, allow_inf_nan=False)
-    """Weight of the style loss: the paper's beta. More of it paints more freely. Where nobody says it, it is
-    13 times as much for `style_loss` `gram`, whose normalized loss is so much smaller, and below a `size` of
-    512 less in proportion: half at 256, where the style would take more of the content's forms away. Left
-    open, it fits every size."""
+    """Weight of the style loss: the paper's beta. More of it paints more freely. Where nobody says it, it
+    fits the rest: below a `size` of 512 it is less in proportion, with `style_loss` `gram` 13 times as
+    much."""
 
     tv_weight: float = Field(default=60.0, ge=0, le=1e6, allow_inf_nan=False)
     """Weight of the total variation (mean squared difference of neighbouring pixels): removes noise. With

@@ -52,6 +52,12 @@ function inner(schema) {
 
 const byDefault = (value) => `default (${value ?? "auto"})`;
 
+// What a field that is left empty amounts to. The style weight is fitted to the size.
+function amount(name, spec) {
+  if (name === "style_weight" && spec.size) return `${spec[name]} at ${spec.size} px`;
+  return spec[name] ?? "";
+}
+
 function field(name, schema, defaults) {
   const { enum: choices, type, minimum, maximum } = inner(schema);
   const label = document.createElement("label");
@@ -68,7 +74,7 @@ function field(name, schema, defaults) {
     if (type === "number") input.step = "any";
     if (minimum !== undefined) input.min = minimum;
     if (maximum !== undefined) input.max = maximum;
-    input.placeholder = defaults[name] ?? "";
+    input.placeholder = amount(name, defaults);
   }
   input.name = name;
   input.dataset.type = type;
@@ -88,9 +94,10 @@ async function buildForm() {
   $("basics").replaceChildren(...fields(BASICS));
   $("controls").replaceChildren(...fields(names.filter((name) => !BASICS.includes(name))));
   $("order").elements.preset.addEventListener("change", (event) => {
-    for (const [name, value] of Object.entries(specs[event.target.value] || {})) {
+    const spec = specs[event.target.value] || {};
+    for (const [name, value] of Object.entries(spec)) {
       const input = $("order").elements[name];
-      if (input && input.tagName === "INPUT") input.placeholder = value ?? "";
+      if (input && input.tagName === "INPUT") input.placeholder = amount(name, spec);
       if (input && input.tagName === "SELECT") input.options[0].textContent = byDefault(value);
     }
   });

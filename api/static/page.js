@@ -52,8 +52,11 @@ function inner(schema) {
 
 const byDefault = (value) => `default (${value ?? "auto"})`;
 
-// What a field that is left empty amounts to. The style weight is fitted to the size.
+// What a field that is left empty amounts to, as a preset has it. `alpha_beta` takes the place of both weights; the
+// style weight is fitted to the size.
 function amount(name, spec) {
+  const isWeight = ["content_weight", "style_weight"].includes(name);
+  if (isWeight && spec.alpha_beta != null) return "from alpha beta";
   if (name === "style_weight" && spec.size) return `${spec[name]} at ${spec.size} px`;
   return spec[name] ?? "";
 }

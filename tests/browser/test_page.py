@@ -159,8 +159,11 @@ def test_what_has_no_default_is_shown_empty_whatever_the_preset(page: Page):
         expect(page.locator("[name=color] option").first).to_have_text("default (style)")
 
 
-@pytest.mark.parametrize(("preset", "shown"), [("painting", "15 at 512 px"), ("fast", "7.5 at 256 px")])
-def test_the_style_weight_is_shown_with_the_size_that_it_fits(page: Page, preset: str, shown: str):
+@pytest.mark.parametrize(
+    ("preset", "shown"),
+    [("painting", "15 at 512 px"), ("fast", "7.5 at 256 px"), ("faithful-2016", "from alpha beta")],
+)
+def test_the_style_weight_is_shown_with_what_it_depends_on(page: Page, preset: str, shown: str):
     page.select_option("[name=preset]", preset)
 
     expect(page.locator("[name=style_weight]")).to_have_attribute("placeholder", shown)

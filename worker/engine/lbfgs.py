@@ -119,16 +119,26 @@ class LBFGS:
     def step(self, losses: Tensor, gradient: Tensor) -> None:
         """See `Optimizer.step`."""
         x, gradient, accepted = self.x.flatten(1), gradient.flatten(1), self._accepted
-        self._newest.add_(1).remainder_(self._history)
-        move, change = self._pair(x, gradient)
-        own = _own_products(move, change)
-        good = accepted.judge(losses, own[:, 1])
-        paired = good & accepted.begun
-        self._remember(paired, move, change)
+        good, paired, own = self._take(x, losses, gradient)
         accepted.update(good, x, losses, gradient)
         self._valid.logical_and_(good[:, None])
-        self._learn(paired, torch.where(paired[:, None], own, 0.0).to(self._inner.dtype))
+        self._learn(paired, own)
         self._move(good, self._retreat(good, x))
+
+    def _take(self, x: Tensor, losses: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge an evaluation and write its pair into the ring, or zeros.
+
+        Returns:
+            Which evaluations are of use, (B,); which of these came with a pair, (B,); and s.y and y.y of the
+            pairs, (B, 2), zero where there is none.
+        """
+        self._newest.add_(1).remainder_(self._history)
+        move, change = self._pair(x, gradient)
+        own = self._own_products(move, change)
+        good = self._accepted.judge(losses, own[:, 1].to(losses.dtype))
+        paired = good & self._accepted.begun
+        self._remember(paired, move, change)
+        return good, paired, torch.where(paired[:, None], own, 0.0)
 
     def _retreat(self, good: Tensor, x: Tensor) -> Tensor | None:
         """Part of the way from the last accepted picture to the present one, where that must be undone."""
@@ -151,9 +161,21 @@ class LBFGS:
             if not bool(paired.all()):
                 self._pairs[~paired, int(self._newest) :: self._history] = 0
             return
-        nothing, kept = move.new_zeros(()), self._pairs.dtype
         for place, new in ((self._newest, move), (self._newest + self._history, change)):
-            self._pairs.index_copy_(1, place, torch.where(paired[:, None], new, nothing)[:, None].to(kept))
+            # Not multiplied: what is no number would stay.
+            new.masked_fill_(~paired[:, None], 0)
+            self._pairs.index_copy_(1, place, new[:, None].to(self._pairs.dtype))
+
+    def _own_products(self, move: Tensor, change: Tensor) -> Tensor:
+        """s.y and y.y of pairs (B, n) each: (B, 2)."""
+        if not self._on_cpu:
+            own = torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1)
+            return own.to(self._inner.dtype)
+        total = self._inner.new_zeros(len(move), 2)
+        for moves, changes in zip(_chunks(move), _chunks(change), strict=True):
+            for item, (s, y) in enumerate(zip(moves, changes, strict=True)):
+                total[item] += torch.stack((s.dot(y), y.dot(y)))
+        return total
 
     def _multiply(self, vectors: Tensor) -> Tensor:
         """The memory's dot products with vectors (B, n): (B, 2 m)."""
@@ -296,13 +318,6 @@ class LBFGS:
     def _places(self) -> Tensor:
         """Where in the ring the pairs lie, the newest first, (m,)."""
         return (self._newest - self._ages).remainder(self._history)
-
-
-def _own_products(move: Tensor, change: Tensor) -> Tensor:
-    """s.y and y.y of pairs (B, n) each: (B, 2)."""
-    if move.is_cpu:
-        return torch.stack([torch.stack((s.dot(y), y.dot(y))) for s, y in zip(move, change, strict=True)])
-    return torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1)
 
 
 def _dots(rows: Tensor, vector: Tensor) -> Tensor:

@@ -111,7 +111,8 @@ class Accepted:
     def judge(self, loss: Tensor, sums: Tensor) -> Tensor:
         """Which evaluations are of use, (B,).
 
-        Sums, (B,), hold every value of the gradients: they are finite where these are.
+        Sums, (B,), hold every value of the gradients, or its square: they are not finite where one of these
+        is not, nor where the gradients are too large to be summed.
         """
         finite = torch.isfinite(loss + sums)
         good = finite & (loss <= GROWTH * self.loss)

@@ -89,6 +89,32 @@ def test_a_blow_up_is_undone_for_the_most_part(bad: float) -> None:
     torch.testing.assert_close(optimizer.x, before + DAMPING**2 * (beyond - before))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("step", [0, 4])
+def test_a_gradient_too_large_to_be_squared_is_a_blow_up_of_its_picture_alone(
+    dtype: torch.dtype, step: int
+) -> None:
+    quiet, struck = (LBFGS(start(2), dtype=dtype) for _ in range(2))
+    for number in range(8):
+        quiet.step(*evaluate(valley, quiet.x))
+        losses, gradient = evaluate(valley, struck.x)
+        if number == step:
+            gradient[0] = 3e19
+        struck.step(losses, gradient)
+        assert struck.rejections.tolist() == [number == step, 0]
+        assert torch.equal(quiet.x[1], struck.x[1])
+        assert bool(torch.isfinite(struck.x).all())
+
+
+@pytest.mark.parametrize("length", [1000, 8 * lbfgs.CHUNK])
+def test_the_newest_pair_s_products_are_exact_to_single_precision(length: int) -> None:
+    optimizer = LBFGS(torch.zeros(1, 1, 1, length), history=2, dtype=torch.bfloat16)
+    move, change = torch.rand(2, 1, length, generator=torch.Generator().manual_seed(0))
+    found = optimizer._own_products(move, change)[0]
+    exact = torch.stack([(one.double() * change.double()).sum() for one in (move, change)])
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=0)
+
+
 def test_after_a_blow_up_the_memory_that_misled_is_gone() -> None:
     optimizer = LBFGS(start())
     descend(optimizer, valley, 6)

@@ -1,7 +1,7 @@
-"""`python -m tests`, which is `make test`: the whole suite, the unit tests beside everything else.
+"""`python -m tests`, which is `make test`: the whole suite, its parts side by side.
 
-The unit tests compute, the others mostly wait for processes of the service, and have deadlines: the unit
-tests give way. With arguments it is `pytest` with these.
+The unit tests compute, the others mostly wait, for processes of the service and for leases to run out, and
+have deadlines: the unit tests give way. With arguments it is `pytest` with these.
 """
 
 import os
@@ -38,7 +38,8 @@ class Part:
 _APART = ("-p", "no:cacheprovider")
 #: The longest first: it is shown as it goes.
 PARTS = (
-    Part("all the other tests", (*PYTEST, "--ignore=tests/unit")),
+    Part("tests/faults", (*PYTEST, "tests/faults", *_APART)),
+    Part("all the other tests", (*PYTEST, "--ignore=tests/unit", "--ignore=tests/faults")),
     Part("tests/unit", (*PYTEST, "tests/unit", *_APART), gives_way=True),
 )
 

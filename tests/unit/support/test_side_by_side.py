@@ -44,7 +44,7 @@ def test_the_parts_run_at_once_and_some_give_way(tmp_path: Path, capfd: pytest.C
     assert capfd.readouterr().out.splitlines() == [f"first {usual}", f"second {given_way}", f"third {usual}"]
 
 
-@pytest.mark.parametrize("statuses", [(0, 0), (1, 0), (0, 2)])
+@pytest.mark.parametrize("statuses", [(0, 0, 0), (1, 0, 0), (0, 2, 0), (0, 0, 3)])
 def test_the_whole_fails_when_a_part_does(
     statuses: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

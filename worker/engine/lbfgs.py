@@ -171,11 +171,11 @@ class LBFGS:
         if not self._on_cpu:
             own = torch.stack(((move * change).sum(dim=1), change.square().sum(dim=1)), dim=1)
             return own.to(self._inner.dtype)
-        total = self._inner.new_zeros(len(move), 2)
-        for moves, changes in zip(_chunks(move), _chunks(change), strict=True):
-            for item, (s, y) in enumerate(zip(moves, changes, strict=True)):
-                total[item] += torch.stack((s.dot(y), y.dot(y)))
-        return total
+        parts = [
+            torch.stack([torch.stack((s.dot(y), y.dot(y))) for s, y in zip(*both, strict=True)])
+            for both in zip(_chunks(move), _chunks(change), strict=True)
+        ]
+        return torch.stack(parts).sum(dim=0, dtype=self._inner.dtype)
 
     def _multiply(self, vectors: Tensor) -> Tensor:
         """The memory's dot products with vectors (B, n): (B, 2 m)."""

@@ -83,7 +83,7 @@ class Torchs:
 
 
 class Timed:
-    """A loop with its clocks.
+    """A loop with its clocks; to the loop it is the optimiser whose steps it times.
 
     Attributes:
         seconds: taken so far. step_seconds: those of them in the optimiser's steps.
